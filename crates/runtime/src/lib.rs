@@ -1,0 +1,226 @@
+//! Runs containers as real processes.
+//!
+//! [`Runtime`] is the part of Kubernetes' Container Runtime Interface (CRI) that the kubelet here needs. Implementations differ in how much
+//! the host lets them isolate: see [`Mode`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// How containers are isolated on this host. Decided by trying, not by uid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Linux namespaces with real root.
+    Root,
+    /// Linux namespaces inside a user namespace of an unprivileged user.
+    UserNamespace,
+    /// Plain processes: no root file system, no pod IPs of their own.
+    Processes,
+    /// No processes at all: simulated containers for tests and rehearsals.
+    Hollow,
+}
+
+/// A pod's shared namespaces: network, UTS, IPC.
+#[derive(Clone, Debug, Default)]
+pub struct SandboxSpec {
+    /// Pod UID; also the sandbox's ID.
+    pub id: String,
+    /// Namespace of the pod, for messages.
+    pub namespace: String,
+    /// Name of the pod, for messages.
+    pub name: String,
+    /// UTS host name.
+    pub hostname: String,
+    /// The pod asks for `hostNetwork`.
+    pub host_network: bool,
+}
+
+/// A running sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Its ID, as asked.
+    pub id: String,
+    /// The pod's IP.
+    pub ip: std::net::IpAddr,
+}
+
+/// One mount inside a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Absolute path on the host: a file or a directory. `None` with `tmpfs` set.
+    pub source: PathBuf,
+    /// Absolute path inside the container; created when missing.
+    pub target: PathBuf,
+    /// No writes through this mount.
+    pub read_only: bool,
+    /// A fresh tmpfs instead of `source` (size in bytes, 0 for the kernel's default).
+    pub tmpfs: Option<u64>,
+}
+
+/// Resource limits to enforce where the host allows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory limit in bytes.
+    pub memory_bytes: Option<u64>,
+    /// CPU limit in thousandths of a core.
+    pub cpu_millis: Option<u64>,
+}
+
+/// A container to create.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerSpec {
+    /// Container ID: 64 hex digits.
+    pub id: String,
+    /// Sandbox it joins.
+    pub sandbox: String,
+    /// Container name in the pod.
+    pub name: String,
+    /// Lower layer of the root file system; the container gets a writable layer of its own.
+    pub root: PathBuf,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Environment, in order.
+    pub env: Vec<(String, String)>,
+    /// Working directory; created when missing.
+    pub working_dir: PathBuf,
+    /// Mounts, in order (image binds, /etc/hosts, /etc/resolv.conf, volumes).
+    pub mounts: Vec<Mount>,
+    /// Run on a pseudo-terminal.
+    pub tty: bool,
+    /// Keep standard input open.
+    pub stdin: bool,
+    /// Numeric user, when not root.
+    pub uid: Option<u32>,
+    /// Numeric group.
+    pub gid: Option<u32>,
+    /// Root file system is read-only.
+    pub read_only_root: bool,
+    /// Share the PID namespace with the sandbox's other containers.
+    pub share_pid: bool,
+    /// What to enforce.
+    pub limits: Limits,
+}
+
+/// How a container's or a command's process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExitStatus {
+    /// Exit code; 128 + signal when killed by one.
+    pub code: i32,
+    /// The signal that killed it, or 0.
+    pub signal: i32,
+    /// Killed because it passed its memory limit.
+    pub oom_killed: bool,
+}
+
+/// Bytes from a process.
+pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
+/// Bytes to a process; shut down or dropped = end of input.
+pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Changes a terminal's size: (columns, rows).
+pub type Resize = Arc<dyn Fn(u16, u16) + Send + Sync>;
+
+/// A started process and its ends.
+pub struct Started {
+    /// Process ID on the host, when there is a process.
+    pub pid: Option<i32>,
+    /// Standard input, when asked for.
+    pub stdin: Option<Writer>,
+    /// Standard output; on a terminal, the terminal's output.
+    pub stdout: Reader,
+    /// Standard error; `None` on a terminal.
+    pub stderr: Option<Reader>,
+    /// Set on a terminal.
+    pub resize: Option<Resize>,
+    /// Resolves once, when the process has ended.
+    pub exit: BoxFuture<'static, ExitStatus>,
+}
+
+/// A command to run inside a running container.
+#[derive(Clone, Debug, Default)]
+pub struct ExecSpec {
+    /// Program and arguments; the program is looked up in the container's `PATH`.
+    pub argv: Vec<String>,
+    /// Run on a pseudo-terminal.
+    pub tty: bool,
+    /// Give it standard input.
+    pub stdin: bool,
+}
+
+/// Resource use of one container, cumulative CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time used, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Working set in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Why the runtime could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The program to run does not exist in the container. Message as runc words it:
+    /// `exec: "bash": executable file not found in $PATH`.
+    #[error("{0}")]
+    NoSuchProgram(String),
+    /// No such sandbox or container.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// A host port or address is taken.
+    #[error("{0}")]
+    AddressInUse(String),
+    /// Anything else, with what was being done.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done.
+        context: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A byte connection into a pod's network.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// What runs containers. All methods may be called concurrently; per container the kubelet calls create, start, then the rest.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// How containers are isolated.
+    fn mode(&self) -> Mode;
+
+    /// Name and version as `status.nodeInfo.containerRuntimeVersion` shows them (`knarr://0.1.0`).
+    fn version(&self) -> String;
+
+    /// Creates the pod's shared namespaces and gives it an IP. Idempotent per ID.
+    async fn create_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError>;
+
+    /// Kills what is left in the sandbox and removes it. Fine when it is gone already.
+    async fn remove_sandbox(&self, id: &str) -> Result<(), RuntimeError>;
+
+    /// Starts a container: makes its root file system and mounts, and runs its program.
+    /// A program that does not exist is [`RuntimeError::NoSuchProgram`].
+    async fn start(&self, spec: ContainerSpec) -> Result<Started, RuntimeError>;
+
+    /// Sends a signal to the container's first process. Fine when it has ended.
+    async fn signal(&self, container: &str, signal: i32) -> Result<(), RuntimeError>;
+
+    /// Removes an ended container's writable layer. Kills it first when it still runs.
+    async fn remove(&self, container: &str) -> Result<(), RuntimeError>;
+
+    /// Runs a command inside a running container.
+    async fn exec(&self, container: &str, spec: ExecSpec) -> Result<Started, RuntimeError>;
+
+    /// Connects to `localhost:port` inside the sandbox's network.
+    async fn dial(&self, sandbox: &str, port: u16) -> Result<Box<dyn Connection>, RuntimeError>;
+
+    /// Connects to `host:port` as seen from the node's network (pod IPs are reachable): what probes use.
+    async fn dial_node(&self, address: std::net::SocketAddr) -> Result<Box<dyn Connection>, RuntimeError>;
+
+    /// What a container uses now.
+    async fn usage(&self, container: &str) -> Result<Usage, RuntimeError>;
+}
