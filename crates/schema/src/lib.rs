@@ -1,1 +1,21 @@
-//! See Cargo.toml's description.
+//! One generated table of the Kubernetes types, and everything that it drives.
+//!
+//! A Kubernetes API server has to know, for every field of every type, more than its name: under which number it travels in
+//! protobuf, whether a list is merged by a key or replaced whole, which of its items a server-side apply owns. This crate
+//! holds these facts in one table (`types.txt`, written by `generate.py`) and everything else is a walk over a
+//! [`serde_json::Value`] with the table in hand:
+//!
+//! * [`proto`]: request bodies in protobuf, which typed Go clients send since client-go 1.32
+//! * [`strict`]: duplicate and unknown fields, types that do not fit, pruning
+//! * [`patch`]: JSON merge patch, strategic merge patch, JSON patch
+//! * [`managed`]: who owns which field: server-side apply and the tracking of plain updates
+//! * [`openapi`]: the OpenAPI v3 and v2 documents
+
+pub mod managed;
+pub mod openapi;
+pub mod patch;
+pub mod proto;
+pub mod strict;
+mod table;
+
+pub use table::{TypeId, lookup};

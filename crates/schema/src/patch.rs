@@ -1,0 +1,33 @@
+//! The three kinds of patches of a PATCH request (the fourth, apply, is in [`crate::managed`]).
+
+use serde_json::Value;
+
+use crate::TypeId;
+
+/// A patch that cannot be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatchError {
+    /// The patch itself is malformed: 400 BadRequest.
+    #[error("{0}")]
+    BadRequest(String),
+    /// It does not fit the object (a failed `test`, a missing path): 422 Invalid.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// JSON merge patch (RFC 7386).
+pub fn json_merge(target: &mut Value, patch: &Value) {
+    let _ = (target, patch);
+}
+
+/// Strategic merge patch: as a merge patch, but lists with a merge key are merged item by item.
+pub fn strategic_merge(id: TypeId, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
+    let _ = (id, target, patch);
+    Ok(())
+}
+
+/// JSON patch (RFC 6902).
+pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
+    let _ = (target, patch);
+    Ok(())
+}
