@@ -1,6 +1,20 @@
-//! Exec, attach, port-forward and logs on the wire.
+//! Exec, attach, port-forward, proxy and logs on the wire.
 //!
-//! [`backend`] is what a node offers; the other modules speak the protocols real clients use (SPDY/3.1 and the WebSocket
-//! channel protocols) and pump bytes between a client's connection and a [`backend::Process`] or [`backend::Duplex`].
+//! [`backend`] is what a node offers; the functions here each turn one HTTP request into the answer a real client
+//! expects, speaking SPDY/3.1 or a WebSocket channel protocol with it where the request asks for an upgrade, and pump bytes
+//! between the client's connection and a [`backend::Process`] or [`backend::Duplex`].
+//!
+//! The API server has authenticated and authorised the request and resolved the pod, the container and the node before it
+//! calls any of them.
 
 pub mod backend;
+mod forward;
+mod log;
+mod proxy;
+mod remote;
+mod status;
+
+pub use forward::port_forward;
+pub use log::logs;
+pub use proxy::proxy;
+pub use remote::{attach, exec};
