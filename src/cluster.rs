@@ -1,0 +1,14 @@
+//! The clusters the workstation talks to, and how.
+//!
+//! [`Source`] says where a cluster comes from, [`Link`] is the way to it. Every request leaves through [`Link::send`], so read-only mode
+//! is enforced there and nowhere else.
+
+mod discovery;
+mod link;
+mod request;
+mod source;
+
+pub use discovery::{Discovery, Resource};
+pub use link::{Link, LinkState};
+pub use request::{Patch, Request, Verb};
+pub use source::{Contexts, Running, Source, reexec};

@@ -1,0 +1,84 @@
+//! Text with roles: what describe, YAML, help and logs hand to the pager.
+
+use crate::text;
+use crate::theme::Role;
+
+/// A run of text in one role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// What the text is.
+    pub role: Role,
+    /// The text, harmless.
+    pub text: Box<str>,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct TextLine {
+    /// Its spans from left to right.
+    pub spans: Vec<Span>,
+    /// Columns later pieces are indented by when the line wraps.
+    pub hang: u16,
+}
+
+impl TextLine {
+    /// An empty line.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a span; its text is made harmless here.
+    #[must_use]
+    pub fn with(mut self, role: Role, text: &str) -> Self {
+        self.push(role, text);
+        self
+    }
+
+    /// Adds a span; its text is made harmless here.
+    pub fn push(&mut self, role: Role, text: &str) {
+        if !text.is_empty() {
+            self.spans.push(Span { role, text: text::clean(text).into() });
+        }
+    }
+
+    /// Sets the hanging indent.
+    #[must_use]
+    pub fn hanging(mut self, columns: usize) -> Self {
+        self.hang = columns.min(60) as u16;
+        self
+    }
+
+    /// The line without roles.
+    pub fn plain(&self) -> String {
+        self.spans.iter().map(|span| &*span.text).collect()
+    }
+}
+
+/// A text of lines.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Document {
+    /// The lines from top to bottom.
+    pub lines: Vec<TextLine>,
+}
+
+impl Document {
+    /// An empty text.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a line.
+    pub fn push(&mut self, line: TextLine) {
+        self.lines.push(line);
+    }
+
+    /// The text without roles, each line ended by a newline.
+    pub fn plain(&self) -> String {
+        let mut out = String::new();
+        for line in &self.lines {
+            out.push_str(&line.plain());
+            out.push('\n');
+        }
+        out
+    }
+}

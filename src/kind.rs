@@ -1,0 +1,125 @@
+//! All the workstation knows of each kind: columns, health, describe. A kind it does not know is served by [`generic`].
+
+mod generic;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::cluster::Resource;
+use crate::document::Document;
+use crate::store::{Cell, Health, Object};
+
+/// One column of a kind's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Header, upper case, as `kubectl get` has it.
+    pub title: &'static str,
+    /// Numbers, ratios and ages stand on the right.
+    pub right: bool,
+    /// Narrowest useful width in columns.
+    pub min: u16,
+    /// 0 is always shown; the highest goes first when the terminal is narrow.
+    pub rank: u8,
+    /// Only shown in wide tables.
+    pub wide: bool,
+}
+
+impl Column {
+    /// A text column.
+    pub const fn text(title: &'static str, min: u16, rank: u8) -> Self {
+        Self { title, right: false, min, rank, wide: false }
+    }
+
+    /// A right-aligned column.
+    pub const fn number(title: &'static str, min: u16, rank: u8) -> Self {
+        Self { title, right: true, min, rank, wide: false }
+    }
+
+    /// The same column, shown in wide tables only.
+    #[must_use]
+    pub const fn wide(self) -> Self {
+        Self { wide: true, ..self }
+    }
+}
+
+/// What describe is made from.
+pub struct Subject<'a> {
+    /// The object.
+    pub object: &'a Value,
+    /// Events about it, oldest first.
+    pub events: &'a [Value],
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What Enter does on a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drill {
+    /// Opens describe.
+    Describe,
+    /// Opens the pods its label selector matches (`spec.selector`).
+    SelectedPods,
+    /// Opens the pods on this node.
+    NodePods,
+    /// Opens the pods of this namespace, and makes it the current one.
+    NamespacePods,
+    /// Opens the containers of this pod.
+    Containers,
+    /// Opens the object this event is about.
+    Involved,
+}
+
+/// One kind.
+pub struct Kind {
+    /// API group and plural this describes.
+    pub group: &'static str,
+    /// Plural.
+    pub plural: &'static str,
+    /// Columns after NAMESPACE (added by the browser), the first being the name.
+    pub columns: &'static [Column],
+    /// Health, and the cells in the order of the columns.
+    pub row: fn(&Object) -> (Health, Vec<Cell>),
+    /// The sections of `kubectl describe`, in its order.
+    pub describe: fn(&Subject<'_>) -> Document,
+    /// What Enter does.
+    pub drill: Drill,
+    /// Column to sort by at first (index), and whether descending; `None` sorts by name.
+    pub sort: Option<(usize, bool)>,
+}
+
+/// Every kind with a file of its own.
+static KINDS: &[&Kind] = &[];
+
+/// The kind of a resource.
+pub fn find(resource: &Resource) -> &'static Kind {
+    KINDS
+        .iter()
+        .find(|kind| *kind.group == *resource.group && *kind.plural == *resource.plural)
+        .copied()
+        .unwrap_or(&generic::GENERIC)
+}
+
+/// Makes rows for the store.
+pub fn row_maker(resource: &Resource) -> crate::store::RowMaker {
+    let kind = find(resource);
+    Arc::new(move |object, changed| crate::store::row_of(object, changed, kind.row))
+}
+
+/// The AGE cell: from `metadata.creationTimestamp`.
+fn age_cell(object: &Object) -> Cell {
+    #[derive(serde::Deserialize)]
+    struct Meta {
+        #[serde(rename = "creationTimestamp")]
+        created: Option<Timestamp>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Partial {
+        metadata: Meta,
+    }
+    match object.parse::<Partial>() {
+        Ok(Partial { metadata: Meta { created: Some(created) } }) => Cell::Age(created),
+        _ => Cell::Empty,
+    }
+}

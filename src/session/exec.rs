@@ -1,0 +1,1 @@
+//! Programs on a terminal inside a container.

@@ -1,0 +1,1 @@
+//! Local ports forwarded into pods.

@@ -1,0 +1,99 @@
+//! What the clusters hold, as the views see it.
+//!
+//! A [`Feed`](feed) is one list+watch and the single writer of its objects; a [`Lens`](lens) is one sort and filter over a feed that publishes an
+//! immutable [`Listing`]; the [`Catalog`] keeps feeds and lenses for the union of all views' needs.
+
+mod catalog;
+mod feed;
+mod filter;
+mod lens;
+mod listing;
+mod object;
+mod row;
+
+pub use catalog::{Catalog, RowMaker};
+pub use filter::Filter;
+pub use listing::{FeedState, Listing};
+pub use object::{Object, ObjectId};
+pub use row::{Cell, Health, Row, row_of};
+
+use std::sync::Arc;
+
+use crate::cluster::Resource;
+
+/// What one feed lists and watches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Query {
+    /// The resource.
+    pub resource: Arc<Resource>,
+    /// Only this namespace; `None` is all.
+    pub namespace: Option<Arc<str>>,
+    /// Label selector, evaluated by the server; empty is none.
+    pub labels: String,
+    /// Field selector, evaluated by the server; empty is none.
+    pub fields: String,
+}
+
+impl Query {
+    /// All objects of `resource` in `namespace` (or everywhere).
+    pub fn new(resource: Arc<Resource>, namespace: Option<Arc<str>>) -> Self {
+        let namespace = namespace.filter(|_| resource.namespaced);
+        Self {
+            resource,
+            namespace,
+            labels: String::new(),
+            fields: String::new(),
+        }
+    }
+
+    /// Exactly one object, by name.
+    pub fn object(resource: Arc<Resource>, namespace: Option<Arc<str>>, name: &str) -> Self {
+        Self {
+            fields: format!("metadata.name={name}"),
+            ..Self::new(resource, namespace)
+        }
+    }
+}
+
+/// Order of a listing. Ties are broken by namespace, name and UID, so that the order is total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sort {
+    /// Index into a row's cells; `None` sorts by namespace and name.
+    pub column: Option<usize>,
+    /// Largest first.
+    pub descending: bool,
+}
+
+impl Default for Sort {
+    fn default() -> Self {
+        Self {
+            column: None,
+            descending: false,
+        }
+    }
+}
+
+/// What a view needs: a feed, seen through a lens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Need {
+    /// What to list and watch.
+    pub query: Query,
+    /// Rows to keep, as the user typed it (see [`Filter`]); empty keeps all.
+    pub filter: String,
+    /// Order.
+    pub sort: Sort,
+    /// Keep only rows that need attention.
+    pub faults: bool,
+}
+
+impl Need {
+    /// Everything the query gives, by name.
+    pub fn all(query: Query) -> Self {
+        Self {
+            query,
+            filter: String::new(),
+            sort: Sort::default(),
+            faults: false,
+        }
+    }
+}

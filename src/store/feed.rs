@@ -1,0 +1,1 @@
+//! One list and watch, and the single writer of its objects.

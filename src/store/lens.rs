@@ -1,0 +1,1 @@
+//! One sort and filter over a feed.

@@ -1,0 +1,221 @@
+//! Rows: what a table shows of an object, typed, and formatted only when visible.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::store::{Object, ObjectId};
+use crate::text;
+
+/// How an object is doing. Ordered from what needs attention least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Health {
+    /// Nothing to say: the kind has no health.
+    #[default]
+    None,
+    /// Finished as it should.
+    Done,
+    /// Healthy.
+    Good,
+    /// On its way.
+    Progress,
+    /// Not known.
+    Unknown,
+    /// Needs a look.
+    Warning,
+    /// Broken.
+    Failed,
+}
+
+impl Health {
+    /// Whether it belongs into a faults-only listing.
+    pub const fn needs_attention(self) -> bool {
+        matches!(self, Health::Unknown | Health::Warning | Health::Failed)
+    }
+}
+
+/// One cell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Nothing: shown as `-`.
+    Empty,
+    /// Text.
+    Text(Box<str>),
+    /// A state word with its sign.
+    Status(Health, Box<str>),
+    /// A number.
+    Int(i64),
+    /// `ready/wanted`.
+    Ratio(u32, u32),
+    /// A count and when it last grew: `4 (8s ago)`.
+    Counted(i64, Option<Timestamp>),
+    /// A quantity in thousandths with its original text: sorts by value.
+    Quantity(i128, Box<str>),
+    /// The age of this moment.
+    Age(Timestamp),
+}
+
+impl Cell {
+    /// Text, or [`Cell::Empty`] when there is none. Untrusted text is made harmless here.
+    pub fn text(text: &str) -> Self {
+        if text.is_empty() { Cell::Empty } else { Cell::Text(text::clean(text).into()) }
+    }
+
+    /// A state word, made harmless.
+    pub fn status(health: Health, word: &str) -> Self {
+        Cell::Status(health, text::clean(word).into())
+    }
+
+    /// A quantity such as `128Mi`; sorts by its value.
+    pub fn quantity(quantity: &str) -> Self {
+        match text::parse_quantity(quantity) {
+            Some(value) => Cell::Quantity(value, quantity.into()),
+            None => Cell::text(quantity),
+        }
+    }
+
+    /// What is shown at `now`.
+    pub fn show(&self, now: Timestamp) -> Cow<'_, str> {
+        match self {
+            Cell::Empty => Cow::Borrowed("-"),
+            Cell::Text(text) | Cell::Status(_, text) | Cell::Quantity(_, text) => Cow::Borrowed(text),
+            Cell::Int(number) | Cell::Counted(number, None) => Cow::Owned(number.to_string()),
+            Cell::Ratio(ready, wanted) => Cow::Owned(format!("{ready}/{wanted}")),
+            Cell::Counted(number, Some(at)) => Cow::Owned(format!("{number} ({} ago)", text::age(*at, now))),
+            Cell::Age(since) => Cow::Owned(text::age(*since, now)),
+        }
+    }
+
+    /// Order within one column: numbers by value, ages youngest first, empty cells last.
+    pub fn order(&self, other: &Self) -> Ordering {
+        use Cell::{Age, Counted, Empty, Int, Quantity, Ratio, Status, Text};
+        match (self, other) {
+            (Empty, Empty) => Ordering::Equal,
+            (Empty, _) => Ordering::Greater,
+            (_, Empty) => Ordering::Less,
+            (Text(a), Text(b)) => natural(a, b),
+            (Status(ha, a), Status(hb, b)) => hb.cmp(ha).then_with(|| a.cmp(b)),
+            (Int(a) | Counted(a, _), Int(b) | Counted(b, _)) => a.cmp(b),
+            (Ratio(a, of_a), Ratio(b, of_b)) => {
+                let share = |ready: u32, wanted: u32| f64::from(ready) / f64::from(wanted.max(1));
+                share(*a, *of_a).total_cmp(&share(*b, *of_b)).then(of_a.cmp(of_b))
+            }
+            (Quantity(a, _), Quantity(b, _)) => a.cmp(b),
+            (Age(a), Age(b)) => b.cmp(a),
+            (a, b) => rank(a).cmp(&rank(b)),
+        }
+    }
+}
+
+fn rank(cell: &Cell) -> u8 {
+    match cell {
+        Cell::Int(_) | Cell::Counted(..) => 0,
+        Cell::Ratio(..) => 1,
+        Cell::Quantity(..) => 2,
+        Cell::Age(_) => 3,
+        Cell::Status(..) => 4,
+        Cell::Text(_) => 5,
+        Cell::Empty => 6,
+    }
+}
+
+/// `web-2` before `web-10`: runs of digits compare as numbers.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
+    loop {
+        match (left.first(), right.first()) {
+            (Some(x), Some(y)) if x.is_ascii_digit() && y.is_ascii_digit() => {
+                let digits = |bytes: &[u8]| bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let ((run_x, rest_x), (run_y, rest_y)) = (left.split_at(digits(left)), right.split_at(digits(right)));
+                let trim = |run: &'_ [u8]| run.iter().position(|byte| *byte != b'0').unwrap_or(run.len());
+                let (value_x, value_y) = (&run_x[trim(run_x)..], &run_y[trim(run_y)..]);
+                let order = value_x.len().cmp(&value_y.len()).then_with(|| value_x.cmp(value_y));
+                if order != Ordering::Equal {
+                    return order;
+                }
+                (left, right) = (rest_x, rest_y);
+            }
+            (Some(x), Some(y)) if x == y => (left, right) = (&left[1..], &right[1..]),
+            (x, y) => return x.cmp(&y).then_with(|| a.cmp(b)),
+        }
+    }
+}
+
+/// One row of a listing.
+#[derive(Debug, PartialEq)]
+pub struct Row {
+    /// The object it stands for.
+    pub id: ObjectId,
+    /// How it is doing.
+    pub health: Health,
+    /// Cells, in the order of the kind's columns.
+    pub cells: Box<[Cell]>,
+    /// Labels, sorted by key, made harmless.
+    pub labels: Box<[(Box<str>, Box<str>)]>,
+    /// The object itself.
+    pub object: Arc<Object>,
+    /// When the feed last saw it change; `None` while it is as first listed.
+    pub changed: Option<Timestamp>,
+}
+
+impl Row {
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|(known, _)| &**known == key).map(|(_, value)| &**value)
+    }
+}
+
+/// Makes the row of `object` from what its kind makes of it.
+pub fn row_of(
+    object: &Arc<Object>,
+    changed: Option<Timestamp>,
+    kind: impl Fn(&Object) -> (Health, Vec<Cell>),
+) -> Row {
+    #[derive(serde::Deserialize)]
+    struct Meta {
+        #[serde(default)]
+        labels: std::collections::BTreeMap<String, String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Partial {
+        metadata: Meta,
+    }
+    let labels = object.parse::<Partial>().map(|partial| partial.metadata.labels).unwrap_or_default();
+    let (health, cells) = kind(object);
+    Row {
+        id: object.id.clone(),
+        health,
+        cells: cells.into(),
+        labels: labels
+            .iter()
+            .map(|(key, value)| (text::clean(key).into(), text::clean(value).into()))
+            .collect(),
+        object: object.clone(),
+        changed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_names_sort_as_numbers() {
+        assert_eq!(natural("web-2", "web-10"), Ordering::Less);
+        assert_eq!(natural("web-02", "web-2"), "web-02".cmp("web-2"));
+        assert_eq!(natural("a", "a"), Ordering::Equal);
+        assert_eq!(natural("a1", "a"), Ordering::Greater);
+    }
+
+    #[test]
+    fn hostile_text_is_harmless_in_a_cell() {
+        assert_eq!(Cell::text("a\u{1b}[31mb"), Cell::Text("a␛[31mb".into()));
+    }
+
+    #[test]
+    fn empty_cells_sort_last() {
+        assert_eq!(Cell::Empty.order(&Cell::Int(1)), Ordering::Greater);
+    }
+}

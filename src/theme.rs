@@ -1,0 +1,361 @@
+//! Colours as data: a [`Theme`] gives every [`Role`] a style.
+//!
+//! Themes are TOML: a `[palette]` of named colours and `[roles]` that use them. A theme may `inherits` another, and the user's own
+//! files in the configuration directory come before the built-in ones. Views name roles, never colours.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ratatui::style::{Color, Modifier, Style};
+use serde::Deserialize;
+
+use crate::error::{Error, ErrorKind, Result};
+
+macro_rules! roles {
+    ($($variant:ident $name:literal $doc:literal,)*) => {
+        /// What a piece of the screen means. Each theme gives every role a style.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Role { $(#[doc = $doc] $variant,)* }
+
+        impl Role {
+            /// Every role, in declaration order.
+            pub const ALL: &[Role] = &[$(Role::$variant,)*];
+
+            /// The dotted name used in theme files.
+            pub const fn name(self) -> &'static str {
+                match self { $(Role::$variant => $name,)* }
+            }
+
+            /// What it is for.
+            pub const fn doc(self) -> &'static str {
+                match self { $(Role::$variant => $doc,)* }
+            }
+        }
+    };
+}
+
+roles! {
+    Text "ui.text" "Ordinary text and the background of the screen.",
+    Dim "ui.dim" "Secondary text: units, hints, what can be ignored.",
+    Strong "ui.strong" "Names and headings.",
+    Accent "ui.accent" "Where the user is: active tab, current namespace, title.",
+    Rule "ui.rule" "Rules between panes and sections.",
+    Bar "ui.bar" "The lines of chrome at the top and the bottom.",
+    Key "ui.key" "A key that can be pressed.",
+    Header "ui.header" "Column headers.",
+    HeaderSorted "ui.header.sorted" "The header of the sorted column.",
+    Cursor "ui.cursor" "Tint of the row under the cursor.",
+    CursorBar "ui.cursor.bar" "The bar left of the row under the cursor.",
+    Mark "ui.mark" "The gutter sign of a marked row.",
+    Changed "ui.changed" "A row that changed within the last second.",
+    Match "ui.match" "Text that matches the search or filter.",
+    MatchCurrent "ui.match.current" "The match the cursor is on.",
+    Popup "ui.popup" "Body of popups and dialogs.",
+    PopupTitle "ui.popup.title" "Title of popups and dialogs.",
+    Input "ui.input" "Text the user types.",
+    Selected "ui.selected" "The chosen entry of a list in a popup.",
+    Danger "ui.danger" "What destroys something.",
+    Good "state.good" "Healthy.",
+    Progress "state.progress" "On its way.",
+    Warning "state.warning" "Needs a look.",
+    Failed "state.failed" "Broken.",
+    Done "state.done" "Finished as it should.",
+    Unknown "state.unknown" "Not known.",
+    Section "text.section" "Section headings in describe.",
+    Field "text.key" "Keys in describe and YAML.",
+    Value "text.value" "Values in describe and YAML.",
+    String "text.string" "Strings in YAML and JSON.",
+    Number "text.number" "Numbers.",
+    Literal "text.literal" "true, false and null.",
+    Comment "text.comment" "Comments and notes.",
+    DiffAdd "diff.add" "Added lines.",
+    DiffRemove "diff.remove" "Removed lines.",
+    LogTime "log.time" "Timestamps of log lines.",
+    LogError "log.error" "Log lines that report an error.",
+    LogWarning "log.warning" "Log lines that warn.",
+    Source0 "log.source.0" "First colour that tells log sources apart.",
+    Source1 "log.source.1" "Second colour that tells log sources apart.",
+    Source2 "log.source.2" "Third colour that tells log sources apart.",
+    Source3 "log.source.3" "Fourth colour that tells log sources apart.",
+    Source4 "log.source.4" "Fifth colour that tells log sources apart.",
+    Source5 "log.source.5" "Sixth colour that tells log sources apart.",
+}
+
+/// Signs beside the colours, so that nothing is said by colour alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signs {
+    /// Healthy.
+    pub good: &'static str,
+    /// On its way.
+    pub progress: &'static str,
+    /// Needs a look.
+    pub warning: &'static str,
+    /// Broken.
+    pub failed: &'static str,
+    /// Finished.
+    pub done: &'static str,
+    /// Not known.
+    pub unknown: &'static str,
+    /// The bar of the cursor row.
+    pub cursor: &'static str,
+    /// A marked row.
+    pub mark: &'static str,
+    /// Between the parts of a path.
+    pub step: &'static str,
+    /// Ascending sort.
+    pub ascending: &'static str,
+    /// Descending sort.
+    pub descending: &'static str,
+    /// A vertical rule.
+    pub vertical: &'static str,
+    /// A horizontal rule.
+    pub horizontal: &'static str,
+}
+
+const UNICODE: Signs = Signs {
+    good: "●",
+    progress: "◐",
+    warning: "▲",
+    failed: "✗",
+    done: "✓",
+    unknown: "○",
+    cursor: "▌",
+    mark: "◆",
+    step: "▸",
+    ascending: "↑",
+    descending: "↓",
+    vertical: "│",
+    horizontal: "─",
+};
+
+const ASCII: Signs = Signs {
+    good: "*",
+    progress: "~",
+    warning: "!",
+    failed: "x",
+    done: "+",
+    unknown: "?",
+    cursor: ">",
+    mark: "#",
+    step: ">",
+    ascending: "^",
+    descending: "v",
+    vertical: "|",
+    horizontal: "-",
+};
+
+/// Every role resolved to a style, and the signs.
+#[derive(Clone, Debug)]
+pub struct Theme {
+    /// File name without `.toml`.
+    pub name: String,
+    /// The signs beside the colours.
+    pub signs: Signs,
+    styles: Vec<Style>,
+}
+
+const BUILT_IN: &[(&str, &str)] = &[
+    ("dark", include_str!("../themes/dark.toml")),
+    ("light", include_str!("../themes/light.toml")),
+    ("contrast", include_str!("../themes/contrast.toml")),
+];
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    inherits: Option<String>,
+    palette: BTreeMap<String, String>,
+    roles: BTreeMap<String, Spec>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(untagged)]
+enum Spec {
+    Fg(String),
+    Full(FullSpec),
+}
+
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+struct FullSpec {
+    fg: Option<String>,
+    bg: Option<String>,
+    mods: Vec<String>,
+}
+
+impl Theme {
+    /// Names of the built-in themes.
+    pub fn built_in() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    /// Loads a theme by name: `DIRECTORY/NAME.toml` when it exists, else the built-in one.
+    pub fn load(name: &str, directory: Option<&Path>) -> Result<Self> {
+        let mut layers = Vec::new();
+        let mut next = Some(name.to_owned());
+        while let Some(current) = next {
+            if layers.len() > 8 {
+                return Err(Error::new(ErrorKind::Config, format!("theme {name:?} inherits in a circle")));
+            }
+            let file = read(&current, directory)?;
+            next = file.inherits.clone();
+            layers.push(file);
+        }
+        Self::resolve(name, &layers)
+    }
+
+    fn resolve(name: &str, layers: &[File]) -> Result<Self> {
+        let mut palette = BTreeMap::new();
+        let mut specs = BTreeMap::new();
+        for file in layers.iter().rev() {
+            palette.extend(file.palette.clone());
+            specs.extend(file.roles.clone());
+        }
+        let known: Vec<&str> = Role::ALL.iter().map(|role| role.name()).collect();
+        if let Some(wrong) = specs.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(Error::new(ErrorKind::Config, format!("theme {name:?} styles an unknown role {wrong:?}"))
+                .hint("`knarr info --roles` lists the roles"));
+        }
+        let colour = |text: &str| -> Result<Color> {
+            let text = palette.get(text).map_or(text, String::as_str);
+            text.parse().map_err(|_| {
+                Error::new(ErrorKind::Config, format!("theme {name:?} uses {text:?}, which is no colour"))
+                    .hint("write a palette name, #rrggbb, an ANSI name, or 0-255")
+            })
+        };
+        let mut styles = Vec::with_capacity(Role::ALL.len());
+        for role in Role::ALL {
+            let full = match specs.get(role.name()) {
+                None => return Err(Error::new(ErrorKind::Config, format!("theme {name:?} lacks the role {:?}", role.name()))
+                    .hint("add it, or inherit a built-in theme: inherits = \"dark\"")),
+                Some(Spec::Fg(fg)) => FullSpec { fg: Some(fg.clone()), ..FullSpec::default() },
+                Some(Spec::Full(full)) => full.clone(),
+            };
+            let mut style = Style::default();
+            if let Some(fg) = &full.fg {
+                style = style.fg(colour(fg)?);
+            }
+            if let Some(bg) = &full.bg {
+                style = style.bg(colour(bg)?);
+            }
+            for modifier in &full.mods {
+                style = style.add_modifier(parse_modifier(modifier).ok_or_else(|| {
+                    Error::new(ErrorKind::Config, format!("theme {name:?} uses {modifier:?}, which is no modifier"))
+                        .hint("modifiers are bold, dim, italic, underlined, reversed, crossed-out")
+                })?);
+            }
+            styles.push(style);
+        }
+        Ok(Self { name: name.to_owned(), signs: UNICODE, styles })
+    }
+
+    /// Without any colour (`NO_COLOR`): modifiers carry what colours did; signs and words carry the meaning.
+    #[must_use]
+    pub fn without_colour(mut self) -> Self {
+        for (role, style) in Role::ALL.iter().zip(&mut self.styles) {
+            let mut modifiers = style.add_modifier;
+            modifiers |= match role {
+                Role::Cursor | Role::Selected | Role::Match | Role::MatchCurrent => Modifier::REVERSED,
+                Role::Failed | Role::Danger | Role::Header | Role::Section => Modifier::BOLD,
+                Role::Changed | Role::DiffAdd => Modifier::UNDERLINED,
+                _ => Modifier::empty(),
+            };
+            *style = Style::default().add_modifier(modifiers);
+        }
+        self
+    }
+
+    /// With signs every terminal font has.
+    #[must_use]
+    pub fn ascii(mut self) -> Self {
+        self.signs = ASCII;
+        self
+    }
+
+    /// The style of a role.
+    pub fn style(&self, role: Role) -> Style {
+        self.styles[role as usize]
+    }
+
+    /// The role of a log source: stable for one number.
+    pub fn source_role(number: usize) -> Role {
+        const SOURCES: [Role; 6] =
+            [Role::Source0, Role::Source1, Role::Source2, Role::Source3, Role::Source4, Role::Source5];
+        SOURCES[number % SOURCES.len()]
+    }
+}
+
+fn read(name: &str, directory: Option<&Path>) -> Result<File> {
+    let own = directory.map(|directory| directory.join(format!("{name}.toml"))).filter(|path| path.is_file());
+    let (text, origin) = match (&own, BUILT_IN.iter().find(|(known, _)| *known == name)) {
+        (Some(path), _) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Error::new(ErrorKind::Config, format!("cannot read the theme {}", path.display())).because(&error)
+            })?;
+            (text, path.display().to_string())
+        }
+        (None, Some((_, text))) => ((*text).to_owned(), format!("built-in {name}")),
+        (None, None) => {
+            let names: Vec<_> = Theme::built_in().collect();
+            return Err(Error::new(ErrorKind::Config, format!("there is no theme {name:?}"))
+                .hint(format!("choose one of {}, or put {name}.toml into the themes directory", names.join(", "))));
+        }
+    };
+    toml::from_str(&text)
+        .map_err(|error| Error::new(ErrorKind::Config, format!("the theme {origin} cannot be parsed")).because(&error))
+}
+
+fn parse_modifier(text: &str) -> Option<Modifier> {
+    Some(match text {
+        "bold" => Modifier::BOLD,
+        "dim" => Modifier::DIM,
+        "italic" => Modifier::ITALIC,
+        "underlined" => Modifier::UNDERLINED,
+        "reversed" => Modifier::REVERSED,
+        "crossed-out" => Modifier::CROSSED_OUT,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_theme_styles_every_role() {
+        for name in Theme::built_in() {
+            let theme = Theme::load(name, None).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(theme.styles.len(), Role::ALL.len());
+        }
+    }
+
+    #[test]
+    fn a_user_theme_inherits_and_overrides() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        std::fs::write(dir.path().join("mine.toml"), "inherits = \"dark\"\n[roles]\n\"ui.accent\" = \"#ff0000\"\n").expect("write");
+        let theme = Theme::load("mine", Some(dir.path())).expect("loads");
+        assert_eq!(theme.style(Role::Accent).fg, Some(Color::Rgb(255, 0, 0)));
+        assert_eq!(theme.style(Role::Good), Theme::load("dark", None).expect("dark").style(Role::Good));
+    }
+
+    #[test]
+    fn mistakes_in_a_theme_are_named() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let fails = |text: &str| {
+            std::fs::write(dir.path().join("bad.toml"), text).expect("write");
+            Theme::load("bad", Some(dir.path())).expect_err("refused").to_string()
+        };
+        assert!(fails("inherits = \"dark\"\n[roles]\n\"ui.nope\" = \"red\"").contains("ui.nope"));
+        assert!(fails("inherits = \"dark\"\n[roles]\n\"ui.text\" = \"reddish\"").contains("reddish"));
+        assert!(fails("inherits = \"bad\"").contains("circle"));
+        assert!(fails("[roles").contains("cannot be parsed"));
+        assert!(Theme::load("missing", None).expect_err("refused").to_string().contains("dark"));
+    }
+
+    #[test]
+    fn no_colour_leaves_no_colour() {
+        let theme = Theme::load("dark", None).expect("dark").without_colour();
+        assert!(Role::ALL.iter().all(|role| theme.style(*role).fg.is_none() && theme.style(*role).bg.is_none()));
+        assert!(theme.style(Role::Cursor).add_modifier.contains(Modifier::REVERSED));
+    }
+}
