@@ -1,0 +1,91 @@
+//! What is known of each kind, one file per kind.
+//!
+//! [`Kind`] has a method for each question the server asks, and an answer that suits most kinds. A new kind is a type
+//! that overrides what is special about it, and one row in `served.rs`.
+
+use crate::check::name::NameRule;
+use crate::field::Errors;
+use crate::printer::{Column, Row, age_of, name_of};
+use crate::resource::Fields;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// All that the server knows about one kind.
+pub(crate) trait Kind: Sync {
+    /// What names its objects may have.
+    fn name_rule(&self) -> NameRule {
+        NameRule::Subdomain
+    }
+
+    fn to_storage(&self, _object: &mut Value) {}
+
+    fn from_storage(&self, _object: &mut Value) {}
+
+    fn default(&self, _object: &mut Value) {}
+
+    /// After metadata is stamped and the status dropped.
+    fn prepare_create(&self, _object: &mut Value) {}
+
+    /// A status that a client may bring along, as a kubelet does when it registers its node.
+    fn keeps_status_on_create(&self) -> bool {
+        false
+    }
+
+    /// After the parts that other subresources own were put back.
+    fn prepare_update(&self, _new: &mut Value, _old: &Value, _subresource: Option<&str>) {}
+
+    /// A write to the status changes neither the spec nor what identifies and describes the object.
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        crate::json::keep(new, old, "spec");
+        for key in ["labels", "annotations", "finalizers", "ownerReferences"] {
+            crate::json::keep(&mut new["metadata"], &old["metadata"], key);
+        }
+    }
+
+    /// Whether `metadata.generation` counts changes of what is desired.
+    fn counts_generations(&self) -> bool {
+        false
+    }
+
+    /// The part of the object that is the user's wish.
+    fn desired(&self, object: &Value) -> Value {
+        object["spec"].clone()
+    }
+
+    /// Mistakes outside of the metadata.
+    fn validate(&self, _object: &Value, _errors: &mut Errors) {}
+
+    /// Mistakes in a successor. The default finds the same as in a new object.
+    fn validate_update(&self, new: &Value, _old: &Value, _subresource: Option<&str>, errors: &mut Errors) {
+        self.validate(new, errors);
+    }
+
+    /// Adds the field labels beyond name and namespace.
+    fn fields(&self, _object: &Value, _fields: &mut Fields) {}
+
+    fn columns(&self) -> &'static [Column] {
+        const GENERIC: &[Column] = &[Column::NAME, Column::AGE];
+        GENERIC
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Row {
+        Row::new(vec![json!(name_of(object)), json!(age_of(object, now))])
+    }
+
+    fn grace_period(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
+        None
+    }
+
+    fn creates_on_update(&self) -> bool {
+        false
+    }
+
+    fn updates_unconditionally(&self) -> bool {
+        true
+    }
+}
+
+/// A kind about which nothing special is known.
+pub(crate) struct Plain;
+
+impl Kind for Plain {}

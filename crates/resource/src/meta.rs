@@ -1,0 +1,240 @@
+//! What all objects share: names, identity and the rules for their metadata.
+
+use crate::check::label::{validate_annotations, validate_labels};
+use crate::check::name::NameRule;
+use crate::field::{Errors, Path};
+use crate::json::{absent, blank, entries, equal, items, keep, remove, set, text};
+use jiff::Timestamp;
+use rand::RngExt;
+use serde_json::{Value, json};
+
+/// What a server knows about a create request besides the object.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The moment of the request.
+    pub now: Timestamp,
+    /// Namespace in the path, empty for cluster-scoped resources.
+    pub namespace: &'a str,
+}
+
+/// Letters of generated suffixes: no vowels and no lookalikes, so that no suffix is a word.
+const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+const SUFFIX_LENGTH: usize = 5;
+/// A generated name fits into a DNS label.
+const GENERATED_LENGTH: usize = 63;
+
+/// A name that starts with `base` and ends with five random letters.
+pub fn generate_name(base: &str) -> String {
+    let mut end = base.len().min(GENERATED_LENGTH - SUFFIX_LENGTH);
+    while !base.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut name = base[..end].to_owned();
+    name.push_str(&suffix());
+    name
+}
+
+/// Five random letters.
+pub(crate) fn suffix() -> String {
+    let mut rng = rand::rng();
+    (0..SUFFIX_LENGTH)
+        .map(|_| char::from(SUFFIX_LETTERS[rng.random_range(0..SUFFIX_LETTERS.len())]))
+        .collect()
+}
+
+/// A random (version 4) UUID.
+pub fn new_uid() -> String {
+    let mut bytes: [u8; 16] = rand::rng().random();
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
+/// A timestamp at the precision of `metav1.Time`.
+pub(crate) fn stamp(now: Timestamp) -> String {
+    Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+}
+
+pub(crate) fn prepare_create(object: &mut Value, context: &Context<'_>, namespaced: bool) {
+    let Some(meta) = crate::json::object(object, "metadata") else {
+        return;
+    };
+    if namespaced {
+        if blank(meta, "namespace") {
+            set(meta, "namespace", context.namespace);
+        }
+    } else {
+        remove(meta, "namespace");
+    }
+    if blank(meta, "name") && !blank(meta, "generateName") {
+        let name = generate_name(text(meta, "generateName"));
+        set(meta, "name", name);
+    }
+    for key in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "resourceVersion",
+        "generation",
+    ] {
+        remove(meta, key);
+    }
+    set(meta, "uid", new_uid());
+    set(meta, "creationTimestamp", stamp(context.now));
+}
+
+/// What a client can neither change nor forget.
+pub(crate) fn prepare_update(new: &mut Value, old: &Value) {
+    let old = &old["metadata"];
+    let Some(meta) = crate::json::object(new, "metadata") else {
+        return;
+    };
+    for key in ["uid", "name", "namespace"] {
+        if blank(meta, key) {
+            keep(meta, old, key);
+        }
+    }
+    for key in ["creationTimestamp", "generation"] {
+        keep(meta, old, key);
+    }
+    if !absent(old, "deletionTimestamp") {
+        keep(meta, old, "deletionTimestamp");
+    } else {
+        remove(meta, "deletionTimestamp");
+    }
+    if absent(meta, "deletionGracePeriodSeconds") {
+        keep(meta, old, "deletionGracePeriodSeconds");
+    }
+    remove(meta, "selfLink");
+}
+
+/// A changed spec is a new generation; metadata and status are not part of the wish.
+pub(crate) fn count_generation(new: &mut Value, old: &Value, desired: impl Fn(&Value) -> Value) {
+    if equal(&desired(new), &desired(old)) {
+        return;
+    }
+    let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
+    set(&mut new["metadata"], "generation", generation.saturating_add(1));
+}
+
+pub(crate) fn validate(object: &Value, namespaced: bool, rule: NameRule, errors: &mut Errors) {
+    let path = Path::new("metadata");
+    let meta = &object["metadata"];
+    if !blank(meta, "generateName") {
+        rule.check_prefix(&path.child("generateName"), text(meta, "generateName"), errors);
+    }
+    // A name made from a bad prefix is bad as well; once is enough to say so.
+    if blank(meta, "name") {
+        errors.required(&path.child("name"), "name or generateName is required");
+    } else {
+        rule.check(&path.child("name"), text(meta, "name"), errors);
+    }
+    let namespace = text(meta, "namespace");
+    if namespaced {
+        if namespace.is_empty() {
+            errors.required(&path.child("namespace"), "");
+        } else {
+            NameRule::Label.check(&path.child("namespace"), namespace, errors);
+        }
+    } else if !namespace.is_empty() {
+        errors.forbidden(&path.child("namespace"), "not allowed on this type");
+    }
+    validate_shared(meta, &path, errors);
+}
+
+fn validate_shared(meta: &Value, path: &Path, errors: &mut Errors) {
+    validate_labels(&meta["labels"], &path.child("labels"), errors);
+    validate_annotations(&meta["annotations"], &path.child("annotations"), errors);
+    validate_owners(&meta["ownerReferences"], &path.child("ownerReferences"), errors);
+    for (i, finalizer) in items(&meta["finalizers"]).iter().enumerate() {
+        validate_finalizer(finalizer, &path.child("finalizers").index(i), errors);
+    }
+}
+
+fn validate_finalizer(finalizer: &Value, path: &Path, errors: &mut Errors) {
+    let name = finalizer.as_str().unwrap_or_default();
+    let before = errors.clone().into_vec().len();
+    for problem in crate::check::name::qualified_name(name) {
+        errors.invalid(path, name, problem);
+    }
+    let standard = ["orphan", "foregroundDeletion", "kubernetes"];
+    if errors.clone().into_vec().len() == before && !name.contains('/') && !standard.contains(&name) {
+        errors.invalid(
+            path,
+            name,
+            "name is neither a standard finalizer name nor is it fully qualified",
+        );
+    }
+}
+
+fn validate_owners(owners: &Value, path: &Path, errors: &mut Errors) {
+    let mut controller = String::new();
+    for (i, owner) in items(owners).iter().enumerate() {
+        let at = path.index(i);
+        if blank(owner, "apiVersion") {
+            errors.invalid(&at.child("apiVersion"), "", "version must not be empty");
+        }
+        for key in ["kind", "name", "uid"] {
+            if blank(owner, key) {
+                errors.invalid(&at.child(key), "", "must not be empty");
+            }
+        }
+        if owner["apiVersion"] == "v1" && owner["kind"] == "Event" {
+            let detail = "/v1, Kind=Event is disallowed from being an owner";
+            errors.invalid(path, owner.clone(), detail);
+        }
+        if owner["controller"] == true {
+            let name = text(owner, "name").to_owned();
+            if controller.is_empty() {
+                controller = format!("{}/{name}", text(owner, "kind"));
+            } else {
+                let detail = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {controller} and {}/{name}",
+                    text(owner, "kind")
+                );
+                errors.invalid(path, owners.clone(), detail);
+            }
+        }
+    }
+}
+
+pub(crate) fn validate_update(new: &Value, old: &Value, namespaced: bool, rule: NameRule, errors: &mut Errors) {
+    let path = Path::new("metadata");
+    let (meta, was) = (&new["metadata"], &old["metadata"]);
+    if !absent(was, "deletionTimestamp") {
+        let added: Vec<&Value> = items(&meta["finalizers"])
+            .iter()
+            .filter(|f| !items(&was["finalizers"]).contains(f))
+            .collect();
+        if !added.is_empty() {
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers {}",
+                json!(added)
+            );
+            errors.forbidden(&path.child("finalizers"), detail);
+        }
+    }
+    for key in ["name", "namespace", "uid", "creationTimestamp"] {
+        if !equal(&meta[key], &was[key]) {
+            errors.invalid(&path.child(key), meta[key].clone(), "field is immutable");
+        }
+    }
+    // Names were checked when the object was created; only what may have changed is checked again.
+    let _ = (namespaced, rule);
+    validate_shared(meta, &path, errors);
+}
+
+/// Total size of the keys and values of a map of strings.
+pub(crate) fn weight(map: &Value) -> usize {
+    entries(map)
+        .map(|(k, v)| k.len() + v.as_str().map_or(0, str::len))
+        .sum()
+}

@@ -1,0 +1,459 @@
+//! Label selectors: `app=web,tier in (front,back),!canary,version>3`.
+
+use crate::check::name::{label_value, qualified_name};
+use crate::field::quote;
+use crate::json::{entries, items, text};
+use serde_json::Value;
+use std::fmt;
+
+/// A condition on one label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requirement {
+    /// The label is there with one of the values, which are sorted.
+    In(String, Vec<String>),
+    /// The label is absent or has none of the values.
+    NotIn(String, Vec<String>),
+    /// The label is there.
+    Exists(String),
+    /// The label is absent.
+    Missing(String),
+    /// The label is there and is a number greater than this.
+    Greater(String, i64),
+    /// The label is there and is a number less than this.
+    Less(String, i64),
+}
+
+impl Requirement {
+    /// The label it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::In(key, _) | Self::NotIn(key, _) | Self::Exists(key) | Self::Missing(key) => key,
+            Self::Greater(key, _) | Self::Less(key, _) => key,
+        }
+    }
+
+    /// Whether an object with these labels (`metadata.labels`) meets the condition.
+    pub fn matches(&self, labels: &Value) -> bool {
+        let value = |key: &str| labels.get(key).and_then(Value::as_str);
+        let number = |key: &str| value(key).and_then(|v| v.parse::<i64>().ok());
+        match self {
+            Self::In(key, values) => value(key).is_some_and(|v| values.iter().any(|w| w == v)),
+            Self::NotIn(key, values) => value(key).is_none_or(|v| values.iter().all(|w| w != v)),
+            Self::Exists(key) => value(key).is_some(),
+            Self::Missing(key) => value(key).is_none(),
+            Self::Greater(key, limit) => number(key).is_some_and(|n| n > *limit),
+            Self::Less(key, limit) => number(key).is_some_and(|n| n < *limit),
+        }
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::In(key, values) => match values.as_slice() {
+                [one] => write!(f, "{key}={one}"),
+                _ => write!(f, "{key} in ({})", values.join(",")),
+            },
+            Self::NotIn(key, values) => match values.as_slice() {
+                [one] => write!(f, "{key}!={one}"),
+                _ => write!(f, "{key} notin ({})", values.join(",")),
+            },
+            Self::Exists(key) => f.write_str(key),
+            Self::Missing(key) => write!(f, "!{key}"),
+            Self::Greater(key, limit) => write!(f, "{key}>{limit}"),
+            Self::Less(key, limit) => write!(f, "{key}<{limit}"),
+        }
+    }
+}
+
+/// Conditions on labels, all of which must be met. Without any, everything is selected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelSelector(Vec<Requirement>);
+
+impl LabelSelector {
+    /// Parses the text form. The error is the sentence a client gets with a 400.
+    pub fn parse(selector: &str) -> Result<Self, String> {
+        let mut parser = Parser {
+            tokens: scan(selector),
+            at: 0,
+        };
+        parser.selector().map(Self)
+    }
+
+    /// The selector of an object: a `metav1.LabelSelector` with matchLabels and matchExpressions.
+    ///
+    /// `None`, which selects nothing, if the selector is missing or malformed.
+    pub fn from_object(selector: &Value) -> Option<Self> {
+        if !selector.is_object() {
+            return None;
+        }
+        let mut requirements = Self::from_map(&selector["matchLabels"]).0;
+        for expression in items(&selector["matchExpressions"]) {
+            let key = text(expression, "key").to_owned();
+            let mut values: Vec<String> = items(&expression["values"])
+                .iter()
+                .filter_map(|v| v.as_str().map(str::to_owned))
+                .collect();
+            values.sort();
+            requirements.push(match text(expression, "operator") {
+                "In" => Requirement::In(key, values),
+                "NotIn" => Requirement::NotIn(key, values),
+                "Exists" => Requirement::Exists(key),
+                "DoesNotExist" => Requirement::Missing(key),
+                _ => return None,
+            });
+        }
+        requirements.sort_by(|a, b| a.key().cmp(b.key()));
+        Some(Self(requirements))
+    }
+
+    /// The selector of a Service: a map of labels and their values.
+    pub fn from_map(labels: &Value) -> Self {
+        let mut requirements: Vec<Requirement> = entries(labels)
+            .map(|(key, value)| Requirement::In(key.clone(), vec![value.as_str().unwrap_or_default().to_owned()]))
+            .collect();
+        requirements.sort_by(|a, b| a.key().cmp(b.key()));
+        Self(requirements)
+    }
+
+    /// Whether an object with these labels (`metadata.labels`) is selected.
+    pub fn matches(&self, labels: &Value) -> bool {
+        self.0.iter().all(|requirement| requirement.matches(labels))
+    }
+
+    /// Whether there are no conditions.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The conditions.
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.0
+    }
+}
+
+impl fmt::Display for LabelSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, requirement) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            write!(f, "{requirement}")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    Word(String),
+    Symbol(&'static str),
+    Bad(String),
+    End,
+}
+
+impl Token {
+    fn literal(&self) -> &str {
+        match self {
+            Self::Word(text) | Self::Bad(text) => text,
+            Self::Symbol(symbol) => symbol,
+            Self::End => "",
+        }
+    }
+}
+
+/// Longer symbols first, so that `==` is not read as two.
+const SYMBOLS: &[&str] = &["==", "!=", "=", "!", "(", ")", ",", ">", "<"];
+
+fn scan(selector: &str) -> Vec<Token> {
+    let special = |c: char| matches!(c, '=' | '!' | '(' | ')' | ',' | '>' | '<');
+    let mut tokens = Vec::new();
+    let mut rest = selector;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        let Some(first) = rest.chars().next() else {
+            tokens.push(Token::End);
+            return tokens;
+        };
+        if special(first) {
+            match SYMBOLS.iter().find(|s| rest.starts_with(**s)) {
+                Some(symbol) => {
+                    tokens.push(Token::Symbol(symbol));
+                    rest = &rest[symbol.len()..];
+                }
+                None => {
+                    tokens.push(Token::Bad(rest.to_owned()));
+                    rest = "";
+                }
+            }
+            continue;
+        }
+        let end = rest
+            .find(|c: char| special(c) || c.is_ascii_whitespace())
+            .unwrap_or(rest.len());
+        tokens.push(Token::Word(rest[..end].to_owned()));
+        rest = &rest[end..];
+    }
+}
+
+struct Parser {
+    tokens: Vec<Token>,
+    at: usize,
+}
+
+impl Parser {
+    fn peek(&self) -> &Token {
+        self.tokens.get(self.at).unwrap_or(&Token::End)
+    }
+
+    fn next(&mut self) -> Token {
+        let token = self.peek().clone();
+        self.at += 1;
+        token
+    }
+
+    fn ends_here(&self) -> bool {
+        matches!(self.peek(), Token::End | Token::Symbol(","))
+    }
+
+    fn selector(&mut self) -> Result<Vec<Requirement>, String> {
+        let mut requirements = Vec::new();
+        loop {
+            match self.peek() {
+                Token::End => return Ok(requirements),
+                Token::Word(_) | Token::Symbol("!") => {}
+                other => {
+                    return Err(format!(
+                        "found '{}', expected: !, identifier, or 'end of string'",
+                        other.literal()
+                    ));
+                }
+            }
+            let requirement = self
+                .requirement()
+                .map_err(|error| format!("unable to parse requirement: {error}"))?;
+            requirements.push(requirement);
+            match self.next() {
+                Token::End => return Ok(requirements),
+                Token::Symbol(",") => match self.peek() {
+                    Token::Word(_) | Token::Symbol("!") => {}
+                    other => return Err(format!("found '{}', expected: identifier after ','", other.literal())),
+                },
+                other => return Err(format!("found '{}', expected: ',' or 'end of string'", other.literal())),
+            }
+        }
+    }
+
+    fn requirement(&mut self) -> Result<Requirement, String> {
+        let negated = *self.peek() == Token::Symbol("!");
+        if negated {
+            self.next();
+        }
+        let key = match self.next() {
+            Token::Word(key) => key,
+            other => return Err(format!("found '{}', expected: identifier", other.literal())),
+        };
+        let problems = qualified_name(&key);
+        if !problems.is_empty() {
+            // Kubernetes' parser has no path to name here and says so.
+            return Err(format!(
+                "<nil>: Invalid value: {}: {}",
+                quote(&key),
+                problems.join("; ")
+            ));
+        }
+        if negated {
+            return Ok(Requirement::Missing(key));
+        }
+        if self.ends_here() {
+            return Ok(Requirement::Exists(key));
+        }
+        let operator = self.next();
+        match operator.literal() {
+            "in" | "notin" => {
+                let values = self.set()?;
+                if values.is_empty() {
+                    let detail = "for 'in', 'notin' operators, values set can't be empty";
+                    return Err(format!("values: Invalid value: []: {detail}"));
+                }
+                check_values(&key, &values)?;
+                Ok(match operator.literal() {
+                    "in" => Requirement::In(key, values),
+                    _ => Requirement::NotIn(key, values),
+                })
+            }
+            "=" | "==" | "!=" => {
+                let values = vec![self.exact_value()?];
+                check_values(&key, &values)?;
+                Ok(match operator.literal() {
+                    "!=" => Requirement::NotIn(key, values),
+                    _ => Requirement::In(key, values),
+                })
+            }
+            ">" | "<" => {
+                let value = self.exact_value()?;
+                let limit = value.parse::<i64>().map_err(|_| {
+                    let detail = "for 'Gt', 'Lt' operators, the value must be an integer";
+                    format!("values[0]: Invalid value: {}: {detail}", quote(&value))
+                })?;
+                Ok(match operator.literal() {
+                    ">" => Requirement::Greater(key, limit),
+                    _ => Requirement::Less(key, limit),
+                })
+            }
+            other => Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+        }
+    }
+
+    fn exact_value(&mut self) -> Result<String, String> {
+        if self.ends_here() {
+            return Ok(String::new());
+        }
+        match self.next() {
+            Token::Word(value) => Ok(value),
+            other => Err(format!("found '{}', expected: identifier", other.literal())),
+        }
+    }
+
+    /// `(a,b)`. A missing value between commas is the empty value.
+    fn set(&mut self) -> Result<Vec<String>, String> {
+        match self.next() {
+            Token::Symbol("(") => {}
+            other => return Err(format!("found '{}' expected: '('", other.literal())),
+        }
+        if *self.peek() == Token::Symbol(")") {
+            self.next();
+            return Ok(Vec::new());
+        }
+        let mut values = Vec::new();
+        loop {
+            let value = match self.peek() {
+                Token::Word(_) => self.next().literal().to_owned(),
+                Token::Symbol("," | ")") => String::new(),
+                other => return Err(format!("found '{}', expected: ',', ')' or identifier", other.literal())),
+            };
+            values.push(value);
+            match self.next() {
+                Token::Symbol(",") => {}
+                Token::Symbol(")") => break,
+                other => return Err(format!("found '{}', expected: ',' or ')'", other.literal())),
+            }
+        }
+        values.sort();
+        values.dedup();
+        Ok(values)
+    }
+}
+
+fn check_values(key: &str, values: &[String]) -> Result<(), String> {
+    for (i, value) in values.iter().enumerate() {
+        let problems = label_value(value);
+        if !problems.is_empty() {
+            return Err(format!(
+                "values[{i}][{key}]: Invalid value: {}: {}",
+                quote(value),
+                problems.join("; ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn selectors_choose_by_equality_sets_existence_and_order() {
+        let labels = json!({"app": "web", "tier": "front", "version": "4", "in": "x", "empty": ""});
+        for (selector, selected) in [
+            ("", true),
+            ("app", true),
+            ("!app", false),
+            ("! other", true),
+            ("app=web", true),
+            ("app == web", true),
+            ("app=web,tier=back", false),
+            ("app!=web", false),
+            ("other!=web", true),
+            ("tier in (front, back)", true),
+            ("tier notin (front,back)", false),
+            ("other notin (a)", true),
+            ("other in (a)", false),
+            ("empty in (,a)", true),
+            ("empty=", true),
+            ("version>3", true),
+            ("version<3", false),
+            ("app>3", false),
+            ("in=x", true),
+            ("app=web,in in (x)", true),
+        ] {
+            let parsed = LabelSelector::parse(selector).unwrap_or_else(|e| panic!("{selector}: {e}"));
+            assert_eq!(parsed.matches(&labels), selected, "{selector}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_as_kubernetes_names_them() {
+        for (selector, message) in [
+            ("a,", "found '', expected: identifier after ','"),
+            (",a", "found ',', expected: !, identifier, or 'end of string'"),
+            ("a=b c", "found 'c', expected: ',' or 'end of string'"),
+            (
+                "a b",
+                "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+            ),
+            ("a in b", "unable to parse requirement: found 'b' expected: '('"),
+            ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
+            (
+                "a in (=",
+                "unable to parse requirement: found '=', expected: ',', ')' or identifier",
+            ),
+            ("a=(", "unable to parse requirement: found '(', expected: identifier"),
+            ("!", "unable to parse requirement: found '', expected: identifier"),
+            (
+                "a in ()",
+                "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty",
+            ),
+            (
+                "a>b",
+                "unable to parse requirement: values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer",
+            ),
+        ] {
+            assert_eq!(LabelSelector::parse(selector), Err(message.to_owned()), "{selector}");
+        }
+        for (selector, start) in [
+            (
+                "-a=b",
+                "unable to parse requirement: <nil>: Invalid value: \"-a\": name part must consist of",
+            ),
+            (
+                "a=-b",
+                "unable to parse requirement: values[0][a]: Invalid value: \"-b\": a valid label must be",
+            ),
+        ] {
+            let error = LabelSelector::parse(selector).expect_err(selector);
+            assert!(error.starts_with(start), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_selector_in_an_object_prints_as_text() {
+        let selector = LabelSelector::from_object(&json!({
+            "matchLabels": {"b": "2", "a": "1"},
+            "matchExpressions": [
+                {"key": "t", "operator": "In", "values": ["y", "x"]},
+                {"key": "n", "operator": "DoesNotExist"},
+            ],
+        }))
+        .expect("a selector");
+        assert_eq!(selector.to_string(), "a=1,b=2,!n,t in (x,y)");
+        assert!(selector.matches(&json!({"a": "1", "b": "2", "t": "x"})));
+        assert_eq!(LabelSelector::from_object(&Value::Null), None);
+        assert_eq!(
+            LabelSelector::from_object(&json!({"matchExpressions": [{"key": "a", "operator": "Like"}]})),
+            None
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! Label and field selectors, as they come in query strings and in objects.
+
+mod field;
+mod label;
+
+pub use field::FieldSelector;
+pub use label::{LabelSelector, Requirement};
