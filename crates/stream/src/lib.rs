@@ -9,10 +9,14 @@
 
 pub mod backend;
 mod forward;
+mod handshake;
 mod log;
+mod mux;
 mod proxy;
 mod remote;
+mod spdy;
 mod status;
+mod websocket;
 
 pub use forward::port_forward;
 pub use log::logs;

@@ -82,6 +82,25 @@ impl Failure {
     }
 }
 
+/// The error stream's last word on a command that ended well.
+pub(crate) fn success() -> Value {
+    json!({"metadata": {}, "status": "Success"})
+}
+
+/// The error stream's last word on a command that ended with a code; clients exit with the same one.
+pub(crate) fn exit_status(code: i32, command: &[String]) -> Value {
+    let command = command.join(" ");
+    json!({
+        "metadata": {},
+        "status": "Failure",
+        "message": format!(
+            "command terminated with non-zero exit code: error executing command [{command}], exit code {code}"
+        ),
+        "reason": "NonZeroExitCode",
+        "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
+    })
+}
+
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
         match error {
