@@ -1,8 +1,11 @@
 //! The three kinds of patches of a PATCH request (the fourth, apply, is in [`crate::managed`]).
 
+mod json;
+mod strategic;
+
 use serde_json::Value;
 
-use crate::TypeId;
+use crate::table::TypeId;
 
 /// A patch that cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,19 +18,21 @@ pub enum PatchError {
     Invalid(String),
 }
 
-/// JSON merge patch (RFC 7386).
+/// JSON merge patch (RFC 7386): null deletes, objects are merged, the rest replaces.
 pub fn json_merge(target: &mut Value, patch: &Value) {
-    let _ = (target, patch);
+    json_patch::merge(target, patch);
 }
 
-/// Strategic merge patch: as a merge patch, but lists with a merge key are merged item by item.
+/// Strategic merge patch: as a merge patch, but lists with a merge key are merged item by item, and directives
+/// (`$patch`, `$deleteFromPrimitiveList/`, `$setElementOrder/`, `$retainKeys`) say what plain JSON cannot.
 pub fn strategic_merge(id: TypeId, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
-    let _ = (id, target, patch);
-    Ok(())
+    strategic::merge(id, target, patch)
 }
 
 /// JSON patch (RFC 6902).
 pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
-    let _ = (target, patch);
-    Ok(())
+    json::apply(target, patch)
 }
+
+#[cfg(test)]
+mod tests;

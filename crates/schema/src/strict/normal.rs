@@ -1,0 +1,90 @@
+//! The form in which Go would write an object back.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::quantity::Quantity;
+use crate::table::{Field, Kind, TypeId};
+
+/// Drops the fields that the type does not have, nulls, and what Go's `omitempty` leaves out; writes quantities and times
+/// in their canonical form. What [`super::type_errors`] complains of is left as it is.
+pub fn prune(id: TypeId, object: &mut Value) {
+    value(&Kind::Struct(id), object);
+}
+
+fn value(kind: &Kind, value_: &mut Value) {
+    match (kind, value_) {
+        (Kind::Struct(id), Value::Object(map)) => {
+            let type_ = id.get();
+            map.retain(|name, value_| match type_.field(name) {
+                Some(field) => {
+                    value(&field.kind, value_);
+                    !omitted(field, value_)
+                }
+                None => type_.open,
+            });
+        }
+        (Kind::List(of), Value::Array(items)) => items.iter_mut().for_each(|item| element(of, item)),
+        (Kind::Map(of), Value::Object(map)) => map.values_mut().for_each(|item| element(of, item)),
+        (Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings, map @ Value::Object(_)) => {
+            value(&Kind::Struct(Kind::schema_props()), map);
+        }
+        (Kind::SchemaOrArray, Value::Array(items)) => {
+            items
+                .iter_mut()
+                .for_each(|item| element(&Kind::Struct(Kind::schema_props()), item));
+        }
+        (Kind::Quantity, quantity) => {
+            let canonical = match &*quantity {
+                Value::String(text) => Quantity::parse(text.trim()),
+                Value::Number(number) => Quantity::parse(&number.to_string()),
+                _ => return,
+            };
+            if let Ok(canonical) = canonical {
+                *quantity = canonical.canonical().into();
+            }
+        }
+        (Kind::Time | Kind::MicroTime, Value::String(text)) => {
+            if let Ok(time) = text.parse::<Timestamp>() {
+                *text = match kind {
+                    Kind::MicroTime => format!("{time:.6}"),
+                    _ => format!("{time:.0}"),
+                };
+            }
+        }
+        (Kind::Bytes, Value::String(text)) => text.retain(|c| c != '\n' && c != '\r'),
+        _ => {}
+    }
+}
+
+/// An item of a list or map: null stands for the type's zero.
+fn element(kind: &Kind, item: &mut Value) {
+    if item.is_null() {
+        *item = match kind {
+            Kind::String | Kind::Bytes => "".into(),
+            Kind::Int32 | Kind::Int64 | Kind::IntOrString => 0.into(),
+            Kind::Bool => false.into(),
+            Kind::Quantity => "0".into(),
+            Kind::Struct(_) => Map::new().into(),
+            _ => Value::Null,
+        };
+    }
+    value(kind, item);
+}
+
+fn omitted(field: &Field, value: &Value) -> bool {
+    if value.is_null() {
+        return true;
+    }
+    if field.required || field.pointer {
+        return false;
+    }
+    match (&field.kind, value) {
+        (Kind::String | Kind::Bytes, Value::String(text)) => text.is_empty(),
+        (Kind::List(_), Value::Array(items)) => items.is_empty(),
+        (Kind::Map(_), Value::Object(map)) => map.is_empty(),
+        (Kind::Int32 | Kind::Int64, Value::Number(number)) => field.zero_omitted && number.as_i64() == Some(0),
+        (Kind::Bool, Value::Bool(false)) => field.zero_omitted,
+        _ => false,
+    }
+}
