@@ -83,6 +83,8 @@ pub struct Kind {
     pub row: fn(&Object) -> (Health, Vec<Cell>),
     /// The sections of `kubectl describe`, in its order.
     pub describe: fn(&Subject<'_>) -> Document,
+    /// What matters about it in a few lines, for the preview pane: state and reason first.
+    pub summary: fn(&Subject<'_>) -> Document,
     /// What Enter does.
     pub drill: Drill,
     /// Column to sort by at first (index), and whether descending; `None` sorts by name.
@@ -123,3 +125,11 @@ fn age_cell(object: &Object) -> Cell {
         _ => Cell::Empty,
     }
 }
+
+/// An object as YAML with roles, `managedFields` left out, keys in the order people read them.
+pub fn yaml(_object: &Value) -> Document {
+    Document::new()
+}
+
+/// Replaces the values of a Secret's data by their sizes.
+pub fn mask_secret(_object: &mut Value) {}

@@ -1,1 +1,148 @@
-//! state.
+//! Everything the application knows, as plain data: no handles, no channels, no tasks.
+
+mod cx;
+mod effect;
+mod flash;
+
+pub use cx::Cx;
+pub use effect::{Effect, Outcome, RequestId, Then};
+pub use flash::{Flash, Level};
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::cluster::Source;
+use crate::error::Error;
+use crate::keys::{Chord, Keymap, Scope};
+use crate::session::SessionId;
+use crate::theme::Theme;
+use crate::view::overlay::Overlay;
+use crate::view::{Target, View};
+
+/// One tab: a stack of views, the last on top.
+#[derive(Debug)]
+pub struct Tab {
+    /// Never empty.
+    pub views: Vec<Box<dyn View>>,
+}
+
+/// An overlay, and the objects that were meant when it opened: what it runs acts on these, wherever the cursor has gone.
+#[derive(Debug)]
+pub struct Layer {
+    /// The overlay.
+    pub overlay: Box<dyn Overlay>,
+    /// The pinned objects.
+    pub pinned: Vec<Target>,
+}
+
+/// The application's state.
+#[derive(Debug)]
+pub struct State {
+    /// Tabs from left to right; never empty.
+    pub tabs: Vec<Tab>,
+    /// The tab shown.
+    pub tab: usize,
+    /// The tab shown before.
+    pub last_tab: usize,
+    /// Overlays, the topmost last.
+    pub layers: Vec<Layer>,
+    /// Chords typed of an unfinished sequence.
+    pub pending: Vec<Chord>,
+    /// The message in the bottom line.
+    pub flash: Option<Flash>,
+    /// Messages shown before, newest last; bounded.
+    pub messages: VecDeque<Flash>,
+    /// Namespace views open in; `None` is all.
+    pub namespace: Option<Arc<str>>,
+    /// Command lines run, oldest first.
+    pub history: Vec<String>,
+    /// What happens when a request is answered.
+    pub waiting: BTreeMap<RequestId, Then>,
+    /// Colours and signs.
+    pub theme: Arc<Theme>,
+    /// Keys.
+    pub keymap: Arc<Keymap>,
+    /// Where the cluster comes from.
+    pub source: Source,
+    /// Whether the welcome is still shown.
+    pub welcome: bool,
+    /// Whether the user has asked to leave.
+    pub quit: bool,
+    next: u64,
+}
+
+impl State {
+    /// A state with one tab.
+    pub fn new(view: Box<dyn View>, source: Source, theme: Theme, keymap: Keymap) -> Self {
+        Self {
+            tabs: vec![Tab { views: vec![view] }],
+            tab: 0,
+            last_tab: 0,
+            layers: Vec::new(),
+            pending: Vec::new(),
+            flash: None,
+            messages: VecDeque::new(),
+            namespace: None,
+            history: Vec::new(),
+            waiting: BTreeMap::new(),
+            theme: Arc::new(theme),
+            keymap: Arc::new(keymap),
+            source,
+            welcome: false,
+            quit: false,
+            next: 1,
+        }
+    }
+
+    /// The view that has the focus.
+    pub fn view(&self) -> &dyn View {
+        self.tabs[self.tab].views.last().map(|view| &**view).expect("a tab has a view")
+    }
+
+    /// The view that has the focus.
+    pub fn view_mut(&mut self) -> &mut Box<dyn View> {
+        self.tabs[self.tab].views.last_mut().expect("a tab has a view")
+    }
+
+    /// Scopes in which keys are looked up now, innermost first.
+    pub fn scopes(&self, trouble: bool) -> Vec<Scope> {
+        let mut scopes = Vec::new();
+        if trouble {
+            scopes.push("trouble");
+        }
+        scopes.extend(self.view().scopes());
+        if !self.view().is_raw() {
+            scopes.push("global");
+        }
+        scopes
+    }
+
+    /// A number never given before.
+    pub fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// A session ID never given before.
+    pub fn fresh_session(&mut self) -> SessionId {
+        SessionId(self.fresh())
+    }
+
+    /// Says something in the bottom line.
+    pub fn say(&mut self, level: Level, text: impl Into<String>) {
+        self.show(Flash { level, text: text.into(), hints: Vec::new() });
+    }
+
+    /// Shows an error in the bottom line.
+    pub fn fail(&mut self, error: &Error) {
+        self.show(Flash { level: Level::Error, text: error.line(), hints: error.hints.clone() });
+    }
+
+    fn show(&mut self, flash: Flash) {
+        if self.messages.len() >= 200 {
+            self.messages.pop_front();
+        }
+        self.messages.push_back(flash.clone());
+        self.flash = Some(flash);
+    }
+}

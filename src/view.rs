@@ -1,1 +1,217 @@
-//! view.
+//! Views: what a tab shows. A view is plain data; it reads the cluster through [`Data`] and answers keys with a [`Reply`].
+
+mod browser;
+mod document;
+mod forwards;
+mod labels;
+mod logs;
+pub mod overlay;
+mod preview;
+mod terminal;
+mod tick;
+
+pub use browser::Browser;
+pub use document::{Text, TextSource};
+pub use forwards::Forwards;
+pub use labels::Labels;
+pub use logs::Logs;
+pub use terminal::Terminal;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::cluster::{Discovery, LinkState, Resource};
+use crate::error::{Error, Result};
+use crate::keys::{Chord, Keymap, Line, Scope};
+use crate::session::{Info, LogSnapshot, SessionId};
+use crate::store::{Listing, Need, Object, ObjectId};
+use crate::theme::Theme;
+
+/// What the user did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Pressed a key.
+    Key(Chord),
+    /// Pasted text (bracketed paste).
+    Paste(String),
+    /// Used the mouse.
+    Mouse(Mouse),
+}
+
+/// A mouse event, in cells of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mouse {
+    /// Column, 0 on the left.
+    pub column: u16,
+    /// Row, 0 at the top.
+    pub row: u16,
+    /// What happened.
+    pub kind: MouseKind,
+}
+
+/// Mouse actions that mean something here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MouseKind {
+    /// Left button pressed.
+    Click,
+    /// Wheel away from the user.
+    WheelUp,
+    /// Wheel towards the user.
+    WheelDown,
+}
+
+/// What a view makes of an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Not for this view: the keymap decides.
+    Ignored,
+    /// Taken.
+    Done,
+    /// Run this line.
+    Run(Line),
+    /// Send these bytes to a terminal session.
+    Send(SessionId, Bytes),
+    /// The place for a terminal session has this many columns and rows now.
+    Resize(SessionId, u16, u16),
+}
+
+/// What actions act on: one object, by identity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Its resource.
+    pub resource: Arc<Resource>,
+    /// Its identity.
+    pub id: ObjectId,
+    /// The object as last seen.
+    pub object: Arc<Object>,
+    /// The container the cursor is on, in views of containers.
+    pub container: Option<Arc<str>>,
+}
+
+/// The cluster in one glance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterInfo {
+    /// Context, or the embedded cluster's name.
+    pub name: String,
+    /// Whether it is the embedded cluster.
+    pub embedded: bool,
+    /// Whether requests that change something are refused.
+    pub read_only: bool,
+    /// How the way to it is.
+    pub state: LinkState,
+    /// Namespace of the context.
+    pub namespace: Arc<str>,
+    /// Contexts of the kubeconfig.
+    pub contexts: Vec<String>,
+}
+
+/// What views may read. Everything here is in memory: nothing waits.
+pub trait Data {
+    /// Wall time.
+    fn now(&self) -> Timestamp;
+    /// The newest listing for a need.
+    fn listing(&self, need: &Need) -> Arc<Listing>;
+    /// What the cluster serves; empty while it is not known.
+    fn discovery(&self) -> Arc<Discovery>;
+    /// The cluster.
+    fn cluster(&self) -> &ClusterInfo;
+    /// One session.
+    fn session(&self, id: SessionId) -> Option<Info>;
+    /// All sessions.
+    fn sessions(&self) -> Vec<Info>;
+    /// The lines of a log session.
+    fn log(&self, id: SessionId) -> Option<Arc<LogSnapshot>>;
+    /// The screen of a terminal session.
+    fn screen(&self, id: SessionId) -> Option<Arc<vt100::Screen>>;
+}
+
+/// What drawing needs.
+pub struct Look<'a> {
+    /// Colours and signs.
+    pub theme: &'a Theme,
+    /// What there is.
+    pub data: &'a dyn Data,
+    /// For keys named in hints.
+    pub keymap: &'a Keymap,
+    /// Scopes of the focused view, for the same.
+    pub scopes: &'a [Scope],
+}
+
+impl Look<'_> {
+    /// How the keys that run `action` are shown: `l`, `C-d`, `g g`; empty when it has none.
+    pub fn key(&self, action: &str) -> String {
+        self.keymap.key_for(self.scopes, action).map_or_else(String::new, |chords| {
+            chords.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ")
+        })
+    }
+}
+
+/// One view on a tab's stack.
+pub trait View: Debug + Send {
+    /// Short title for the tab line: `pods`, `logs:web`.
+    fn title(&self) -> String;
+    /// Where we are, after the cluster's name, for the top line: `default`, `pods`, `kuard`.
+    fn crumbs(&self) -> Vec<String>;
+    /// Counts and states for the top line: `7`, `3 of 7`.
+    fn status(&self, _data: &dyn Data) -> String {
+        String::new()
+    }
+    /// Keymap scopes, innermost first, without `global`.
+    fn scopes(&self) -> Vec<Scope>;
+    /// Actions offered in the bottom line, most useful first: (action, word).
+    fn hints(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+    /// Whether every key belongs to it (a terminal), but for the `terminal` scope's bindings.
+    fn is_raw(&self) -> bool {
+        false
+    }
+    /// What actions act on: the marked objects, else the one under the cursor.
+    fn targets(&self, _data: &dyn Data) -> Vec<Target> {
+        Vec::new()
+    }
+    /// What it reads.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+    /// Adjusts to new data: called when something it needs has changed.
+    fn sync(&mut self, _data: &dyn Data) {}
+    /// The cursor has rested for a moment: what is costly may follow it now.
+    fn settle(&mut self, _data: &dyn Data) {}
+    /// Learns its place before it is drawn into it; called whenever that changes.
+    fn layout(&mut self, _area: Rect, _data: &dyn Data) -> Reply {
+        Reply::Done
+    }
+    /// Takes an input before the keymap does.
+    fn on(&mut self, _input: &Input, _data: &dyn Data) -> Reply {
+        Reply::Ignored
+    }
+    /// Runs one of the commands that belong to views (`cursor.down`, `search.next`).
+    fn command(&mut self, line: &Line, _data: &dyn Data) -> Result<Reply> {
+        Err(not_here(line))
+    }
+    /// The text a filter or search prompt starts with.
+    fn search(&self) -> &str {
+        ""
+    }
+    /// Sessions that end when the view is left.
+    fn sessions(&self) -> Vec<SessionId> {
+        Vec::new()
+    }
+    /// How long what is shown stays true without news: ages grow. `None` is for ever.
+    fn tick(&self, _data: &dyn Data) -> Option<std::time::Duration> {
+        None
+    }
+    /// Draws itself.
+    fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>);
+}
+
+/// The refusal of a command that means nothing in a view.
+pub fn not_here(line: &Line) -> Error {
+    Error::usage(format!("{} does nothing here", line.name))
+}

@@ -1,0 +1,615 @@
+//! The browser: a live table of any kind.
+//!
+//! The cursor and the marks are UIDs. Rows that appear, vanish or move never put them on another object: when the object under the
+//! cursor vanishes, the cursor takes the row that slid into its place and says so.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::preview;
+use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here};
+use crate::cluster::{LinkState, Resource};
+use crate::error::{Error, Result};
+use crate::keys::{Line, Scope};
+use crate::kind::{self, Kind};
+use crate::store::{Cell, FeedState, Health, Listing, Need, Query, Row, Sort};
+use crate::text;
+use crate::theme::{Role, Theme};
+use crate::widget::{ColumnSpec, TableCell, TableRow, fill, fit, put, put_right, rule_down, table};
+
+/// A table of one resource.
+pub struct Browser {
+    resource: Arc<Resource>,
+    kind: &'static Kind,
+    need: Need,
+    /// What narrows it, for the crumbs: `on node knarr`, `app=web`.
+    scope_note: String,
+    cursor: Option<Arc<Row>>,
+    index: usize,
+    top: usize,
+    marks: BTreeMap<Arc<str>, Arc<Row>>,
+    wide: bool,
+    label_columns: Vec<String>,
+    preview: bool,
+    /// The row the cursor rested on: its events are fetched, those of rows passed over are not.
+    settled: Option<Arc<Row>>,
+    /// The events resource, once the cluster has said what it serves.
+    events: Option<Arc<Resource>>,
+    /// Widest text seen per column: only grows, so that columns do not jump while rows come and go.
+    widest: Vec<u16>,
+    height: u16,
+    area: Rect,
+}
+
+impl std::fmt::Debug for Browser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Browser").field("need", &self.need).field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Browser {
+    /// A table of `resource` in `namespace` (or all).
+    pub fn new(resource: Arc<Resource>, namespace: Option<Arc<str>>) -> Self {
+        let kind = kind::find(&resource);
+        let shift = usize::from(resource.namespaced && namespace.is_none());
+        let mut need = Need::all(Query::new(resource.clone(), namespace));
+        if let Some((column, descending)) = kind.sort {
+            need.sort = Sort { column: Some(column), descending };
+        }
+        Self {
+            resource,
+            kind,
+            need,
+            scope_note: String::new(),
+            cursor: None,
+            index: 0,
+            top: 0,
+            marks: BTreeMap::new(),
+            wide: false,
+            label_columns: Vec::new(),
+            preview: true,
+            settled: None,
+            events: None,
+            widest: vec![0; kind.columns.len() + shift],
+            height: 0,
+            area: Rect::default(),
+        }
+    }
+
+    /// Narrows it by a label selector, evaluated by the server.
+    #[must_use]
+    pub fn with_labels(mut self, selector: &str) -> Self {
+        self.need.query.labels = selector.to_owned();
+        self.scope_note = selector.to_owned();
+        self
+    }
+
+    /// Narrows it by a field selector, evaluated by the server; `note` says so in the top line.
+    #[must_use]
+    pub fn with_fields(mut self, selector: &str, note: &str) -> Self {
+        self.need.query.fields = selector.to_owned();
+        self.scope_note = note.to_owned();
+        self
+    }
+
+    /// Narrows it by a filter, as typed at `/`.
+    #[must_use]
+    pub fn with_filter(mut self, filter: &str) -> Self {
+        self.need.filter = filter.to_owned();
+        self
+    }
+
+    /// With or without the preview pane.
+    #[must_use]
+    pub fn with_preview(mut self, preview: bool) -> Self {
+        self.preview = preview;
+        self
+    }
+
+    /// What it lists.
+    pub fn query(&self) -> &Query {
+        &self.need.query
+    }
+
+    /// The same kind in another namespace.
+    pub fn in_namespace(&self, namespace: Option<Arc<str>>) -> Self {
+        let mut next = Self::new(self.resource.clone(), namespace);
+        next.need.sort = self.need.sort;
+        next.need.query.labels.clone_from(&self.need.query.labels);
+        next.scope_note.clone_from(&self.scope_note);
+        next.wide = self.wide;
+        next.label_columns.clone_from(&self.label_columns);
+        next.preview = self.preview;
+        next
+    }
+
+    fn shows_namespace(&self) -> bool {
+        self.resource.namespaced && self.need.query.namespace.is_none()
+    }
+
+    fn event_need(&self) -> Option<Need> {
+        let row = self.settled.as_ref().filter(|_| self.preview)?;
+        Some(preview::event_need(self.events.clone()?, row))
+    }
+
+    fn move_to(&mut self, listing: &Listing, index: usize) {
+        self.index = index.min(listing.len().saturating_sub(1));
+        self.cursor = listing.get(self.index).cloned();
+        self.keep_visible(listing.len());
+    }
+
+    fn keep_visible(&mut self, len: usize) {
+        let page = usize::from(self.height).max(1);
+        self.top = self.top.min(self.index).max((self.index + 1).saturating_sub(page));
+        self.top = self.top.min(len.saturating_sub(page));
+    }
+
+    fn specs(&self, listing: &Listing) -> Vec<ColumnSpec> {
+        let mut specs = Vec::new();
+        let wanted = |at: usize| self.widest.get(at).copied().unwrap_or(0);
+        if self.shows_namespace() {
+            specs.push(ColumnSpec {
+                title: "NAMESPACE".into(),
+                right: false,
+                min: 10,
+                wanted: wanted(0),
+                rank: 1,
+                middle: true,
+            });
+        }
+        for column in self.kind.columns {
+            let at = specs.len();
+            specs.push(ColumnSpec {
+                title: column.title.into(),
+                right: column.right,
+                min: column.min,
+                wanted: if column.wide && !self.wide { 0 } else { wanted(at) },
+                rank: if column.wide && !self.wide { u8::MAX } else { column.rank },
+                middle: column.rank == 0 && !column.right,
+            });
+        }
+        for key in &self.label_columns {
+            let widest = listing.window(self.top, usize::from(self.height)).filter_map(|row| row.label(key));
+            specs.push(ColumnSpec {
+                title: key.rsplit('/').next().unwrap_or(key).to_uppercase(),
+                right: false,
+                min: 6,
+                wanted: widest.map(text::width).max().unwrap_or(1).min(40) as u16,
+                rank: 4,
+                middle: false,
+            });
+        }
+        specs
+    }
+
+    fn widths(&self, specs: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
+        let hidden: Vec<bool> = specs.iter().map(|spec| spec.rank == u8::MAX).collect();
+        let visible: Vec<ColumnSpec> =
+            specs.iter().zip(&hidden).filter(|(_, hidden)| !**hidden).map(|(spec, _)| spec.clone()).collect();
+        let mut fitted = fit(&visible, available).into_iter();
+        hidden.iter().map(|hidden| if *hidden { None } else { fitted.next().flatten() }).collect()
+    }
+
+    fn measure(&mut self, listing: &Listing, data: &dyn Data) {
+        let now = data.now();
+        let shift = usize::from(self.shows_namespace());
+        for row in listing.window(self.top, usize::from(self.height).max(1)) {
+            if shift == 1 {
+                self.widest[0] = self.widest[0].max(text::width(&row.id.namespace) as u16);
+            }
+            for (at, cell) in row.cells.iter().enumerate().take(self.kind.columns.len()) {
+                let sign = if matches!(cell, Cell::Status(..)) { 2 } else { 0 };
+                let wide = text::width(&cell.show(now)) as u16 + sign;
+                if let Some(widest) = self.widest.get_mut(at + shift) {
+                    *widest = (*widest).max(wide);
+                }
+            }
+        }
+    }
+
+    fn sort_by(&mut self, line: &Line) -> Result<()> {
+        let titles = || self.kind.columns.iter().map(|column| column.title).collect::<Vec<_>>().join(", ");
+        let wanted = line.first().ok_or_else(|| Error::usage("sort by which column?").hint(titles()))?;
+        let column = self.kind.columns.iter().position(|column| column.title.eq_ignore_ascii_case(wanted));
+        let column = match (column, wanted) {
+            (Some(0), _) | (None, "name") => None,
+            (Some(at), _) => Some(at),
+            (None, _) => {
+                return Err(Error::usage(format!("there is no column {wanted:?} here"))
+                    .hint(format!("columns: {}", titles())));
+            }
+        };
+        let again = self.need.sort.column == column;
+        self.need.sort = Sort { column, descending: again && !self.need.sort.descending };
+        Ok(())
+    }
+
+    fn preview_area(&self, area: Rect) -> (Rect, Option<Rect>) {
+        if !self.preview || area.width < 100 || area.height < 6 {
+            return (area, None);
+        }
+        let width = (area.width * 2 / 5).clamp(40, 90);
+        let left = Rect { width: area.width - width, ..area };
+        (left, Some(Rect { x: left.right(), width, ..area }))
+    }
+}
+
+impl View for Browser {
+    fn title(&self) -> String {
+        self.resource.plural.to_string()
+    }
+
+    fn crumbs(&self) -> Vec<String> {
+        let mut crumbs = Vec::new();
+        if self.resource.namespaced {
+            crumbs.push(self.need.query.namespace.as_deref().unwrap_or("all namespaces").to_owned());
+        }
+        crumbs.push(self.resource.plural.to_string());
+        if !self.scope_note.is_empty() {
+            crumbs.push(self.scope_note.clone());
+        }
+        crumbs
+    }
+
+    fn status(&self, data: &dyn Data) -> String {
+        let listing = data.listing(&self.need);
+        let mut status = if listing.len() == listing.total {
+            listing.total.to_string()
+        } else {
+            format!("{} of {}", listing.len(), listing.total)
+        };
+        if !self.need.filter.is_empty() {
+            status.push_str(&format!("  /{}", self.need.filter));
+        }
+        if self.need.faults {
+            status.push_str("  faults only");
+        }
+        if !self.marks.is_empty() {
+            status.push_str(&format!("  {} marked", self.marks.len()));
+        }
+        status
+    }
+
+    fn scopes(&self) -> Vec<Scope> {
+        let own = if self.kind.plural.is_empty() { "objects" } else { self.kind.plural };
+        vec![own, "table"]
+    }
+
+    fn hints(&self) -> &'static [(&'static str, &'static str)] {
+        match self.kind.plural {
+            "pods" => &[
+                ("object.describe", "describe"),
+                ("pod.logs", "logs"),
+                ("pod.shell", "shell"),
+                ("pod.forward", "forward"),
+                ("object.yaml", "yaml"),
+                ("object.label", "label"),
+                ("object.delete", "delete"),
+                ("mark.toggle", "mark"),
+                ("filter.open", "filter"),
+                ("command.open", "command"),
+                ("help.open", "help"),
+            ],
+            "deployments" | "replicasets" => &[
+                ("view.enter", "pods"),
+                ("object.describe", "describe"),
+                ("object.scale", "scale"),
+                ("object.yaml", "yaml"),
+                ("object.edit", "edit"),
+                ("object.delete", "delete"),
+                ("filter.open", "filter"),
+                ("command.open", "command"),
+                ("help.open", "help"),
+            ],
+            "namespaces" => &[
+                ("view.enter", "use"),
+                ("namespace.create", "create"),
+                ("object.describe", "describe"),
+                ("object.yaml", "yaml"),
+                ("object.delete", "delete"),
+                ("filter.open", "filter"),
+                ("command.open", "command"),
+                ("help.open", "help"),
+            ],
+            _ => &[
+                ("view.enter", "open"),
+                ("object.describe", "describe"),
+                ("object.yaml", "yaml"),
+                ("object.edit", "edit"),
+                ("object.label", "label"),
+                ("object.delete", "delete"),
+                ("filter.open", "filter"),
+                ("command.open", "command"),
+                ("help.open", "help"),
+            ],
+        }
+    }
+
+    fn targets(&self, _data: &dyn Data) -> Vec<Target> {
+        let rows: Vec<&Arc<Row>> =
+            if self.marks.is_empty() { self.cursor.iter().collect() } else { self.marks.values().collect() };
+        rows.into_iter()
+            .map(|row| Target {
+                resource: self.resource.clone(),
+                id: row.id.clone(),
+                object: row.object.clone(),
+                container: None,
+            })
+            .collect()
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let mut needs = vec![self.need.clone()];
+        if let (true, Some(row), Some(events)) = (self.preview, &self.settled, &self.events) {
+            needs.push(preview::event_need(events.clone(), row));
+        }
+        needs
+    }
+
+    fn sync(&mut self, data: &dyn Data) {
+        let listing = data.listing(&self.need);
+        let found = self.cursor.as_ref().and_then(|row| listing.position(&row.id.uid, self.index));
+        match found {
+            Some(at) => {
+                self.index = at;
+                self.cursor = listing.get(at).cloned();
+            }
+            None => {
+                self.index = self.index.min(listing.len().saturating_sub(1));
+                self.cursor = listing.get(self.index).cloned();
+            }
+        }
+        // Marks follow their objects; a vanished object loses its mark once its absence is certain.
+        if !self.marks.is_empty() && listing.state == FeedState::Live && self.need.filter.is_empty() {
+            let uids: Vec<Arc<str>> = self.marks.keys().cloned().collect();
+            for uid in uids {
+                match listing.position(&uid, 0).and_then(|at| listing.get(at)) {
+                    Some(row) => {
+                        self.marks.insert(uid, row.clone());
+                    }
+                    None => {
+                        self.marks.remove(&uid);
+                    }
+                }
+            }
+        }
+        self.keep_visible(listing.len());
+        self.measure(&listing, data);
+    }
+
+    fn settle(&mut self, data: &dyn Data) {
+        self.events = data.discovery().find("events").cloned();
+        self.settled = self.cursor.clone();
+    }
+
+    fn layout(&mut self, area: Rect, data: &dyn Data) -> Reply {
+        self.height = area.height.saturating_sub(1);
+        self.area = area;
+        self.widest.iter_mut().for_each(|widest| *widest = 0);
+        self.sync(data);
+        Reply::Done
+    }
+
+    fn on(&mut self, input: &Input, data: &dyn Data) -> Reply {
+        let Input::Mouse(mouse) = input else { return Reply::Ignored };
+        let listing = data.listing(&self.need);
+        match mouse.kind {
+            MouseKind::WheelDown => self.move_to(&listing, self.index + 3),
+            MouseKind::WheelUp => self.move_to(&listing, self.index.saturating_sub(3)),
+            MouseKind::Click if mouse.row > self.area.y && mouse.row < self.area.bottom() => {
+                let index = self.top + usize::from(mouse.row - self.area.y - 1);
+                if index == self.index {
+                    return Reply::Run(Line::bare("view.enter"));
+                }
+                if index < listing.len() {
+                    self.move_to(&listing, index);
+                }
+            }
+            MouseKind::Click => return Reply::Ignored,
+        }
+        Reply::Done
+    }
+
+    fn command(&mut self, line: &Line, data: &dyn Data) -> Result<Reply> {
+        let listing = data.listing(&self.need);
+        let page = usize::from(self.height).max(2) - 1;
+        match line.name.as_str() {
+            "cursor.down" => self.move_to(&listing, self.index + 1),
+            "cursor.up" => self.move_to(&listing, self.index.saturating_sub(1)),
+            "cursor.page-down" => self.move_to(&listing, self.index + page),
+            "cursor.page-up" => self.move_to(&listing, self.index.saturating_sub(page)),
+            "cursor.half-down" => self.move_to(&listing, self.index + page / 2),
+            "cursor.half-up" => self.move_to(&listing, self.index.saturating_sub(page / 2)),
+            "cursor.first" => self.move_to(&listing, 0),
+            "cursor.last" => self.move_to(&listing, usize::MAX),
+            "mark.toggle" => {
+                if let Some(row) = self.cursor.clone()
+                    && self.marks.remove(&row.id.uid).is_none()
+                {
+                    self.marks.insert(row.id.uid.clone(), row);
+                }
+                self.move_to(&listing, self.index + 1);
+            }
+            "mark.all" => self.marks = listing.iter().map(|row| (row.id.uid.clone(), row.clone())).collect(),
+            "mark.clear" => self.marks.clear(),
+            "table.wide" => {
+                self.wide = !self.wide;
+            }
+            "table.faults" => self.need.faults = !self.need.faults,
+            "table.sort" => self.sort_by(line)?,
+            "table.label" => {
+                let key = line.first().ok_or_else(|| Error::usage("which label's column?"))?;
+                match self.label_columns.iter().position(|known| known == key) {
+                    Some(at) => {
+                        self.label_columns.remove(at);
+                    }
+                    None => self.label_columns.push(key.to_owned()),
+                }
+            }
+            "preview.toggle" => {
+                self.preview = !self.preview;
+                self.settled = self.cursor.clone();
+            }
+            "filter.set" => {
+                let text = line.args.join(" ");
+                let titles: Vec<&str> = self.kind.columns.iter().map(|column| column.title).collect();
+                crate::store::Filter::parse(&text, &titles)?;
+                self.need.filter = text;
+                self.sync(data);
+            }
+            _ => return Err(not_here(line)),
+        }
+        Ok(Reply::Done)
+    }
+
+    fn search(&self) -> &str {
+        &self.need.filter
+    }
+
+    fn tick(&self, data: &dyn Data) -> Option<std::time::Duration> {
+        let listing = data.listing(&self.need);
+        super::tick::until_next(listing.window(self.top, usize::from(self.height)), data.now())
+    }
+
+    fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
+        let listing = look.data.listing(&self.need);
+        let (left, right) = self.preview_area(area);
+        let specs = self.specs(&listing);
+        let widths = self.widths(&specs, left.width);
+        let sorted = self.need.sort.column.map_or(usize::from(self.shows_namespace()), |column| {
+            column + usize::from(self.shows_namespace())
+        });
+        let sign = if self.need.sort.descending { look.theme.signs.descending } else { look.theme.signs.ascending };
+        let now = look.data.now();
+        let rows = listing.window(self.top, usize::from(self.height)).map(|row| {
+            let mut cells = Vec::with_capacity(specs.len());
+            if self.shows_namespace() {
+                cells.push(TableCell { text: text::clean(&row.id.namespace), role: None, sign: None });
+            }
+            cells.extend(row.cells.iter().take(self.kind.columns.len()).map(|cell| table_cell(cell, look, now)));
+            cells.extend(self.label_columns.iter().map(|key| TableCell {
+                text: row.label(key).unwrap_or("-").into(),
+                role: None,
+                sign: None,
+            }));
+            let fresh = row.changed.is_some_and(|at| now.duration_since(at).as_millis() < 1000);
+            TableRow {
+                cells,
+                cursor: self.cursor.as_ref().is_some_and(|cursor| cursor.id.uid == row.id.uid),
+                marked: self.marks.contains_key(&row.id.uid),
+                role: match row.health {
+                    Health::Done => Some(Role::Dim),
+                    _ if fresh => Some(Role::Changed),
+                    _ => None,
+                },
+            }
+        });
+        table(left, buf, look.theme, &specs, &widths, Some((sorted, sign)), rows);
+        if listing.is_empty() {
+            draw_empty(left, buf, look, self, &listing);
+        }
+        if let Some(right) = right {
+            rule_down(buf, right, look.theme);
+            let inner = Rect { x: right.x + 2, width: right.width.saturating_sub(2), ..right };
+            match &self.cursor {
+                Some(row) => {
+                    let events = self.event_need().map(|need| look.data.listing(&need));
+                    let settled = self.settled.as_ref().is_some_and(|settled| settled.id.uid == row.id.uid);
+                    preview::draw(inner, buf, look, self.kind, row, events.filter(|_| settled).as_deref());
+                }
+                None => fill(buf, inner, look.theme.style(Role::Text)),
+            }
+        }
+    }
+}
+
+/// A cell ready for the table.
+fn table_cell<'a>(cell: &'a Cell, look: &Look<'_>, now: jiff::Timestamp) -> TableCell<'a> {
+    let text = cell.show(now);
+    match cell {
+        Cell::Status(health, _) => {
+            let (sign, role) = sign(*health, look.theme);
+            let word = health.needs_attention() || *health == Health::Progress;
+            TableCell { text, role: word.then_some(role), sign: (!sign.is_empty()).then_some((sign, role)) }
+        }
+        Cell::Empty => TableCell { text, role: Some(Role::Dim), sign: None },
+        Cell::Ratio(ready, wanted) if ready < wanted => TableCell { text, role: Some(Role::Progress), sign: None },
+        Cell::Counted(_, Some(at)) if now.duration_since(*at).as_secs() < 600 => {
+            TableCell { text, role: Some(Role::Warning), sign: None }
+        }
+        _ => TableCell { text, role: None, sign: None },
+    }
+}
+
+/// The sign and the role of a health.
+pub(crate) fn sign(health: Health, theme: &Theme) -> (&'static str, Role) {
+    match health {
+        Health::None => ("", Role::Text),
+        Health::Good => (theme.signs.good, Role::Good),
+        Health::Progress => (theme.signs.progress, Role::Progress),
+        Health::Warning => (theme.signs.warning, Role::Warning),
+        Health::Failed => (theme.signs.failed, Role::Failed),
+        Health::Done => (theme.signs.done, Role::Done),
+        Health::Unknown => (theme.signs.unknown, Role::Unknown),
+    }
+}
+
+/// Nothing to show: says what, why, and which key helps.
+fn draw_empty(area: Rect, buf: &mut Buffer, look: &Look<'_>, browser: &Browser, listing: &Listing) {
+    let plural = &browser.resource.plural;
+    let place = match &browser.need.query.namespace {
+        Some(namespace) => format!(" in namespace {namespace}"),
+        None => String::new(),
+    };
+    let (role, title, hints): (Role, String, Vec<String>) = match &listing.state {
+        FeedState::Failed(error) => {
+            (Role::Failed, format!("{} cannot list {plural}: {}", look.theme.signs.failed, error.line()), error.hints.clone())
+        }
+        FeedState::Loading => match &look.data.cluster().state {
+            LinkState::Down(_, error) => (
+                Role::Failed,
+                format!("{} {}", look.theme.signs.failed, error.line()),
+                error.hints.clone(),
+            ),
+            _ => (Role::Dim, format!("{} loading {plural}{place} ...", look.theme.signs.progress), Vec::new()),
+        },
+        _ if listing.total > 0 => (
+            Role::Dim,
+            format!("no {plural} match: {} hidden", listing.total),
+            vec![format!("{} clears the filter", look.key("view.back"))],
+        ),
+        _ => {
+            let mut hints = Vec::new();
+            if browser.resource.namespaced && browser.need.query.namespace.is_some() {
+                hints.push(format!("{} all namespaces", look.key("namespace.all")));
+            }
+            if &**plural == "pods" {
+                hints.push(format!("{} run an image", look.key("pod.run")));
+            }
+            hints.push(format!("{} apply a file", look.key("manifest.apply")));
+            (Role::Dim, format!("no {plural}{place}"), hints)
+        }
+    };
+    let base = look.theme.style(Role::Text);
+    let width = usize::from(area.width.saturating_sub(8)).max(10);
+    let mut y = area.y + 3.min(area.height.saturating_sub(1));
+    for piece in text::wrap(&text::clean(&title), width, 2) {
+        put(buf, area.x + 4, y, area.right(), piece, base.patch(look.theme.style(role)));
+        y += 1;
+    }
+    for hint in hints {
+        for piece in text::wrap(&text::clean(&hint), width, 2) {
+            if y < area.bottom() {
+                put(buf, area.x + 4, y, area.right(), piece, base.patch(look.theme.style(Role::Dim)));
+            }
+            y += 1;
+        }
+    }
+    if let FeedState::Stale { since, .. } = &listing.state {
+        let age = format!("as of {} ago", text::age(*since, look.data.now()));
+        put_right(buf, area.x, area.y, area.right(), &age, base.patch(look.theme.style(Role::Warning)));
+    }
+}

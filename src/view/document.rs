@@ -1,0 +1,270 @@
+//! Text views: describe, YAML, and texts made by an action (help, a diff, an error in full).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here, preview};
+use crate::document::{Document, TextLine};
+use crate::error::Result;
+use crate::keys::{Line, Scope};
+use crate::kind::{self, Subject};
+use crate::store::{FeedState, Need, Query};
+use crate::theme::Role;
+use crate::widget::{Pager, PagerState, put, put_right};
+
+/// Where the text comes from.
+#[derive(Clone, Debug)]
+pub enum TextSource {
+    /// `kubectl describe`, live.
+    Describe(Target),
+    /// The object as YAML, live; secrets' values are masked until asked.
+    Yaml {
+        /// The object.
+        target: Target,
+        /// Show what is masked.
+        reveal: bool,
+    },
+    /// A text that does not change.
+    Fixed {
+        /// Title for the tab line.
+        title: String,
+        /// The text.
+        document: Document,
+    },
+}
+
+/// A scrolling, searchable text.
+#[derive(Debug)]
+pub struct Text {
+    source: TextSource,
+    document: Document,
+    pager: PagerState,
+    gone: bool,
+    events: Option<Need>,
+}
+
+impl Text {
+    /// A text view of `source`.
+    pub fn new(source: TextSource, data: &dyn Data) -> Self {
+        let mut view = Self {
+            events: None,
+            source,
+            document: Document::new(),
+            pager: PagerState::new(),
+            gone: false,
+        };
+        view.sync(data);
+        view
+    }
+
+    /// The text as it is shown, without roles: what copy takes.
+    pub fn plain(&self) -> String {
+        self.document.plain()
+    }
+
+    fn target(&self) -> Option<&Target> {
+        match &self.source {
+            TextSource::Describe(target) | TextSource::Yaml { target, .. } => Some(target),
+            TextSource::Fixed { .. } => None,
+        }
+    }
+
+    fn object_need(&self) -> Option<Need> {
+        let target = self.target()?;
+        let namespace = target.id.namespace().map(Arc::from);
+        Some(Need::all(Query::object(target.resource.clone(), namespace, &target.id.name)))
+    }
+
+    fn rebuild(&mut self, data: &dyn Data) {
+        let document = match &self.source {
+            TextSource::Describe(target) => {
+                let object = target.object.value();
+                let events = preview::events_of(self.events.as_ref().map(|need| data.listing(need)).as_deref());
+                (kind::find(&target.resource).describe)(&Subject { object: &object, events: &events, now: data.now() })
+            }
+            TextSource::Yaml { target, reveal } => {
+                let mut object = target.object.value();
+                if !reveal && &*target.resource.plural == "secrets" {
+                    kind::mask_secret(&mut object);
+                }
+                kind::yaml(&object)
+            }
+            TextSource::Fixed { document, .. } => document.clone(),
+        };
+        self.document = document;
+        self.pager.clamp(&self.document);
+    }
+}
+
+impl View for Text {
+    fn title(&self) -> String {
+        match &self.source {
+            TextSource::Describe(target) => format!("describe:{}", target.id.name),
+            TextSource::Yaml { target, .. } => format!("yaml:{}", target.id.name),
+            TextSource::Fixed { title, .. } => title.clone(),
+        }
+    }
+
+    fn crumbs(&self) -> Vec<String> {
+        let (target, what) = match &self.source {
+            TextSource::Describe(target) => (target, "describe"),
+            TextSource::Yaml { target, .. } => (target, "yaml"),
+            TextSource::Fixed { title, .. } => return vec![title.clone()],
+        };
+        let mut crumbs: Vec<String> = target.id.namespace().map(str::to_owned).into_iter().collect();
+        crumbs.extend([target.resource.plural.to_string(), target.id.name.to_string(), what.to_owned()]);
+        crumbs
+    }
+
+    fn status(&self, _data: &dyn Data) -> String {
+        match self.pager.matches(&self.document) {
+            _ if self.pager.search.is_empty() => String::new(),
+            0 => format!("/{}  no match", self.pager.search),
+            count => format!("/{}  {count} lines", self.pager.search),
+        }
+    }
+
+    fn scopes(&self) -> Vec<Scope> {
+        match &self.source {
+            TextSource::Fixed { .. } => vec!["text"],
+            TextSource::Yaml { .. } => vec!["yaml", "text"],
+            TextSource::Describe(target) if &*target.resource.plural == "pods" => vec!["pods", "text"],
+            TextSource::Describe(_) => vec!["objects", "text"],
+        }
+    }
+
+    fn hints(&self) -> &'static [(&'static str, &'static str)] {
+        match &self.source {
+            TextSource::Fixed { .. } => &[("view.back", "back"), ("search.open", "search"), ("text.wrap", "wrap")],
+            TextSource::Describe(_) => &[
+                ("view.back", "back"),
+                ("search.open", "search"),
+                ("object.yaml", "yaml"),
+                ("object.edit", "edit"),
+                ("text.copy", "copy"),
+                ("text.wrap", "wrap"),
+            ],
+            TextSource::Yaml { .. } => &[
+                ("view.back", "back"),
+                ("search.open", "search"),
+                ("object.edit", "edit"),
+                ("text.copy", "copy"),
+                ("yaml.reveal", "reveal"),
+                ("text.wrap", "wrap"),
+            ],
+        }
+    }
+
+    fn targets(&self, _data: &dyn Data) -> Vec<Target> {
+        self.target().cloned().into_iter().collect()
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        self.object_need().into_iter().chain(self.events.clone()).collect()
+    }
+
+    fn sync(&mut self, data: &dyn Data) {
+        if self.events.is_none()
+            && let (TextSource::Describe(target), Some(events)) = (&self.source, data.discovery().find("events"))
+        {
+            self.events = Some(preview::event_need_of(events.clone(), &target.id));
+        }
+        if let Some(need) = self.object_need() {
+            let listing = data.listing(&need);
+            let uid = self.target().map(|target| target.id.uid.clone());
+            let row = listing.iter().find(|row| Some(&row.id.uid) == uid.as_ref()).cloned();
+            self.gone = listing.state == FeedState::Live && row.is_none();
+            if let (Some(row), TextSource::Describe(target) | TextSource::Yaml { target, .. }) = (row, &mut self.source) {
+                target.object = row.object.clone();
+            }
+        }
+        self.rebuild(data);
+    }
+
+    fn layout(&mut self, area: Rect, _data: &dyn Data) -> Reply {
+        self.pager.size = (area.width.saturating_sub(2), area.height);
+        self.pager.clamp(&self.document);
+        Reply::Done
+    }
+
+    fn on(&mut self, input: &Input, _data: &dyn Data) -> Reply {
+        match input {
+            Input::Mouse(mouse) if mouse.kind == MouseKind::WheelDown => self.pager.scroll(&self.document, 3),
+            Input::Mouse(mouse) if mouse.kind == MouseKind::WheelUp => self.pager.scroll(&self.document, -3),
+            _ => return Reply::Ignored,
+        }
+        Reply::Done
+    }
+
+    fn command(&mut self, line: &Line, data: &dyn Data) -> Result<Reply> {
+        let page = isize::try_from(self.pager.size.1).unwrap_or(1).max(2) - 1;
+        match line.name.as_str() {
+            "cursor.down" => self.pager.scroll(&self.document, 1),
+            "cursor.up" => self.pager.scroll(&self.document, -1),
+            "cursor.page-down" => self.pager.scroll(&self.document, page),
+            "cursor.page-up" => self.pager.scroll(&self.document, -page),
+            "cursor.half-down" => self.pager.scroll(&self.document, page / 2),
+            "cursor.half-up" => self.pager.scroll(&self.document, -page / 2),
+            "cursor.first" => self.pager.first(),
+            "cursor.last" => self.pager.last(&self.document),
+            "cursor.left" => self.pager.left = self.pager.left.saturating_sub(8),
+            "cursor.right" if !self.pager.wrap => self.pager.left += 8,
+            "text.wrap" => {
+                self.pager.wrap = !self.pager.wrap;
+                self.pager.skip = 0;
+                self.pager.left = 0;
+            }
+            "search.set" | "filter.set" => {
+                self.pager.search = line.args.join(" ").to_lowercase();
+                self.pager.at = None;
+                self.pager.find(&self.document, true, true);
+            }
+            "search.next" => {
+                self.pager.find(&self.document, true, false);
+            }
+            "search.previous" => {
+                self.pager.find(&self.document, false, false);
+            }
+            "yaml.reveal" if matches!(self.source, TextSource::Yaml { .. }) => {
+                if let TextSource::Yaml { reveal, .. } = &mut self.source {
+                    *reveal = !*reveal;
+                }
+                self.rebuild(data);
+            }
+            "text.copy" => return Ok(Reply::Run(Line::with("clipboard.set", [self.plain()]))),
+            _ => return Err(not_here(line)),
+        }
+        Ok(Reply::Done)
+    }
+
+    fn search(&self) -> &str {
+        &self.pager.search
+    }
+
+    fn tick(&self, _data: &dyn Data) -> Option<Duration> {
+        matches!(self.source, TextSource::Describe(_)).then_some(Duration::from_secs(10))
+    }
+
+    fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
+        let inner = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
+        Pager { document: &self.document, state: &self.pager }.draw(inner, buf, look.theme);
+        let base = look.theme.style(Role::Text);
+        if self.document.lines.is_empty() {
+            put(buf, inner.x, inner.y + 1, inner.right(), "nothing to show yet", base.patch(look.theme.style(Role::Dim)));
+        }
+        if self.gone {
+            let note = format!(" {} this object is gone: below is how it was last seen ", look.theme.signs.warning);
+            put_right(buf, inner.x, inner.y, inner.right(), &note, base.patch(look.theme.style(Role::Warning)));
+        }
+    }
+}
+
+/// Builds a fixed text from plain lines.
+impl From<&str> for Document {
+    fn from(text: &str) -> Self {
+        Document { lines: text.lines().map(|line| TextLine::new().with(Role::Text, line).hanging(2)).collect() }
+    }
+}

@@ -1,0 +1,207 @@
+//! The labels view: the objects of a kind grouped by label key and value. Enter opens the objects that carry one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::{Data, Input, Look, MouseKind, Reply, View, not_here};
+use crate::cluster::Resource;
+use crate::error::Result;
+use crate::keys::{Line, Scope};
+use crate::store::{Health, Need, Query};
+use crate::text;
+use crate::theme::Role;
+use crate::widget::{ColumnSpec, TableCell, TableRow, fit, put, table};
+
+/// One label value and what carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Group {
+    key: Box<str>,
+    value: Box<str>,
+    count: usize,
+    faults: usize,
+}
+
+/// Groups of one kind's labels.
+#[derive(Debug)]
+pub struct Labels {
+    resource: Arc<Resource>,
+    need: Need,
+    groups: Vec<Group>,
+    filter: String,
+    /// Key and value under the cursor: the cursor stays on its label when groups come and go.
+    cursor: Option<(Box<str>, Box<str>)>,
+    index: usize,
+    top: usize,
+    height: u16,
+}
+
+impl Labels {
+    /// The labels of `resource` in `namespace` (or all).
+    pub fn new(resource: Arc<Resource>, namespace: Option<Arc<str>>) -> Self {
+        Self {
+            need: Need::all(Query::new(resource.clone(), namespace)),
+            resource,
+            groups: Vec::new(),
+            filter: String::new(),
+            cursor: None,
+            index: 0,
+            top: 0,
+            height: 0,
+        }
+    }
+
+    fn move_to(&mut self, index: usize) {
+        self.index = index.min(self.groups.len().saturating_sub(1));
+        self.cursor = self.groups.get(self.index).map(|group| (group.key.clone(), group.value.clone()));
+        let page = usize::from(self.height).max(1);
+        self.top = self.top.min(self.index).max((self.index + 1).saturating_sub(page));
+    }
+}
+
+impl View for Labels {
+    fn title(&self) -> String {
+        "labels".into()
+    }
+
+    fn crumbs(&self) -> Vec<String> {
+        let namespace = self.need.query.namespace.as_deref().unwrap_or("all namespaces").to_owned();
+        vec![namespace, format!("labels of {}", self.resource.plural)]
+    }
+
+    fn status(&self, _data: &dyn Data) -> String {
+        match self.filter.is_empty() {
+            true => self.groups.len().to_string(),
+            false => format!("{}  /{}", self.groups.len(), self.filter),
+        }
+    }
+
+    fn scopes(&self) -> Vec<Scope> {
+        vec!["labels", "table"]
+    }
+
+    fn hints(&self) -> &'static [(&'static str, &'static str)] {
+        &[("view.enter", "show its objects"), ("filter.open", "filter"), ("view.back", "back"), ("help.open", "help")]
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![self.need.clone()]
+    }
+
+    fn sync(&mut self, data: &dyn Data) {
+        let listing = data.listing(&self.need);
+        let mut counts: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
+        for row in listing.iter() {
+            for (key, value) in &row.labels {
+                let entry = counts.entry((key, value)).or_default();
+                entry.0 += 1;
+                entry.1 += usize::from(row.health.needs_attention());
+            }
+        }
+        let filter = self.filter.to_lowercase();
+        self.groups = counts
+            .into_iter()
+            .filter(|((key, value), _)| format!("{key}={value}").to_lowercase().contains(&filter))
+            .map(|((key, value), (count, faults))| Group { key: key.into(), value: value.into(), count, faults })
+            .collect();
+        let at = self.cursor.as_ref().and_then(|(key, value)| {
+            self.groups.iter().position(|group| group.key == *key && group.value == *value)
+        });
+        self.move_to(at.unwrap_or(self.index));
+    }
+
+    fn layout(&mut self, area: Rect, _data: &dyn Data) -> Reply {
+        self.height = area.height.saturating_sub(1);
+        self.move_to(self.index);
+        Reply::Done
+    }
+
+    fn on(&mut self, input: &Input, _data: &dyn Data) -> Reply {
+        match input {
+            Input::Mouse(mouse) if mouse.kind == MouseKind::WheelDown => self.move_to(self.index + 3),
+            Input::Mouse(mouse) if mouse.kind == MouseKind::WheelUp => self.move_to(self.index.saturating_sub(3)),
+            _ => return Reply::Ignored,
+        }
+        Reply::Done
+    }
+
+    fn command(&mut self, line: &Line, data: &dyn Data) -> Result<Reply> {
+        let page = usize::from(self.height).max(2) - 1;
+        match line.name.as_str() {
+            "cursor.down" => self.move_to(self.index + 1),
+            "cursor.up" => self.move_to(self.index.saturating_sub(1)),
+            "cursor.page-down" => self.move_to(self.index + page),
+            "cursor.page-up" => self.move_to(self.index.saturating_sub(page)),
+            "cursor.half-down" => self.move_to(self.index + page / 2),
+            "cursor.half-up" => self.move_to(self.index.saturating_sub(page / 2)),
+            "cursor.first" => self.move_to(0),
+            "cursor.last" => self.move_to(usize::MAX),
+            "filter.set" => {
+                self.filter = line.args.join(" ");
+                self.sync(data);
+            }
+            "view.enter" => {
+                let Some((key, value)) = &self.cursor else { return Ok(Reply::Done) };
+                let selector = if value.is_empty() { key.to_string() } else { format!("{key}={value}") };
+                return Ok(Reply::Run(Line::with(
+                    "view.open",
+                    [self.resource.full_name(), "--labels".into(), selector],
+                )));
+            }
+            _ => return Err(not_here(line)),
+        }
+        Ok(Reply::Done)
+    }
+
+    fn search(&self) -> &str {
+        &self.filter
+    }
+
+    fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
+        let widest = |pick: fn(&Group) -> &str| self.groups.iter().map(|group| text::width(pick(group))).max();
+        let column = |title: &str, right, min, wanted: Option<usize>, rank| ColumnSpec {
+            title: title.into(),
+            right,
+            min,
+            wanted: wanted.unwrap_or(5).min(80) as u16,
+            rank,
+            middle: true,
+        };
+        let specs = [
+            column("KEY", false, 12, widest(|group| &group.key), 0),
+            column("VALUE", false, 12, widest(|group| &group.value), 0),
+            column(&self.resource.plural.to_uppercase(), true, 4, Some(4), 0),
+            column("ATTENTION", true, 4, Some(4), 1),
+        ];
+        let widths = fit(&specs, area.width);
+        let mut previous: Option<&str> = self.top.checked_sub(1).map(|at| &*self.groups[at].key);
+        let (sign, _) = super::browser::sign(Health::Warning, look.theme);
+        let rows = self.groups.iter().enumerate().skip(self.top).map(|(at, group)| {
+            let repeated = previous == Some(&*group.key) && at != self.index;
+            previous = Some(&group.key);
+            let cell = |text: String, role| TableCell { text: text.into(), role, sign: None };
+            TableRow {
+                cells: vec![
+                    cell(group.key.to_string(), repeated.then_some(Role::Dim)),
+                    cell(group.value.to_string(), Some(Role::Strong)),
+                    cell(group.count.to_string(), None),
+                    match group.faults {
+                        0 => cell("-".into(), Some(Role::Dim)),
+                        faults => cell(format!("{sign} {faults}"), Some(Role::Warning)),
+                    },
+                ],
+                cursor: at == self.index,
+                marked: false,
+                role: None,
+            }
+        });
+        table(area, buf, look.theme, &specs, &widths, None, rows);
+        if self.groups.is_empty() {
+            let base = look.theme.style(Role::Text).patch(look.theme.style(Role::Dim));
+            let note = format!("no {} here carry labels", self.resource.plural);
+            put(buf, area.x + 4, area.y + 3, area.right(), &note, base);
+        }
+    }
+}

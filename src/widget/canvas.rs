@@ -1,0 +1,49 @@
+//! Writing into the buffer: text in a role, clipped to an area.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use crate::document::TextLine;
+use crate::text;
+use crate::theme::{Role, Theme};
+
+/// Writes `text` at (`x`, `y`), at most up to column `end`; the column after it.
+pub fn put(buf: &mut Buffer, x: u16, y: u16, end: u16, text: &str, style: Style) -> u16 {
+    if x >= end || y >= buf.area.bottom() || y < buf.area.top() {
+        return x;
+    }
+    buf.set_stringn(x, y, text, usize::from(end - x), style).0
+}
+
+/// Writes `text` so that it ends before column `end`, not left of `start`; the column it starts at.
+pub fn put_right(buf: &mut Buffer, start: u16, y: u16, end: u16, text: &str, style: Style) -> u16 {
+    let room = usize::from(end.saturating_sub(start));
+    let text = text::cut_end(text, room);
+    let x = end - text::width(&text).min(room) as u16;
+    put(buf, x, y, end, &text, style);
+    x
+}
+
+/// Writes a line with roles over `base`; the column after it.
+pub fn put_line(buf: &mut Buffer, x: u16, y: u16, end: u16, line: &TextLine, base: Style, theme: &Theme) -> u16 {
+    line.spans.iter().fold(x, |x, span| put(buf, x, y, end, &span.text, base.patch(theme.style(span.role))))
+}
+
+/// Fills an area with blanks in a style.
+pub fn fill(buf: &mut Buffer, area: Rect, style: Style) {
+    let area = area.intersection(buf.area);
+    for y in area.top()..area.bottom() {
+        for x in area.left()..area.right() {
+            buf[(x, y)].reset();
+            buf[(x, y)].set_style(style);
+        }
+    }
+}
+
+/// A vertical rule along the left edge of an area.
+pub fn rule_down(buf: &mut Buffer, area: Rect, theme: &Theme) {
+    for y in area.top()..area.bottom() {
+        put(buf, area.x, y, area.right(), theme.signs.vertical, theme.style(Role::Text).patch(theme.style(Role::Rule)));
+    }
+}
