@@ -1,1 +1,15 @@
-//! See Cargo.toml's description.
+//! The programs inside the built-in images, in one multi-call binary: a shell, the everyday tools, and the example servers.
+//!
+//! A container's `/bin/ls` is a link to the executable that this crate is linked into; [`dispatch`], called first thing in `main`, sees the
+//! name it was called by and becomes that program. Nothing else needs to be installed in an image.
+
+mod account;
+mod host;
+mod random;
+mod say;
+mod sh;
+mod sys;
+mod table;
+mod which;
+
+pub use table::{applet, dispatch, names};
