@@ -35,6 +35,8 @@ pub(crate) enum Out {
     Accept(u32),
     /// The answer to a ping (SPDY only; WebSocket answers below this layer).
     Pong(u32),
+    /// A sign of life, to learn whether the client is still there.
+    Ping,
     /// The conversation is over: put what is queued on the wire, then close.
     Close,
 }

@@ -365,7 +365,7 @@ fn take_sizes(text: &mut BytesMut) -> Vec<Size> {
 mod tests {
     use futures::FutureExt;
 
-    use crate::spdy::client::Client as SpdyClient;
+    use crate::spdy::client::{Client as SpdyClient, Frame};
 
     use super::*;
 
@@ -452,9 +452,10 @@ mod tests {
         let before = tokio::time::Instant::now();
         let mut frames = Vec::new();
         while let Some(frame) = client.next().await {
-            frames.push(frame);
+            if !matches!(frame, Frame::Ping { .. }) {
+                frames.push(frame);
+            }
         }
-        use crate::spdy::client::Frame;
         let accepted = [stream, stray].map(|stream| Frame::Headers { stream, fin: false });
         assert_eq!(
             frames,

@@ -19,6 +19,10 @@ use super::header::Headers;
 /// Streams a client may have open at a time. `kubectl port-forward` uses two for each connection it forwards.
 const MAX_STREAMS: usize = 1024;
 
+/// How long the connection may be silent before we speak up. While a process does not read its input neither do we, and only
+/// a write can then tell that the client has gone.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
 /// How long the client may take to close after the last stream has ended, before we close.
 const COURTESY: Duration = Duration::from_secs(2);
 
@@ -214,7 +218,7 @@ impl<T: AsyncRead> Reader<T> {
                     Frame::Reset { stream } => {
                         self.table.remove(stream);
                     }
-                    // Even identifiers answer pings of ours, of which there are none.
+                    // Even identifiers answer pings of ours.
                     Frame::Ping { id } if !id.is_multiple_of(2) => {
                         let _ = self.out.send(Out::Pong(id)).await;
                     }
@@ -267,7 +271,11 @@ impl<T: AsyncWrite> Writer<T> {
     /// Writes what is queued until [`Out::Close`]. Whatever is ready goes out together.
     async fn run(&mut self, mut queue: mpsc::Receiver<Out>) -> io::Result<()> {
         let mut wire = BytesMut::with_capacity(2 * CHUNK);
-        while let Some(first) = queue.recv().await {
+        loop {
+            let first = timeout(HEARTBEAT, queue.recv()).await;
+            let Some(first) = first.unwrap_or(Some(Out::Ping)) else {
+                return Ok(());
+            };
             let mut next = Some(first);
             let mut close = false;
             while let Some(out) = next {
@@ -284,10 +292,9 @@ impl<T: AsyncWrite> Writer<T> {
                 self.write.flush().await?;
             }
             if close {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     fn encode(&mut self, out: Out, wire: &mut BytesMut) {
@@ -311,6 +318,8 @@ impl<T: AsyncWrite> Writer<T> {
             }
             Out::Accept(stream) => self.encoder.accept(wire, stream),
             Out::Pong(id) => self.encoder.ping(wire, id),
+            // A server's pings have even identifiers.
+            Out::Ping => self.encoder.ping(wire, 2),
             Out::Close => {}
         }
     }
@@ -438,6 +447,22 @@ mod tests {
             .await;
         driver.await;
         assert_eq!(client.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_vanishes_while_its_input_is_not_read_is_noticed() {
+        let (mut client, io) = Client::new();
+        let (mut session, driver) = open(io);
+        tokio::spawn(driver);
+        let id = client.open(&[]).await;
+        let _unread = session.streams.recv().await.unwrap();
+        for _ in 0..8 {
+            client.send(id, &[0; 8192], false).await;
+        }
+        assert_eq!(client.next().await, Some(Frame::Headers { stream: id, fin: false }));
+        assert_eq!(client.next().await, Some(Frame::Ping { id: 2 }));
+        drop(client);
+        session.peer.gone.cancelled().await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,6 +26,10 @@ use crate::mux::{self, CHUNK, Incoming, Out, Peer};
 /// The channel whose bytes name channels that end.
 const CLOSE: u8 = 255;
 
+/// How long the connection may be silent before we speak up. While a process does not read its input neither do we, and only
+/// a write can then tell that the client has gone.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
 /// How long the client may take to answer our closing the conversation.
 const LINGER: Duration = Duration::from_secs(60);
 
@@ -160,8 +164,13 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
     codec: Codec,
     mut queue: mpsc::Receiver<Out>,
 ) -> Result<(), Error> {
-    while let Some(out) = queue.recv().await {
+    loop {
+        let out = timeout(HEARTBEAT, queue.recv()).await;
+        let Some(out) = out.unwrap_or(Some(Out::Ping)) else {
+            return Ok(());
+        };
         match out {
+            Out::Ping => sink.feed(Message::Ping(Bytes::new())).await?,
             Out::Data(channel, bytes) => sink.feed(codec.encode(channel as u8, &bytes)).await?,
             Out::Close => {
                 let frame = CloseFrame {
@@ -178,7 +187,6 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
             sink.flush().await?;
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

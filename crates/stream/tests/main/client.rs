@@ -1,6 +1,6 @@
 //! kube-rs: WebSocket channels, version 5.
 
-use futures::SinkExt;
+use futures::{AsyncBufReadExt as _, SinkExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, AttachParams, LogParams, TerminalSize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -179,8 +179,23 @@ async fn what_the_pod_says_last_arrives_before_the_forwarded_connection_closes()
 }
 
 #[tokio::test]
-async fn logs_are_plain_text() {
+async fn logs_are_plain_text_and_arrive_while_they_are_written() {
     let server = Server::start().await;
     let log = pods(&server).logs("web", &LogParams::default()).await.unwrap();
     assert_eq!(log, "line 0\nline 1\nline 2\n");
+    // This one never ends.
+    let log = pods(&server)
+        .log_stream(
+            "web",
+            &LogParams {
+                follow: true,
+                ..LogParams::default()
+            },
+        )
+        .await
+        .unwrap();
+    let mut lines = log.lines();
+    for n in 0..3 {
+        assert_eq!(lines.next().await.unwrap().unwrap(), format!("line {n}"));
+    }
 }

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -125,6 +128,56 @@ async fn exec_carries_streams_and_exit_codes() {
         let output = kubectl.run_with_input(&["attach", "-i", "web"], b"hello\n").await;
         assert!(output.status.success(), "{name}: {}", text(&output.stderr));
         assert_eq!(text(&output.stdout), "attached\nhello\n", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_has_the_size_of_the_local_one_and_ends_with_the_exit_code() {
+    let server = Server::start().await;
+    for program in kubectls() {
+        let kubectl = Kubectl::new(program, &server);
+        let name = kubectl.program.display();
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        unlockpt(&terminal).unwrap();
+        let path = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        let resize = |ws_col, ws_row| {
+            tcsetwinsize(
+                &terminal,
+                Winsize {
+                    ws_col,
+                    ws_row,
+                    ws_xpixel: 0,
+                    ws_ypixel: 0,
+                },
+            )
+            .unwrap();
+        };
+        let side = || std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut command = kubectl.command(&["exec", "-it", "web", "--", "sh"]);
+        command.stdin(side()).stdout(side()).stderr(side());
+        resize(100, 30);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+
+        let terminal_file = || tokio::fs::File::from_std(terminal.try_clone().unwrap().into());
+        let (mut keyboard, mut screen) = (terminal_file(), BufReader::new(terminal_file()));
+        let mut line = String::new();
+        while !line.contains("100x30") {
+            line.clear();
+            assert!(screen.read_line(&mut line).await.unwrap() > 0, "{name} ended");
+        }
+        resize(80, 24);
+        let pid = Pid::from_raw(child.id().unwrap() as i32).unwrap();
+        kill_process(pid, Signal::WINCH).unwrap();
+        line.clear();
+        screen.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "80x24\r\n", "{name}");
+        keyboard.write_all(b"exit 7\n").await.unwrap();
+        keyboard.flush().await.unwrap();
+        line.clear();
+        screen.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "you said exit 7\r\n", "{name}");
+        assert_eq!(child.wait().await.unwrap().code(), Some(7), "{name}");
     }
 }
 

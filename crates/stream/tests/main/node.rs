@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{FutureExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use knarr_stream::backend::{
     Backend, BackendError, Duplex, ExecOptions, Exit, LogOptions, LogStream, PodRef, Process, TerminalSize,
 };
@@ -31,8 +31,12 @@ pub(crate) struct Node {
 #[async_trait]
 impl Backend for Node {
     async fn logs(&self, _pod: &PodRef, options: LogOptions) -> Result<LogStream, BackendError> {
-        let lines = (0..options.tail_lines.unwrap_or(3)).map(|n| Ok(Bytes::from(format!("line {n}\n"))));
-        Ok(Box::pin(stream::iter(lines)))
+        let lines = stream::iter((0..3).map(|n| Ok(Bytes::from(format!("line {n}\n")))));
+        if options.follow {
+            Ok(Box::pin(lines.chain(stream::pending())))
+        } else {
+            Ok(Box::pin(lines))
+        }
     }
 
     async fn exec(&self, _pod: &PodRef, options: ExecOptions) -> Result<Process, BackendError> {

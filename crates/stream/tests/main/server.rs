@@ -139,8 +139,18 @@ async fn port_forward(State(node): State<Arc<Node>>, Path(name): Name, req: Requ
     knarr_stream::port_forward(req, node, web(&name)).await
 }
 
-async fn logs(State(node): State<Arc<Node>>, Path(name): Name) -> Response {
-    match node.logs(&web(&name), LogOptions::default()).await {
+async fn logs(State(node): State<Arc<Node>>, Path(name): Name, RawQuery(query): RawQuery) -> Response {
+    let follow = query.is_some_and(|query| query.contains("follow=true"));
+    match node
+        .logs(
+            &web(&name),
+            LogOptions {
+                follow,
+                ..LogOptions::default()
+            },
+        )
+        .await
+    {
         Ok(stream) => knarr_stream::logs(stream),
         Err(error) => error.to_string().into_response(),
     }
