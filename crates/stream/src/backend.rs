@@ -78,7 +78,7 @@ pub struct TerminalSize {
 pub enum Exit {
     /// Exit code, 0 for success; death by signal N is reported as 128+N.
     Code(i32),
-    /// The process could not be run or followed to its end; the text is for the client.
+    /// The process could not be run or followed to its end; the text is for the client, as [`BackendError::Internal`]'s is.
     Failed(String),
 }
 
@@ -119,7 +119,8 @@ pub enum BackendError {
     /// The request does not fit the container's state; HTTP 400.
     #[error("{0}")]
     BadRequest(String),
-    /// The node failed; HTTP 500.
+    /// The node failed; HTTP 500. For exec and attach the text goes to the client's error stream, after `Internal error
+    /// occurred: ` and otherwise as it is; a kubelet begins it with `error executing command in container: `.
     #[error("{0}")]
     Internal(String),
 }
