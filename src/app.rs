@@ -1,1 +1,16 @@
-//! app.
+//! The event loop: await one event, drain the rest, update the state, perform the effects, draw.
+//!
+//! Everything that waits runs on worker threads and reports by one channel. The main thread never waits for anything but that
+//! channel, the terminal and a timer; while nothing happens it sleeps.
+
+mod desk;
+mod draw;
+mod event;
+mod perform;
+mod run;
+mod screen;
+mod update;
+
+pub use event::Event;
+pub use run::{App, Settings};
+pub use screen::Screen;

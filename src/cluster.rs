@@ -13,4 +13,5 @@ pub use apply::{Applied, ApplyReport, Change, apply};
 pub use discovery::{Discovery, Resource};
 pub use link::{Link, LinkState};
 pub use request::{Patch, Request, Verb};
-pub use source::{Contexts, Running, Source, reexec};
+pub(crate) use source::connect;
+pub use source::{ConnectOptions, Contexts, Running, Source, reexec};

@@ -9,6 +9,7 @@ pub use effect::{Effect, Outcome, RequestId, Then};
 pub use flash::{Flash, Level};
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cluster::Source;
@@ -64,10 +65,18 @@ pub struct State {
     pub keymap: Arc<Keymap>,
     /// Where the cluster comes from.
     pub source: Source,
+    /// The user's directory of themes.
+    pub themes: Option<PathBuf>,
+    /// The user's directory of keymaps.
+    pub keymaps: Option<PathBuf>,
     /// Whether the welcome is still shown.
     pub welcome: bool,
     /// Whether the user has asked to leave.
     pub quit: bool,
+    /// Size of the screen as last drawn: columns, rows.
+    pub size: (u16, u16),
+    /// Whether the focused view knows its place; cleared whenever another view gets the focus.
+    pub laid_out: bool,
     next: u64,
 }
 
@@ -88,8 +97,12 @@ impl State {
             theme: Arc::new(theme),
             keymap: Arc::new(keymap),
             source,
+            themes: None,
+            keymaps: None,
             welcome: false,
             quit: false,
+            size: (0, 0),
+            laid_out: false,
             next: 1,
         }
     }

@@ -1,11 +1,18 @@
 //! Where clusters come from. The only place that names the mini-cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use knarr_clock::Clock;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+
+use crate::cluster::Link;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Where a cluster comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A kubeconfig (`None`: the usual places) and a context in it (`None`: the current one).
+    /// A kubeconfig (`None`: `$KUBECONFIG`, else `~/.kube/config`, else the pod's own service account) and a context in it (`None`: the current one).
     Kubeconfig {
         /// File given by `--kubeconfig`.
         path: Option<PathBuf>,
@@ -21,6 +28,18 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// What it is called before it has been reached.
+    pub fn name(&self) -> String {
+        match self {
+            Source::Kubeconfig { context: Some(context), .. } => context.clone(),
+            Source::Kubeconfig { .. } => "kubeconfig".into(),
+            Source::Embedded { name, .. } if name == "default" => "embedded".into(),
+            Source::Embedded { name, .. } => format!("embedded:{name}"),
+        }
+    }
+}
+
 /// The contexts of a kubeconfig.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contexts {
@@ -30,10 +49,193 @@ pub struct Contexts {
     pub current: Option<String>,
 }
 
-/// A running embedded cluster.
-pub struct Running {}
+impl Contexts {
+    /// Reads them.
+    pub fn load(source: &Source) -> Result<Self> {
+        let path = match source {
+            Source::Kubeconfig { path, .. } => path.as_deref(),
+            Source::Embedded { .. } => None,
+        };
+        let config = read(path)?;
+        Ok(Self {
+            names: config.contexts.iter().map(|context| context.name.clone()).collect(),
+            current: config.current_context,
+        })
+    }
+}
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// Refuse requests that change something.
+    pub read_only: bool,
+    /// User to impersonate.
+    pub user: Option<String>,
+    /// Groups to impersonate.
+    pub groups: Vec<String>,
+    /// Wall clock of an embedded cluster.
+    pub clock: Clock,
+}
+
+/// A running embedded cluster; it stops when the last reference goes, after [`Running::stop`] in good order.
+pub struct Running {
+    name: String,
+    plane: tokio::sync::Mutex<Option<knarr_cluster::Running>>,
+}
+
+impl Running {
+    /// Stops its pods and flushes its store.
+    pub async fn stop(&self) {
+        if let Some(plane) = self.plane.lock().await.take() {
+            plane.stop().await;
+        }
+    }
+}
 
 /// Runs the hidden sub-programs of the mini-cluster when this process was started as one; `Some` is its exit code.
 pub fn reexec() -> Option<i32> {
-    None
+    knarr_cluster::reexec()
+}
+
+/// Connects: the link, what the cluster is called, and the embedded cluster that must be kept running.
+pub(crate) async fn connect(
+    source: &Source,
+    options: ConnectOptions,
+    running: Option<Arc<Running>>,
+) -> Result<(Link, String, Option<Arc<Running>>)> {
+    match source {
+        Source::Kubeconfig { path, context } => {
+            let (config, name) = kubeconfig(path.as_deref(), context.as_deref(), &options).await?;
+            let (address, namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
+            let client = kube::Client::try_from(config).map_err(|error| {
+                Error::new(ErrorKind::Config, format!("context {name:?} cannot be used")).because(&error)
+            })?;
+            let link = Link::open(client, options.read_only, address.trim_end_matches('/'), &namespace).await?;
+            Ok((link, name, running))
+        }
+        Source::Embedded { name, ephemeral } => embedded(name, *ephemeral, options, running).await,
+    }
+}
+
+async fn embedded(
+    name: &str,
+    ephemeral: bool,
+    options: ConnectOptions,
+    running: Option<Arc<Running>>,
+) -> Result<(Link, String, Option<Arc<Running>>)> {
+    let label = Source::Embedded { name: name.into(), ephemeral }.name();
+    let same = running.filter(|running| running.name == name);
+    // A cluster of that name that runs in the background is used, not fought for its data.
+    if same.is_none()
+        && !ephemeral
+        && let Some(path) = knarr_cluster::daemon::attach(name).map_err(|error| failed(name, &error))?
+    {
+        let (config, _) = kubeconfig(Some(&path), None, &options).await?;
+        let address = config.cluster_url.to_string();
+        let client = kube::Client::try_from(config).map_err(|error| failed(name, &error))?;
+        let link = Link::open(client, options.read_only, address.trim_end_matches('/'), "default").await?;
+        return Ok((link, label, None));
+    }
+    let running = match same {
+        Some(running) => running,
+        None => {
+            let mut plan = knarr_cluster::Options::named(name).map_err(|error| failed(name, &error))?;
+            plan.clock = options.clock.clone();
+            if ephemeral {
+                plan.storage = knarr_cluster::Storage::Memory;
+            }
+            let plane = knarr_cluster::ControlPlane::start(plan).await.map_err(|error| failed(name, &error))?;
+            Arc::new(Running { name: name.to_owned(), plane: tokio::sync::Mutex::new(Some(plane)) })
+        }
+    };
+    let plane = running.plane.lock().await;
+    let plane_ref = plane.as_ref().ok_or_else(|| Error::new(ErrorKind::Other, "the embedded cluster has stopped"))?;
+    let client = match &options.user {
+        Some(user) => {
+            let groups: Vec<&str> = options.groups.iter().map(String::as_str).collect();
+            plane_ref.client_as(user, &groups)
+        }
+        None => plane_ref.client(),
+    };
+    drop(plane);
+    let link = Link::open(client, options.read_only, "the embedded cluster", "default").await?;
+    Ok((link, label, Some(running)))
+}
+
+fn failed(name: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::new(ErrorKind::Other, format!("the embedded cluster {name:?} does not start")).because(error)
+}
+
+fn read(path: Option<&Path>) -> Result<Kubeconfig> {
+    let read = match path {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    read.map_err(|error| explain(path, &error))
+}
+
+/// Why a kubeconfig cannot be read, in words that name the file.
+fn explain(path: Option<&Path>, error: &KubeconfigError) -> Error {
+    let tried = match path {
+        Some(path) => path.display().to_string(),
+        None => match std::env::var("KUBECONFIG") {
+            Ok(paths) if !paths.is_empty() => format!("{paths} (from KUBECONFIG)"),
+            _ => "~/.kube/config".into(),
+        },
+    };
+    let missing = match error {
+        KubeconfigError::FindPath => true,
+        KubeconfigError::ReadConfig(source, _) => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    };
+    if missing {
+        return Error::new(ErrorKind::Config, format!("there is no kubeconfig at {tried}"))
+            .hint("knarr --embedded starts a cluster of its own, offline")
+            .hint("or name one with --kubeconfig FILE or the variable KUBECONFIG");
+    }
+    Error::new(ErrorKind::Config, format!("the kubeconfig {tried} cannot be used")).because(error)
+}
+
+async fn kubeconfig(
+    path: Option<&Path>,
+    context: Option<&str>,
+    options: &ConnectOptions,
+) -> Result<(kube::Config, String)> {
+    let owned = path.map(Path::to_owned);
+    let loaded = tokio::task::spawn_blocking(move || read(owned.as_deref())).await;
+    let file = match loaded.map_err(|error| Error::new(ErrorKind::Other, "reading the kubeconfig failed").because(&error))? {
+        Ok(file) => file,
+        // Inside a pod the service account is the way in.
+        Err(error) if path.is_none() && context.is_none() => match kube::Config::incluster() {
+            Ok(config) => return Ok((impersonate(config, options), "in-cluster".into())),
+            Err(_) => return Err(error),
+        },
+        Err(error) => return Err(error),
+    };
+    let name = context.map(str::to_owned).or_else(|| file.current_context.clone()).filter(|name| !name.is_empty());
+    let names: Vec<String> = file.contexts.iter().map(|context| context.name.clone()).collect();
+    let Some(name) = name else {
+        return Err(Error::new(ErrorKind::Config, "the kubeconfig names no current context")
+            .hint(format!("choose one with --context: {}", names.join(", "))));
+    };
+    if !names.contains(&name) {
+        return Err(Error::new(ErrorKind::Config, format!("the kubeconfig has no context {name:?}"))
+            .hint(if names.is_empty() { "it has no contexts at all".into() } else { format!("it has: {}", names.join(", ")) }));
+    }
+    let selection = KubeConfigOptions { context: Some(name.clone()), cluster: None, user: None };
+    let config = kube::Config::from_custom_kubeconfig(file, &selection).await.map_err(|error| {
+        Error::new(ErrorKind::Config, format!("context {name:?} of the kubeconfig cannot be used")).because(&error)
+    })?;
+    Ok((impersonate(config, options), name))
+}
+
+fn impersonate(mut config: kube::Config, options: &ConnectOptions) -> kube::Config {
+    config.connect_timeout = Some(std::time::Duration::from_secs(10));
+    // Watches and followed logs are quiet for long; what must answer soon has a timeout of its own.
+    config.read_timeout = None;
+    if options.user.is_some() {
+        config.auth_info.impersonate.clone_from(&options.user);
+        config.auth_info.impersonate_groups = Some(options.groups.clone()).filter(|groups| !groups.is_empty());
+    }
+    config
 }

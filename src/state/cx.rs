@@ -88,12 +88,14 @@ impl Cx<'_> {
     pub fn push(&mut self, mut view: impl View + 'static) {
         view.sync(self.data);
         self.state.tabs[self.state.tab].views.push(Box::new(view));
+        self.state.laid_out = false;
     }
 
     /// Replaces the whole stack of the current tab.
     pub fn replace(&mut self, mut view: impl View + 'static) {
         view.sync(self.data);
         let old = std::mem::replace(&mut self.state.tabs[self.state.tab].views, vec![Box::new(view)]);
+        self.state.laid_out = false;
         for view in &old {
             self.effects.extend(view.sessions().into_iter().map(Effect::Close));
         }
@@ -112,6 +114,7 @@ impl Cx<'_> {
         if tab < self.state.tabs.len() && tab != self.state.tab {
             self.state.last_tab = self.state.tab;
             self.state.tab = tab;
+            self.state.laid_out = false;
             let data = self.data;
             self.state.view_mut().sync(data);
         }
@@ -133,6 +136,7 @@ impl Cx<'_> {
         }
         .min(count - 1);
         self.state.last_tab = 0;
+        self.state.laid_out = false;
         let data = self.data;
         self.state.view_mut().sync(data);
         Ok(())
@@ -144,6 +148,7 @@ impl Cx<'_> {
             if let Some(view) = self.state.tabs[self.state.tab].views.pop() {
                 self.effects.extend(view.sessions().into_iter().map(Effect::Close));
             }
+            self.state.laid_out = false;
             let data = self.data;
             self.state.view_mut().sync(data);
             return Ok(());

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::cluster::{ApplyReport, Request, Source};
-use crate::error::Result;
 use crate::session::{SessionId, Spec};
 use crate::view::Target;
 
@@ -94,6 +93,3 @@ pub enum Then {
         text: String,
     },
 }
-
-/// An answer to what was asked.
-pub type Answered = (RequestId, Result<Outcome>);

@@ -1,0 +1,403 @@
+//! Opening views: by command line, by drilling down, by picking.
+
+use std::sync::Arc;
+
+use crate::action::{self, ACTIONS, Action};
+use crate::document::{Document, TextLine};
+use crate::error::{Error, Result};
+use crate::keys::Line;
+use crate::kind::{self, Drill};
+use crate::state::{Cx, Effect, Level, Then};
+use crate::store::Query;
+use crate::text;
+use crate::theme::Role;
+use crate::view::overlay::{Entry, Field, Form, Mode, Picker, Prompt};
+use crate::view::{Browser, Forwards, Labels, Text, TextSource};
+
+pub(super) const OPEN: Action =
+    Action::new("view.open", "KIND [NAMESPACE] [-l SELECTOR] [-A] [/FILTER]", "Open the table of a kind", open);
+pub(super) const COMMAND: Action = Action::new("command.open", "", "Type a command", command);
+pub(super) const COMMAND_RUN: Action = Action::new("command.run", "LINE", "Run a command line", command_run);
+pub(super) const PALETTE: Action = Action::new("palette.open", "", "Search all commands", palette);
+pub(super) const HELP: Action = Action::new("help.open", "", "Show every key that works here", help);
+pub(super) const MESSAGES: Action = Action::new("messages.open", "", "Show the messages so far", messages);
+pub(super) const NAMESPACES: Action = Action::new("namespace.pick", "", "Choose a namespace", namespaces);
+pub(super) const NAMESPACE_SET: Action = Action::new("namespace.set", "NAME", "Work in a namespace", namespace_set);
+pub(super) const NAMESPACE_ALL: Action = Action::new("namespace.all", "", "Work in all namespaces", namespace_all);
+pub(super) const NAMESPACE_CREATE: Action =
+    Action::new("namespace.create", "[NAME]", "Create a namespace", namespace_create).changes();
+pub(super) const CONTEXTS: Action = Action::new("context.pick", "", "Choose a context of the kubeconfig", contexts);
+pub(super) const CONTEXT_SET: Action = Action::new("context.set", "NAME", "Connect to a context", context_set);
+pub(super) const LABELS: Action = Action::new("labels.open", "[KIND]", "Group objects by label", labels);
+pub(super) const FORWARDS: Action = Action::new("forwards.open", "", "List the port-forwards", forwards);
+
+/// `view.open pods web -l app=x /crash`: arguments in any order.
+fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let mut words = line.args.iter().map(String::as_str).peekable();
+    let mut kind_name = None;
+    let mut namespace = cx.state.namespace.clone();
+    let (mut labels, mut fields, mut note, mut filter) = (String::new(), String::new(), String::new(), String::new());
+    let mut push = false;
+    while let Some(word) = words.next() {
+        let mut value = |flag: &str| words.next().ok_or_else(|| Error::usage(format!("{flag} needs a value")));
+        match word {
+            "-A" | "--all-namespaces" => namespace = None,
+            "-n" | "--namespace" => namespace = Some(value(word)?.into()),
+            "-l" | "--labels" | "--selector" => value(word)?.clone_into(&mut labels),
+            "--fields" => value(word)?.clone_into(&mut fields),
+            "--note" => value(word)?.clone_into(&mut note),
+            "--push" => push = true,
+            _ if word.starts_with('@') => return action::run(cx, &Line::with("context.set", [&word[1..]])),
+            _ if word.starts_with('/') => word[1..].clone_into(&mut filter),
+            _ if kind_name.is_none() => kind_name = Some(word),
+            _ if word.contains('=') || word.contains('!') => word.clone_into(&mut labels),
+            _ => namespace = Some(word.into()),
+        }
+    }
+    let name = kind_name.ok_or_else(|| Error::usage("open which kind?").hint("for example `:pods`"))?;
+    let resource = cx.resource(name)?;
+    if !resource.can("list") {
+        return Err(Error::usage(format!("{} cannot be listed", resource.plural)));
+    }
+    let mut view = Browser::new(resource, namespace);
+    if !labels.is_empty() {
+        view = view.with_labels(&labels);
+    }
+    if !fields.is_empty() {
+        view = view.with_fields(&fields, &note);
+    }
+    if !filter.is_empty() {
+        view = view.with_filter(&filter);
+    }
+    if push || !labels.is_empty() || !fields.is_empty() {
+        cx.push(view);
+    } else {
+        cx.replace(view);
+    }
+    Ok(())
+}
+
+/// Enter on a row of a table: what its kind says.
+pub(super) fn drill(cx: &mut Cx<'_>) -> Result<()> {
+    let target = cx.target()?;
+    let kind = kind::find(&target.resource);
+    let namespace: Option<Arc<str>> = target.id.namespace().map(Into::into);
+    let object = target.object.value();
+    match kind.drill {
+        Drill::SelectedPods => {
+            let selector = kind::pod_selector(&object);
+            if selector.is_empty() {
+                return action::run(cx, &Line::bare("object.describe"));
+            }
+            let pods = cx.resource("pods")?;
+            cx.push(Browser::new(pods, namespace).with_labels(&selector));
+        }
+        Drill::NodePods => {
+            let pods = cx.resource("pods")?;
+            let fields = format!("spec.nodeName={}", target.id.name);
+            cx.push(Browser::new(pods, None).with_fields(&fields, &format!("on {}", target.id.name)));
+        }
+        Drill::NamespacePods => {
+            cx.state.namespace = Some(target.id.name.clone());
+            let pods = cx.resource("pods")?;
+            cx.push(Browser::new(pods, Some(target.id.name)));
+        }
+        Drill::Involved => {
+            let word = |path: &str| object.pointer(path).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            let (api, kind, name) = (word("/involvedObject/apiVersion"), word("/involvedObject/kind"), word("/involvedObject/name"));
+            let discovery = cx.data.discovery();
+            let resource = discovery.by_kind(&api, &kind).or_else(|| discovery.find(&kind)).cloned();
+            let resource = resource.ok_or_else(|| Error::usage(format!("the cluster does not serve {kind} any more")))?;
+            let space = Some(word("/involvedObject/namespace")).filter(|space| !space.is_empty()).map(Into::into);
+            cx.push(Browser::new(resource, space).with_fields(&format!("metadata.name={name}"), &name));
+        }
+        Drill::Containers | Drill::Describe => return action::run(cx, &Line::bare("object.describe")),
+    }
+    Ok(())
+}
+
+fn command(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let prompt = Prompt::new(Mode::Command, "", cx.state.history.clone(), super::candidates, cx.data);
+    cx.overlay(prompt, Vec::new());
+    Ok(())
+}
+
+/// A typed line: an action by name, a short alias, or a kind by any of its names.
+fn command_run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let text = line.args.join(" ");
+    let typed = Line::parse(&text)?;
+    cx.state.history.retain(|known| *known != text);
+    cx.state.history.push(text);
+    if cx.state.history.len() > 500 {
+        cx.state.history.remove(0);
+    }
+    if let Some(alias) = alias(&typed) {
+        return action::run(cx, &alias);
+    }
+    if action::find(&typed.name).is_some() {
+        return action::run(cx, &typed);
+    }
+    if typed.name.starts_with('@') || cx.data.discovery().find(&typed.name).is_some() {
+        let mut args = vec![typed.name];
+        args.extend(typed.args);
+        return action::run(cx, &Line { name: "view.open".into(), args });
+    }
+    Err(super::unknown(&typed.name))
+}
+
+/// Short forms users of other tools type.
+const ALIASES: &[(&str, &str, &str)] = &[
+    ("q", "app.quit", "leave"),
+    ("quit", "app.quit", "leave"),
+    ("q!", "app.quit", "leave"),
+    ("exit", "app.quit", "leave"),
+    ("ctx", "context.pick", "contexts"),
+    ("context", "context.pick", "contexts"),
+    ("contexts", "context.pick", "contexts"),
+    ("run", "pod.run", "run an image"),
+    ("apply", "manifest.apply", "apply a file or a directory"),
+    ("forwards", "forwards.open", "port-forwards"),
+    ("pf", "forwards.open", "port-forwards"),
+    ("labels", "labels.open", "objects grouped by label"),
+    ("theme", "app.theme", "change the theme"),
+    ("keymap", "app.keymap", "change the keymap"),
+    ("embedded", "cluster.embedded", "connect to the embedded cluster"),
+    ("messages", "messages.open", "messages so far"),
+    ("help", "help.open", "keys"),
+    ("sort", "table.sort", "sort by a column"),
+    ("label", "object.label", "add, change or remove labels"),
+    ("annotate", "object.annotate", "add, change or remove annotations"),
+    ("delete", "object.delete", "delete"),
+    ("scale", "object.scale", "change the number of replicas"),
+    ("logs", "pod.logs", "logs"),
+    ("forward", "pod.forward", "forward a port"),
+    ("sh", "pod.shell", "open a shell"),
+    ("shell", "pod.shell", "open a shell"),
+];
+
+fn alias(typed: &Line) -> Option<Line> {
+    let args = typed.args.clone();
+    match (typed.name.as_str(), args.first().map(String::as_str)) {
+        ("ns" | "namespace" | "namespaces", Some("all" | "-A")) => return Some(Line::bare("namespace.all")),
+        ("ns" | "namespace" | "namespaces", Some(name)) if !name.starts_with(['-', '/']) => {
+            return Some(Line::with("namespace.set", [name]));
+        }
+        ("ctx" | "context" | "contexts", Some(name)) => return Some(Line::with("context.set", [name])),
+        _ => {}
+    }
+    let (_, name, _) = ALIASES.iter().find(|(short, ..)| *short == typed.name)?;
+    Some(Line { name: (*name).to_owned(), args })
+}
+
+/// The aliases with what they stand for, for completion.
+pub(super) fn aliases() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ALIASES.iter().map(|(short, _, doc)| (*short, *doc))
+}
+
+fn palette(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let scopes = cx.state.scopes(false);
+    let entries = ACTIONS
+        .iter()
+        .filter(|action| !matches!(action.name, "command.run" | "filter.set" | "search.set" | "clipboard.set"))
+        .map(|action| {
+            let keys = cx.state.keymap.key_for(&scopes, action.name).unwrap_or_default();
+            let keys = keys.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ");
+            Entry {
+                text: action.name.to_owned(),
+                doc: if keys.is_empty() { action.doc.to_owned() } else { format!("{}  ({keys})", action.doc) },
+                line: Line::bare(action.name),
+            }
+        })
+        .collect();
+    let pinned = cx.state.view().targets(cx.data);
+    cx.overlay(Picker::new("commands", entries), pinned);
+    Ok(())
+}
+
+/// The help is the keymap itself: every scope that holds here, with what each key does.
+fn help(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let mut document = Document::new();
+    let keymap = cx.state.keymap.clone();
+    for scope in cx.state.scopes(false) {
+        let bindings = keymap.bindings(scope);
+        if bindings.is_empty() {
+            continue;
+        }
+        if !document.lines.is_empty() {
+            document.push(TextLine::new());
+        }
+        document.push(TextLine::new().with(Role::Section, scope));
+        for binding in bindings {
+            let keys = binding.chords.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ");
+            let doc = action::find(&binding.line.name).map_or("", |action| action.doc);
+            let mut line = TextLine::new().hanging(16).with(Role::Text, "  ");
+            line.push(Role::Key, &text::pad_right(&keys, 12));
+            line.push(Role::Text, "  ");
+            line.push(Role::Text, doc);
+            if !binding.line.args.is_empty() {
+                line.push(Role::Dim, &format!(" ({})", binding.line.args.join(" ")));
+            }
+            line.push(Role::Dim, &format!("  {}", binding.line.name));
+            document.push(line);
+        }
+    }
+    let view = Text::new(TextSource::Fixed { title: format!("help: {} keymap", keymap.name), document }, cx.data);
+    cx.push(view);
+    Ok(())
+}
+
+fn messages(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let mut document = Document::new();
+    for flash in cx.state.messages.iter().rev() {
+        let role = match flash.level {
+            Level::Info => Role::Text,
+            Level::Warning => Role::Warning,
+            Level::Error => Role::Failed,
+        };
+        document.push(TextLine::new().with(role, &flash.text).hanging(2));
+        for hint in &flash.hints {
+            document.push(TextLine::new().with(Role::Dim, &format!("  {hint}")).hanging(4));
+        }
+    }
+    if document.lines.is_empty() {
+        document.push(TextLine::new().with(Role::Dim, "no messages yet"));
+    }
+    let view = Text::new(TextSource::Fixed { title: "messages".into(), document }, cx.data);
+    cx.push(view);
+    Ok(())
+}
+
+/// Names of the namespaces that are known now; without the right to list them, the context's own.
+pub(super) fn known_namespaces(data: &dyn crate::view::Data) -> Vec<String> {
+    let mut names: Vec<String> = match data.discovery().find("namespaces") {
+        Some(resource) => {
+            let need = crate::store::Need::all(Query::new(resource.clone(), None));
+            data.listing(&need).iter().map(|row| row.id.name.to_string()).collect()
+        }
+        None => Vec::new(),
+    };
+    let own = data.cluster().namespace.to_string();
+    if !own.is_empty() && !names.contains(&own) {
+        names.push(own);
+    }
+    names
+}
+
+fn namespaces(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let mut entries = vec![Entry {
+        text: "all namespaces".into(),
+        doc: String::new(),
+        line: Line::bare("namespace.all"),
+    }];
+    entries.extend(known_namespaces(cx.data).into_iter().map(|name| Entry {
+        line: Line::with("namespace.set", [&name]),
+        text: name,
+        doc: String::new(),
+    }));
+    cx.overlay(Picker::new("namespace", entries), Vec::new());
+    Ok(())
+}
+
+fn set_namespace(cx: &mut Cx<'_>, namespace: Option<Arc<str>>) -> Result<()> {
+    cx.state.namespace.clone_from(&namespace);
+    // The table on top follows; what stands below it was about another place.
+    let view = cx.state.view();
+    let name = view.title();
+    let resource = match cx.data.discovery().find(&name) {
+        Some(resource) if resource.namespaced => resource.clone(),
+        _ => cx.resource("pods")?,
+    };
+    cx.replace(Browser::new(resource, namespace.clone()));
+    cx.say(match namespace {
+        Some(namespace) => format!("working in namespace {namespace}"),
+        None => "working in all namespaces".to_owned(),
+    });
+    Ok(())
+}
+
+fn namespace_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let name = line.first().ok_or_else(|| Error::usage("which namespace?"))?;
+    let known = known_namespaces(cx.data);
+    set_namespace(cx, Some(name.into()))?;
+    if known.len() > 1 && !known.iter().any(|other| other == name) {
+        cx.state.say(Level::Warning, format!("there is no namespace {name} yet"));
+    }
+    Ok(())
+}
+
+fn namespace_all(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    set_namespace(cx, None)
+}
+
+fn namespace_create(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    match line.value("--name").or(line.first()) {
+        Some(name) => {
+            let resource = cx.resource("namespaces")?;
+            let what = format!("create namespace {name}");
+            let request = crate::cluster::Request::new(crate::cluster::Verb::Post, resource.path(None), what)
+                .param("fieldManager", "knarr")
+                .json(serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+            cx.send(request, Then::Say(format!("namespace {name} created")));
+        }
+        None => {
+            let field = Field::new("--name", "name", "lower-case letters, digits and -").required();
+            cx.overlay(Form::new("create namespace", Line::bare("namespace.create"), vec![field]), Vec::new());
+        }
+    }
+    Ok(())
+}
+
+fn contexts(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let info = cx.data.cluster();
+    let mut entries: Vec<Entry> = info
+        .contexts
+        .iter()
+        .map(|name| Entry {
+            text: name.clone(),
+            doc: if *name == info.name { "current".into() } else { String::new() },
+            line: Line::with("context.set", [name]),
+        })
+        .collect();
+    entries.push(Entry {
+        text: "embedded".into(),
+        doc: "the cluster inside this program".into(),
+        line: Line::bare("cluster.embedded"),
+    });
+    cx.overlay(Picker::new("context", entries), Vec::new());
+    Ok(())
+}
+
+fn context_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let name = line.first().ok_or_else(|| Error::usage("which context?"))?;
+    if name == "embedded" && !cx.data.cluster().contexts.iter().any(|known| known == name) {
+        return action::run(cx, &Line::bare("cluster.embedded"));
+    }
+    if !cx.data.cluster().contexts.iter().any(|known| known == name) {
+        return Err(Error::usage(format!("the kubeconfig has no context {name:?}"))
+            .hint(format!("it has: {}", cx.data.cluster().contexts.join(", "))));
+    }
+    let path = match &cx.state.source {
+        crate::cluster::Source::Kubeconfig { path, .. } => path.clone(),
+        crate::cluster::Source::Embedded { .. } => None,
+    };
+    let source = crate::cluster::Source::Kubeconfig { path, context: Some(name.to_owned()) };
+    cx.effect(Effect::Connect(source));
+    Ok(())
+}
+
+fn labels(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let title = cx.state.view().title();
+    let name = line.first().unwrap_or(&title).to_owned();
+    let resource = match cx.data.discovery().find(&name) {
+        Some(resource) => resource.clone(),
+        None => cx.resource("pods")?,
+    };
+    let namespace = cx.state.namespace.clone();
+    cx.push(Labels::new(resource, namespace));
+    Ok(())
+}
+
+fn forwards(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    cx.push(Forwards::new());
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! One frame: a line of chrome above, the view, a line of chrome below, overlays.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::cluster::LinkState;
+use crate::document::TextLine;
+use crate::keys::{Found, Scope};
+use crate::state::{Level, State};
+use crate::store::FeedState;
+use crate::text;
+use crate::theme::{Role, Theme};
+use crate::view::{Data, Look};
+use crate::widget::{Anchor, fill, popup, put, put_line, put_right};
+
+/// The place of the view in a screen.
+pub(super) fn body(screen: Rect) -> Rect {
+    let top = u16::from(screen.height > 3);
+    let bottom = u16::from(screen.height > 1);
+    Rect { y: screen.y + top, height: screen.height.saturating_sub(top + bottom), ..screen }
+}
+
+/// Draws everything.
+pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Data, trouble: bool) {
+    let theme = &*state.theme;
+    fill(buf, screen, theme.style(Role::Text));
+    let scopes = state.scopes(trouble);
+    let look = Look { theme, data, keymap: &state.keymap, scopes: &scopes };
+    let area = body(screen);
+    if trouble && !state.view().is_raw() {
+        draw_trouble(area, buf, &look);
+    } else if state.layers.last().is_some_and(|layer| layer.overlay.at_bottom()) || area.height > 0 {
+        state.view().draw(area, buf, &look);
+    }
+    if screen.height > 3 {
+        top(Rect { height: 1, ..screen }, buf, state, &look);
+    }
+    if screen.height > 1 {
+        let row = Rect { y: screen.bottom() - 1, height: 1, ..screen };
+        bottom(row, buf, state, &look);
+    }
+    if state.welcome && state.layers.is_empty() && !trouble {
+        draw_welcome(area, buf, &look);
+    }
+    if !state.pending.is_empty() {
+        which_key(screen, buf, state, &look, &scopes);
+    }
+    for layer in &state.layers {
+        layer.overlay.draw(screen, buf, &look);
+    }
+}
+
+fn top(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
+    let theme = look.theme;
+    let bar = theme.style(Role::Bar);
+    fill(buf, row, bar);
+    let info = look.data.cluster();
+    let view = state.view();
+    let right = right_side(state, look);
+    let right_width = text::width(&right.plain()) as u16;
+    let end = row.right().saturating_sub(right_width + 2);
+    let mut line = TextLine::new().with(Role::Accent, &text::cut_middle(&text::clean(&info.name), 24));
+    let crumbs = view.crumbs();
+    for (at, crumb) in crumbs.iter().enumerate() {
+        line.push(Role::Dim, &format!(" {} ", theme.signs.step));
+        let last = at + 1 == crumbs.len();
+        line.push(if last { Role::Strong } else { Role::Text }, &text::cut_middle(&text::clean(crumb), 60));
+    }
+    line.push(Role::Dim, &format!("  {}", view.status(look.data)));
+    put_line(buf, row.x + 1, row.y, end, &line, bar, theme);
+    let x = row.right().saturating_sub(right_width + 1).max(row.x);
+    put_line(buf, x, row.y, row.right(), &right, bar, theme);
+}
+
+/// What is wrong, and whether what is shown is live.
+fn right_side(state: &State, look: &Look<'_>) -> TextLine {
+    let theme = look.theme;
+    let mut line = TextLine::new();
+    let listing = state.view().needs().first().map(|need| look.data.listing(need));
+    if let Some(faults) = listing.as_ref().map(|listing| listing.faults).filter(|faults| *faults > 0) {
+        let verb = if faults == 1 { "needs" } else { "need" };
+        line.push(Role::Warning, &format!("{} {faults} {verb} attention   ", theme.signs.warning));
+    }
+    if look.data.cluster().read_only {
+        line.push(Role::Dim, "read-only   ");
+    }
+    let feed = listing.map(|listing| listing.state.clone()).unwrap_or(FeedState::Live);
+    match (&look.data.cluster().state, feed) {
+        (LinkState::Connecting, _) => line.push(Role::Progress, &format!("{} connecting", theme.signs.progress)),
+        (LinkState::Down(since, _), _) => {
+            let age = text::age(*since, look.data.now());
+            line.push(Role::Failed, &format!("{} no answer for {age}", theme.signs.failed));
+        }
+        (LinkState::Up, FeedState::Live) => {
+            line.push(Role::Good, theme.signs.good);
+            line.push(Role::Text, " live");
+        }
+        (LinkState::Up, FeedState::Loading) => line.push(Role::Progress, &format!("{} loading", theme.signs.progress)),
+        (LinkState::Up, FeedState::Stale { since, .. }) => {
+            let age = text::age(since, look.data.now());
+            line.push(Role::Warning, &format!("{} as of {age} ago", theme.signs.warning));
+        }
+        (LinkState::Up, FeedState::Failed(_)) => line.push(Role::Failed, &format!("{} refused", theme.signs.failed)),
+    }
+    line
+}
+
+/// The tabs as the bottom line shows them: (tab, text).
+fn tab_words(state: &State) -> Vec<(usize, String)> {
+    if state.tabs.len() < 2 {
+        return Vec::new();
+    }
+    let word = |(at, tab): (usize, &crate::state::Tab)| {
+        let title = tab.views.last().map_or_else(String::new, |view| view.title());
+        (at, format!("{} {}", at + 1, text::cut_middle(&text::clean(&title), 18)))
+    };
+    state.tabs.iter().enumerate().map(word).collect()
+}
+
+/// The tab drawn at a cell of the bottom line, as last drawn.
+pub(super) fn tab_at(state: &State, column: u16, row: u16) -> Option<usize> {
+    let (width, height) = state.size;
+    if height == 0 || row != height - 1 {
+        return None;
+    }
+    let words = tab_words(state);
+    let total: usize = words.iter().map(|(_, word)| text::width(word) + 2).sum();
+    let mut x = usize::from(width).checked_sub(total)?;
+    for (tab, word) in words {
+        let next = x + text::width(&word) + 2;
+        if (x..next).contains(&usize::from(column)) {
+            return Some(tab);
+        }
+        x = next;
+    }
+    None
+}
+
+fn bottom(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
+    let theme = look.theme;
+    let bar = theme.style(Role::Bar);
+    fill(buf, row, bar);
+    let words = tab_words(state);
+    let total: usize = words.iter().map(|(_, word)| text::width(word) + 2).sum();
+    let mut end = row.right();
+    if total < usize::from(row.width) {
+        let mut x = row.right() - total as u16;
+        end = x.saturating_sub(1);
+        for (tab, word) in &words {
+            let role = if *tab == state.tab { Role::Accent } else { Role::Dim };
+            put(buf, x, row.y, row.right(), word, bar.patch(theme.style(role)));
+            x += text::width(word) as u16 + 2;
+        }
+    }
+    if let Some(flash) = &state.flash {
+        let (sign, role) = match flash.level {
+            Level::Info => (theme.signs.good, Role::Accent),
+            Level::Warning => (theme.signs.warning, Role::Warning),
+            Level::Error => (theme.signs.failed, Role::Failed),
+        };
+        let x = put(buf, row.x + 1, row.y, end, sign, bar.patch(theme.style(role)));
+        let room = usize::from(end.saturating_sub(x + 1));
+        let mut line = text::clean(&flash.text).into_owned();
+        if let Some(hint) = flash.hints.first()
+            && text::width(&line) + text::width(hint) + 3 <= room
+        {
+            line = format!("{line}   {}", text::clean(hint));
+        }
+        let cut = text::cut_end(&line, room);
+        put(buf, x + 1, row.y, end, &cut, bar);
+        return;
+    }
+    let mut x = row.x + 1;
+    for (action, word) in state.view().hints() {
+        let key = look.key(action);
+        if key.is_empty() {
+            continue;
+        }
+        let wide = (text::width(&key) + 1 + text::width(word) + 2) as u16;
+        if x + wide > end {
+            break;
+        }
+        x = put(buf, x, row.y, end, &key, bar.patch(theme.style(Role::Key)));
+        x = put(buf, x + 1, row.y, end, word, bar.patch(theme.style(Role::Dim))) + 2;
+    }
+}
+
+/// What may follow the keys typed so far.
+fn which_key(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, scopes: &[Scope]) {
+    let Found::Prefix(label, children) = state.keymap.find(scopes, &state.pending) else { return };
+    let lines: Vec<TextLine> = children
+        .iter()
+        .filter_map(|(chord, node)| {
+            let (doc, role) = match node {
+                crate::keys::Node::Leaf(line) => {
+                    (crate::action::find(&line.name).map_or(line.name.as_str(), |action| action.doc), Role::Text)
+                }
+                crate::keys::Node::Branch { label, .. } => (label.as_str(), Role::Accent),
+                crate::keys::Node::Unbound => return None,
+            };
+            let key = text::pad_right(&chord.label(), 6);
+            Some(TextLine::new().with(Role::Key, &key).with(role, doc))
+        })
+        .collect();
+    let typed: String = state.pending.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ");
+    let title = TextLine::new().with(Role::PopupTitle, &format!("{typed}  {label}"));
+    let widest = lines.iter().map(|line| text::width(&line.plain())).max().unwrap_or(10) as u16;
+    let above = Rect { height: screen.height.saturating_sub(1), ..screen };
+    let inner = popup(above, buf, look.theme, Anchor::Bottom, (widest, lines.len() as u16), &title);
+    for (at, line) in lines.iter().take(usize::from(inner.height)).enumerate() {
+        put_line(buf, inner.x, inner.y + at as u16, inner.right(), line, look.theme.style(Role::Popup), look.theme);
+    }
+}
+
+fn lines_at(area: Rect, buf: &mut Buffer, theme: &Theme, lines: &[TextLine]) {
+    let mut y = area.y;
+    for line in lines {
+        let plain = line.plain();
+        let single = line.spans.len() == 1;
+        if single && text::width(&plain) > usize::from(area.width) {
+            for piece in text::wrap(&plain, usize::from(area.width), usize::from(line.hang)) {
+                if y < area.bottom() {
+                    let piece = TextLine::new().with(line.spans[0].role, piece);
+                    put_line(buf, area.x, y, area.right(), &piece, theme.style(Role::Text), theme);
+                }
+                y += 1;
+            }
+        } else {
+            if y < area.bottom() {
+                put_line(buf, area.x, y, area.right(), line, theme.style(Role::Text), theme);
+            }
+            y += 1;
+        }
+    }
+}
+
+/// The cluster does not answer and never has: what was tried, why it failed, what can be done.
+fn draw_trouble(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
+    let LinkState::Down(since, error) = &look.data.cluster().state else { return };
+    let margin = if area.width > 60 { 4 } else { 1 };
+    let inner = Rect {
+        x: area.x + margin,
+        y: area.y + u16::from(area.height > 8) * 2,
+        width: area.width.saturating_sub(2 * margin),
+        height: area.height.saturating_sub(u16::from(area.height > 8) * 2),
+    };
+    let mut lines = vec![TextLine::new().with(Role::Failed, &format!("{} {}", look.theme.signs.failed, error.message)).hanging(2)];
+    lines.extend(error.causes.iter().map(|cause| TextLine::new().with(Role::Text, &format!("  {cause}")).hanging(4)));
+    lines.push(TextLine::new());
+    lines.extend(error.hints.iter().map(|hint| TextLine::new().with(Role::Dim, &format!("  {hint}")).hanging(4)));
+    let age = text::age(*since, look.data.now());
+    lines.push(TextLine::new().with(Role::Dim, &format!("  It is tried again by itself; the first try was {age} ago.")));
+    lines.push(TextLine::new());
+    let offers = [
+        ("cluster.embedded", "start the cluster inside this program: real, offline, nothing to install"),
+        ("context.pick", "choose another context of the kubeconfig"),
+        ("cluster.retry", "try again now"),
+        ("app.quit", "leave"),
+    ];
+    for (action, word) in offers {
+        let key = text::pad_right(&look.key(action), 8);
+        lines.push(TextLine::new().with(Role::Text, "  ").with(Role::Key, &key).with(Role::Text, word));
+    }
+    lines_at(inner, buf, look.theme, &lines);
+}
+
+/// Three keys to try, beside the living cluster; gone for good after the first of them.
+fn draw_welcome(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
+    let row = |action: &str, word: &str| {
+        let key = text::pad_right(&look.key(action), 4);
+        TextLine::new().with(Role::Key, &key).with(Role::Text, word)
+    };
+    let lines = [
+        TextLine::new().with(Role::Text, "This is a whole Kubernetes cluster, inside this"),
+        TextLine::new().with(Role::Text, "program, offline. Three keys to try:"),
+        TextLine::new(),
+        row("pod.run", "run an image (kuard, nginx, busybox ...)"),
+        row("object.describe", "describe what the cursor is on"),
+        row("help.open", "every key that works here"),
+    ];
+    let (width, height) = (52, lines.len() as u16 + 2);
+    if area.width < width + 8 || area.height < height + 6 {
+        return;
+    }
+    let place = Rect { x: area.right() - width - 6, y: area.bottom() - height - 1, width: width + 4, height };
+    let title = TextLine::new().with(Role::PopupTitle, "welcome to knarr");
+    let inner = popup(place, buf, look.theme, Anchor::Centre, (width, height - 2), &title);
+    for (at, line) in lines.iter().enumerate() {
+        put_line(buf, inner.x, inner.y + at as u16, inner.right(), line, look.theme.style(Role::Popup), look.theme);
+    }
+    let _ = put_right;
+}

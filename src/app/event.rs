@@ -1,0 +1,46 @@
+//! Whatever wakes the application.
+
+use std::sync::Arc;
+
+use crate::cluster::{Contexts, Discovery, Link, Running, Source};
+use crate::error::{Error, Result};
+use crate::state::{Outcome, RequestId};
+use crate::view::Input;
+
+/// A connection to a cluster, just made.
+pub struct Connected {
+    /// The way to it.
+    pub link: Link,
+    /// What it is called.
+    pub name: String,
+    /// The embedded cluster, kept running for as long as this is held.
+    pub running: Option<Arc<Running>>,
+}
+
+/// Whatever wakes the application.
+pub enum Event {
+    /// The user did something.
+    Input(Input),
+    /// The terminal has another size.
+    Resized,
+    /// Listings have changed.
+    Data,
+    /// Sessions have changed.
+    Sessions,
+    /// Something asked for is back.
+    Done(RequestId, Result<Outcome>),
+    /// Connecting to a cluster has succeeded or failed.
+    Connected(u64, Source, Result<Connected>),
+    /// The cluster was asked again what it serves.
+    Discovered(u64, Result<Arc<Discovery>>),
+    /// The contexts of the kubeconfig are known.
+    Contexts(Contexts),
+    /// The user's editor is to run on a text: the loop gives it the terminal.
+    Edit(RequestId, String),
+    /// A text goes to the terminal's clipboard (OSC 52).
+    Clipboard(String),
+    /// Something failed that nobody waits for.
+    Failed(Error),
+    /// The program is asked to end (SIGTERM, SIGHUP).
+    Terminate,
+}

@@ -1,0 +1,198 @@
+//! Effects: each becomes a task on a worker, or a word to a session. Nothing here waits.
+
+use std::path::{Path, PathBuf};
+
+
+use super::event::{Connected, Event};
+use super::run::App;
+use crate::cluster::{self, Contexts, Link, LinkState, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::state::{Effect, Outcome, RequestId};
+
+/// Largest manifest read: larger ones are no manifests.
+const MAX_FILE: u64 = 32 * 1024 * 1024;
+
+impl App {
+    /// Performs effects in order.
+    pub(super) fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(id, request) => {
+                    let link = self.desk.link.clone();
+                    self.spawn(id, async move { connected(link)?.send(&request).await.map(Outcome::Bytes) });
+                }
+                Effect::Apply { id, text, namespace, dry_run } => {
+                    let link = self.desk.link.clone();
+                    self.spawn(id, async move {
+                        cluster::apply(&connected(link)?, &text, &namespace, dry_run).await.map(Outcome::Applied)
+                    });
+                }
+                Effect::Open(id, spec) => match &self.desk.link {
+                    Some(link) => self.desk.sessions.open(id, spec, link),
+                    None => self.state.fail(&not_connected()),
+                },
+                Effect::Input(id, bytes) => self.desk.sessions.input(id, bytes),
+                Effect::Resize(id, columns, rows) => self.desk.sessions.resize(id, columns, rows),
+                Effect::Close(id) => self.desk.sessions.close(id),
+                Effect::Copy(text) => self.copy(text),
+                Effect::Read(id, path) => {
+                    self.spawn(id, async move { read(&path).await.map(|text| Outcome::Bytes(text.into_bytes().into())) });
+                }
+                Effect::Write(id, path, text) => self.spawn(id, async move {
+                    write_new(&path, &text).await.map(|()| Outcome::Bytes(bytes::Bytes::new()))
+                }),
+                Effect::Edit(id, text) => {
+                    let _ = self.sender.send(Event::Edit(id, text));
+                }
+                Effect::Browse(url) => self.browse(url),
+                Effect::Connect(source) => self.connect(source),
+                Effect::Welcomed => self.remember("welcomed"),
+            }
+        }
+    }
+
+    fn spawn(&self, id: RequestId, work: impl Future<Output = Result<Outcome>> + Send + 'static) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            // A panic in the work is its own failure, not the program's.
+            let result = match tokio::spawn(work).await {
+                Ok(result) => result,
+                Err(error) => Err(Error::new(ErrorKind::Other, "a task failed inside knarr").because(&error)),
+            };
+            let _ = sender.send(Event::Done(id, result));
+        });
+    }
+
+    /// Starts connecting; an attempt under way is forgotten.
+    pub(super) fn connect(&mut self, source: Source) {
+        self.attempt += 1;
+        self.connecting = true;
+        if self.desk.link.is_none() && !matches!(self.desk.info.state, LinkState::Down(..)) {
+            self.desk.info.state = LinkState::Connecting;
+        }
+        let (attempt, sender) = (self.attempt, self.sender.clone());
+        let options = cluster::ConnectOptions {
+            read_only: self.settings.read_only,
+            user: self.settings.impersonate.0.clone(),
+            groups: self.settings.impersonate.1.clone(),
+            clock: self.settings.clock.clone(),
+        };
+        // The embedded cluster that runs already is not started twice.
+        let running = self.desk.running.clone();
+        tokio::spawn(async move {
+            let what = source.clone();
+            let work = tokio::spawn(async move { cluster::connect(&what, options, running).await });
+            let result = match work.await {
+                Ok(result) => {
+                    result.map(|(link, name, running)| Connected { link, name, running })
+                }
+                Err(error) => Err(Error::new(ErrorKind::Other, "connecting failed inside knarr").because(&error)),
+            };
+            let _ = sender.send(Event::Connected(attempt, source, result));
+        });
+    }
+
+    pub(super) fn load_contexts(&self) {
+        let (source, sender) = (self.settings.source.clone(), self.sender.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Ok(contexts) = Contexts::load(&source) {
+                let _ = sender.send(Event::Contexts(contexts));
+            }
+        });
+    }
+
+    /// To the desktop's clipboard where there is one; else the terminal passes it on (OSC 52), which works over SSH too.
+    fn copy(&self, text: String) {
+        let sender = self.sender.clone();
+        let display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+        let remote = std::env::var_os("SSH_CONNECTION").is_some();
+        if remote || !(display || cfg!(any(target_os = "macos", windows))) {
+            let _ = sender.send(Event::Clipboard(text));
+            return;
+        }
+        tokio::task::spawn_blocking(move || {
+            let done = arboard::Clipboard::new().and_then(|mut clipboard| clipboard.set_text(text.clone()));
+            if done.is_err() {
+                let _ = sender.send(Event::Clipboard(text));
+            }
+        });
+    }
+
+    fn browse(&self, url: String) {
+        let sender = self.sender.clone();
+        let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+        tokio::spawn(async move {
+            let mut command = tokio::process::Command::new(program);
+            command.arg(&url).stdin(std::process::Stdio::null());
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            if let Err(error) = command.status().await {
+                let error = Error::new(ErrorKind::Other, format!("cannot open {url}")).because(&error);
+                let _ = sender.send(Event::Failed(error.hint(format!("{program} is needed to open a browser"))));
+            }
+        });
+    }
+
+    fn remember(&self, what: &str) {
+        let Some(path) = self.settings.state_dir.as_ref().map(|dir| dir.join(what)) else { return };
+        tokio::task::spawn_blocking(move || {
+            let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, ""));
+            if let Err(error) = made {
+                tracing::warn!(%error, path = %path.display(), "cannot remember");
+            }
+        });
+    }
+}
+
+fn connected(link: Option<Link>) -> Result<Link> {
+    link.ok_or_else(not_connected)
+}
+
+fn not_connected() -> Error {
+    Error::new(ErrorKind::Unreachable, "there is no cluster to ask").hint("it is being tried; nothing was sent")
+}
+
+/// A file, or the manifests of a directory joined as documents.
+async fn read(path: &Path) -> Result<String> {
+    let failed = |error: &std::io::Error, path: &Path| {
+        Error::new(ErrorKind::Config, format!("cannot read {}", path.display())).because(error)
+    };
+    let mut files: Vec<PathBuf> = Vec::new();
+    if path.is_dir() {
+        let mut entries = tokio::fs::read_dir(path).await.map_err(|error| failed(&error, path))?;
+        while let Some(entry) = entries.next_entry().await.map_err(|error| failed(&error, path))? {
+            let is_manifest = entry.path().extension().is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|known| ext == *known));
+            if is_manifest {
+                files.push(entry.path());
+            }
+        }
+        files.sort();
+        if files.is_empty() {
+            return Err(Error::usage(format!("{} holds no .yaml, .yml or .json file", path.display())));
+        }
+    } else {
+        files.push(path.to_owned());
+    }
+    let mut text = String::new();
+    for file in files {
+        let meta = tokio::fs::metadata(&file).await.map_err(|error| failed(&error, &file))?;
+        if !meta.is_file() || meta.len() > MAX_FILE {
+            return Err(Error::usage(format!("{} is no manifest: not a file, or larger than 32 MiB", file.display())));
+        }
+        let content = tokio::fs::read_to_string(&file).await.map_err(|error| failed(&error, &file))?;
+        if !text.is_empty() {
+            text.push_str("\n---\n");
+        }
+        text.push_str(&content);
+    }
+    Ok(text)
+}
+
+/// Writes a file that must not exist: nothing of the user's is overwritten.
+async fn write_new(path: &Path, text: &str) -> Result<()> {
+    use tokio::io::AsyncWriteExt;
+    let failed = |error: &std::io::Error| Error::new(ErrorKind::Other, format!("cannot write {}", path.display())).because(error);
+    let open = tokio::fs::OpenOptions::new().write(true).create_new(true).open(path).await;
+    let mut file = open.map_err(|error| failed(&error))?;
+    file.write_all(text.as_bytes()).await.map_err(|error| failed(&error))?;
+    file.flush().await.map_err(|error| failed(&error))
+}

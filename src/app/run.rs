@@ -1,0 +1,464 @@
+//! The loop.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use knarr_clock::Clock;
+use ratatui::Terminal;
+use ratatui::backend::Backend;
+use ratatui::layout::Rect;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
+
+use super::desk::Desk;
+use super::event::{Connected, Event};
+use super::{draw, update};
+use crate::action;
+use crate::cluster::{Discovery, LinkState, Source};
+use crate::error::{Error, Result};
+use crate::keys::{Keymap, Line};
+use crate::kind;
+use crate::session::Sessions;
+use crate::state::{Effect, State};
+use crate::store::{Catalog, Need, Query};
+use crate::theme::Theme;
+use crate::view::{Browser, ClusterInfo, Data};
+
+/// Least time between two frames.
+const FRAME: Duration = Duration::from_millis(16);
+/// How long the cursor rests before what is costly follows it.
+const SETTLE: Duration = Duration::from_millis(120);
+
+/// What the program was started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the cluster comes from.
+    pub source: Source,
+    /// Namespace given by `-n`; `Some(None)` is `-A`.
+    pub namespace: Option<Option<String>>,
+    /// Refuse requests that change something.
+    pub read_only: bool,
+    /// User and groups to impersonate.
+    pub impersonate: (Option<String>, Vec<String>),
+    /// Command to run at start.
+    pub start: Option<String>,
+    /// Colours and signs.
+    pub theme: Theme,
+    /// Keys.
+    pub keymap: Keymap,
+    /// The user's directory of themes.
+    pub themes: Option<PathBuf>,
+    /// The user's directory of keymaps.
+    pub keymaps: Option<PathBuf>,
+    /// Whether to show the welcome.
+    pub welcome: bool,
+    /// Where what is remembered between runs is written.
+    pub state_dir: Option<PathBuf>,
+    /// Wall clock.
+    pub clock: Clock,
+}
+
+/// The application.
+pub struct App {
+    pub(super) state: State,
+    pub(super) desk: Desk,
+    pub(super) settings: Settings,
+    pub(super) sender: UnboundedSender<Event>,
+    receiver: UnboundedReceiver<Event>,
+    /// Number of the current connection attempt: answers of earlier ones are dropped.
+    pub(super) attempt: u64,
+    pub(super) connecting: bool,
+    /// Pause before the next attempt; doubles up to half a minute.
+    pub(super) retry_in: Duration,
+    retry_at: Option<Instant>,
+    settle_at: Option<Instant>,
+    wanted: HashSet<Need>,
+    dirty: bool,
+    drawn: Option<Instant>,
+    area: Rect,
+    /// Text for the editor, taken by the loop that owns the terminal.
+    edit: Option<(u64, String)>,
+    clipboard: Option<String>,
+    started: bool,
+    frames: u64,
+}
+
+impl App {
+    /// An application that connects as soon as it runs.
+    pub fn new(settings: Settings) -> Self {
+        let (sender, receiver) = unbounded_channel();
+        let discovery = Arc::new(Discovery::built_in());
+        let notify = |event: fn() -> Event| {
+            let sender = sender.clone();
+            Arc::new(move || {
+                let _ = sender.send(event());
+            }) as Arc<dyn Fn() + Send + Sync>
+        };
+        let catalog = Catalog::new(notify(|| Event::Data), Arc::new(kind::row_maker), settings.clock.clone());
+        let sessions = Sessions::new(notify(|| Event::Sessions), settings.clock.clone());
+        let info = ClusterInfo {
+            name: settings.source.name(),
+            embedded: matches!(settings.source, Source::Embedded { .. }),
+            read_only: settings.read_only,
+            state: LinkState::Connecting,
+            namespace: "default".into(),
+            contexts: Vec::new(),
+        };
+        let namespace = match &settings.namespace {
+            Some(namespace) => namespace.as_deref().map(Arc::from),
+            None => Some(Arc::from("default")),
+        };
+        let pods = discovery.find("pods").cloned().expect("built-in discovery has pods");
+        let view = Browser::new(pods, namespace.clone());
+        let mut state =
+            State::new(Box::new(view), settings.source.clone(), settings.theme.clone(), settings.keymap.clone());
+        state.namespace = namespace;
+        state.themes.clone_from(&settings.themes);
+        state.keymaps.clone_from(&settings.keymaps);
+        state.welcome = settings.welcome;
+        let desk = Desk {
+            clock: settings.clock.clone(),
+            catalog,
+            sessions,
+            link: None,
+            info,
+            discovery,
+            running: None,
+        };
+        Self {
+            state,
+            desk,
+            settings,
+            sender,
+            receiver,
+            attempt: 0,
+            connecting: false,
+            retry_in: Duration::from_secs(1),
+            retry_at: None,
+            settle_at: None,
+            wanted: HashSet::new(),
+            dirty: true,
+            drawn: None,
+            area: Rect::default(),
+            edit: None,
+            clipboard: None,
+            started: false,
+            frames: 0,
+        }
+    }
+
+    /// Sends events to the application from outside: signals, tests.
+    pub fn sender(&self) -> UnboundedSender<Event> {
+        self.sender.clone()
+    }
+
+    /// Whether nothing is under way: no connection attempt, no request, no feed without its data, no event unread. What tests wait for.
+    pub fn is_settled(&self) -> bool {
+        !self.connecting
+            && self.state.waiting.is_empty()
+            && self.receiver.is_empty()
+            && self.settle_at.is_none()
+            && self.desk.catalog.is_settled()
+            && self.desk.sessions.is_settled()
+    }
+
+    /// Number of frames drawn so far.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// The state, for tests and for the screen's owner.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Runs until the user leaves. `input` gives the terminal's events; `lend` runs the editor on a text with the terminal out of the way.
+    pub async fn run<B: Backend>(
+        &mut self,
+        terminal: &mut Terminal<B>,
+        input: &mut (impl Stream<Item = Event> + Unpin),
+        mut host: impl Host<B>,
+    ) -> Result<()> {
+        self.start();
+        while !self.state.quit {
+            self.draw_if_due(terminal)?;
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                event = input.next() => match event {
+                    Some(event) => self.handle(event),
+                    None => break,
+                },
+                event = self.receiver.recv() => {
+                    if let Some(event) = event {
+                        self.handle(event);
+                    }
+                }
+                () = sleep_until(wake), if wake.is_some() => self.timers(),
+            }
+            self.drain();
+            if let Some((id, text)) = self.edit.take() {
+                let edited = host.edit(terminal, &text).await;
+                self.drawn = None;
+                self.dirty = true;
+                self.handle(Event::Done(id, edited.map(|text| crate::state::Outcome::Bytes(text.into_bytes().into()))));
+            }
+            if let Some(text) = self.clipboard.take() {
+                host.clipboard(&text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects, and runs the start command.
+    pub fn start(&mut self) {
+        if !std::mem::replace(&mut self.started, true) {
+            self.load_contexts();
+            self.connect(self.settings.source.clone());
+        }
+    }
+
+    fn drain(&mut self) {
+        // A flood of events must not keep the screen from being drawn.
+        for _ in 0..1000 {
+            match self.receiver.try_recv() {
+                Ok(event) => self.handle(event),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Handles one event.
+    pub fn handle(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        self.dirty = true;
+        match event {
+            Event::Input(input) => {
+                let trouble = self.desk.is_in_trouble();
+                update::input(&mut self.state, &self.desk, trouble, &input, &mut effects);
+                self.settle_at = Some(Instant::now() + SETTLE);
+            }
+            Event::Resized => {}
+            Event::Data => {
+                self.desk.catalog.take_dirty();
+                self.sync();
+            }
+            Event::Sessions => {
+                self.desk.sessions.take_dirty();
+                self.sync();
+            }
+            Event::Done(id, result) => {
+                let mut cx = crate::state::Cx {
+                    state: &mut self.state,
+                    data: &self.desk,
+                    effects: &mut effects,
+                    pinned: Vec::new(),
+                };
+                action::answered(&mut cx, id, result);
+            }
+            Event::Connected(attempt, source, result) => self.connected(attempt, source, result, &mut effects),
+            Event::Discovered(attempt, result) => {
+                if let (true, Ok(discovery)) = (attempt == self.attempt, result) {
+                    self.desk.discovery = discovery;
+                    self.sync();
+                }
+            }
+            Event::Contexts(contexts) => self.desk.info.contexts = contexts.names,
+            Event::Edit(id, text) => self.edit = Some((id, text)),
+            Event::Clipboard(text) => self.clipboard = Some(text),
+            Event::Failed(error) => self.state.fail(&error),
+            Event::Terminate => self.state.quit = true,
+        }
+        self.perform(effects);
+        self.want();
+    }
+
+    fn connected(&mut self, attempt: u64, source: Source, result: Result<Connected>, effects: &mut Vec<Effect>) {
+        if attempt != self.attempt {
+            return;
+        }
+        self.connecting = false;
+        match result {
+            Ok(connected) => {
+                let first = self.desk.link.is_none();
+                self.retry_in = Duration::from_secs(1);
+                self.retry_at = None;
+                self.desk.discovery = connected.link.discovery.clone();
+                self.desk.info.name = connected.name;
+                self.desk.info.embedded = matches!(source, Source::Embedded { .. });
+                self.desk.info.state = LinkState::Up;
+                self.desk.info.namespace = connected.link.namespace.clone();
+                self.desk.catalog.connect(Some(connected.link.clone()));
+                let other = self.state.source != source;
+                self.state.source = source;
+                if self.settings.namespace.is_none() && (first || other) {
+                    self.state.namespace = Some(connected.link.namespace.clone());
+                }
+                self.desk.link = Some(connected.link);
+                self.desk.running = connected.running;
+                if first || other {
+                    self.home();
+                }
+                if let Some(start) = self.settings.start.take() {
+                    let line = Line::with("command.run", [start]);
+                    update::run(&mut self.state, &self.desk, Vec::new(), &line, effects);
+                }
+                self.settle_at = Some(Instant::now() + SETTLE);
+                self.sync();
+            }
+            Err(error) => {
+                // Another cluster that does not answer must not take away the one that does.
+                if self.desk.link.is_some() && self.state.source != source {
+                    self.state.fail(&error);
+                    return;
+                }
+                let since = match &self.desk.info.state {
+                    LinkState::Down(since, _) => *since,
+                    _ => self.desk.clock.now(),
+                };
+                self.down(since, error);
+            }
+        }
+    }
+
+    fn down(&mut self, since: Timestamp, error: Error) {
+        self.desk.info.state = LinkState::Down(since, error);
+        self.retry_at = Some(Instant::now() + self.retry_in);
+        self.retry_in = (self.retry_in * 2).min(Duration::from_secs(30));
+    }
+
+    /// A fresh table of pods, after connecting to another cluster.
+    fn home(&mut self) {
+        let Some(pods) = self.desk.discovery.find("pods").cloned() else { return };
+        let mut view = Browser::new(pods, self.state.namespace.clone());
+        crate::view::View::sync(&mut view, &self.desk);
+        self.state.tabs = vec![crate::state::Tab { views: vec![Box::new(view)] }];
+        self.state.tab = 0;
+        self.state.last_tab = 0;
+        self.state.layers.clear();
+        self.state.laid_out = false;
+    }
+
+    fn sync(&mut self) {
+        self.state.view_mut().sync(&self.desk);
+        for layer in &mut self.state.layers {
+            layer.overlay.sync(&self.desk);
+        }
+    }
+
+    /// Keeps the feeds of what is shown, and of what is below it on the same tab, running.
+    fn want(&mut self) {
+        let mut wanted: HashSet<Need> = HashSet::new();
+        for view in &self.state.tabs[self.state.tab].views {
+            wanted.extend(view.needs());
+        }
+        for layer in &self.state.layers {
+            wanted.extend(layer.overlay.needs());
+        }
+        if let Some(namespaces) = self.desk.discovery.find("namespaces") {
+            wanted.insert(Need::all(Query::new(namespaces.clone(), None)));
+        }
+        if wanted != self.wanted {
+            self.desk.catalog.want(&wanted);
+            self.wanted = wanted;
+            self.sync();
+        }
+    }
+
+    fn timers(&mut self) {
+        let now = Instant::now();
+        if self.settle_at.is_some_and(|at| at <= now) {
+            self.settle_at = None;
+            self.state.view_mut().settle(&self.desk);
+            self.dirty = true;
+            self.want();
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.connect(self.state.source.clone());
+            self.dirty = true;
+        }
+        if self.tick_at().is_some_and(|at| at <= now) {
+            self.dirty = true;
+        }
+    }
+
+    fn tick_at(&self) -> Option<Instant> {
+        let drawn = self.drawn?;
+        let tick = match self.desk.info.state {
+            LinkState::Down(..) => Some(Duration::from_secs(1)),
+            _ => self.state.view().tick(&self.desk),
+        };
+        tick.map(|tick| drawn + tick.max(FRAME))
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let frame = self.dirty.then(|| self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME));
+        let tick = if self.dirty { None } else { self.tick_at() };
+        [frame, tick, self.settle_at, self.retry_at].into_iter().flatten().min()
+    }
+
+    fn draw_if_due<B: Backend>(&mut self, terminal: &mut Terminal<B>) -> Result<()> {
+        let due = self.dirty && self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME);
+        if due { self.draw(terminal) } else { Ok(()) }
+    }
+
+    /// Draws a frame now.
+    pub fn draw<B: Backend>(&mut self, terminal: &mut Terminal<B>) -> Result<()> {
+        let failed = |error: B::Error| Error::new(crate::error::ErrorKind::Other, format!("cannot draw: {error}"));
+        // A resize is seen here, before the buffer is taken, so that the view lays itself out for the frame that is drawn.
+        terminal.autoresize().map_err(failed)?;
+        let screen = terminal.get_frame().area();
+        let body = draw::body(screen);
+        self.state.size = (screen.width, screen.height);
+        self.layout(body);
+        let trouble = self.desk.is_in_trouble();
+        terminal
+            .draw(|frame| {
+                let area = frame.area();
+                draw::frame(area, frame.buffer_mut(), &self.state, &self.desk, trouble);
+            })
+            .map_err(failed)?;
+        self.dirty = false;
+        self.drawn = Some(Instant::now());
+        self.frames += 1;
+        Ok(())
+    }
+
+    fn layout(&mut self, body: Rect) {
+        if self.area == body && self.state.laid_out {
+            return;
+        }
+        self.area = body;
+        self.state.laid_out = true;
+        let reply = self.state.view_mut().layout(body, &self.desk);
+        let mut effects = Vec::new();
+        let mut cx = crate::state::Cx {
+            state: &mut self.state,
+            data: &self.desk as &dyn Data,
+            effects: &mut effects,
+            pinned: Vec::new(),
+        };
+        cx.reply(reply);
+        self.perform(effects);
+    }
+}
+
+/// What only the owner of the terminal can do.
+pub trait Host<B: Backend> {
+    /// Runs the user's editor on a text.
+    fn edit(&mut self, terminal: &mut Terminal<B>, text: &str) -> impl Future<Output = Result<String>>;
+    /// Hands a text to the terminal's clipboard.
+    fn clipboard(&mut self, text: &str);
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,74 @@
+//! The terminal: taken once, given back whatever happens.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::{cursor, execute};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+
+/// Whether the terminal is ours now: the panic hook must know, and it has no other way to.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Holds the terminal; dropping it gives it back.
+pub struct Screen {
+    /// What is drawn to.
+    pub terminal: Terminal<CrosstermBackend<io::Stdout>>,
+}
+
+impl Screen {
+    /// Takes the terminal: raw mode, alternate screen, mouse, bracketed paste.
+    pub fn take() -> io::Result<Self> {
+        take()?;
+        Ok(Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))? })
+    }
+
+    /// Lends the terminal to another program while `run` runs.
+    pub fn lend<T>(&mut self, run: impl FnOnce() -> T) -> io::Result<T> {
+        give_back();
+        let result = run();
+        take()?;
+        self.terminal.clear()?;
+        Ok(result)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn take() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste, cursor::Hide)
+}
+
+/// Gives the terminal back if it is taken. Safe to call at any time, from any thread, more than once.
+pub fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // Nothing can be done about a terminal that is gone.
+        let _ = execute!(io::stdout(), DisableBracketedPaste, DisableMouseCapture, LeaveAlternateScreen, cursor::Show);
+        let _ = disable_raw_mode();
+        let _ = io::stdout().flush();
+    }
+}
+
+/// Restores the terminal before a panic on the main thread is reported. A panic in a task is the task's alone: it is logged, the
+/// screen stays.
+pub fn install_panic_hook() {
+    let main = std::thread::current().id();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("{panic}");
+        if std::thread::current().id() == main {
+            give_back();
+            before(panic);
+        } else if !TAKEN.load(Ordering::SeqCst) {
+            before(panic);
+        }
+    }));
+}

@@ -1,0 +1,116 @@
+//! From an input to actions: overlay, then view, then keymap.
+
+use crossterm::event::KeyCode;
+
+use crate::action;
+use crate::keys::{Chord, Found, Line};
+use crate::state::{Cx, Effect, Layer, State};
+use crate::view::overlay::Answer;
+use crate::view::{Data, Input, Mouse, MouseKind, Reply, Target};
+
+/// Applies one input to the state; what is to be done in the world is added to `effects`.
+pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &Input, effects: &mut Vec<Effect>) {
+    if matches!(input, Input::Key(_) | Input::Paste(_)) {
+        state.flash = None;
+    }
+    if let Some(layer) = state.layers.last_mut() {
+        let answer = layer.overlay.on(input, data);
+        let pinned = layer.pinned.clone();
+        return answered(state, data, answer, pinned, effects);
+    }
+    if let Input::Mouse(mouse) = input
+        && let Some(line) = draw_line(state, mouse)
+    {
+        return run(state, data, Vec::new(), &line, effects);
+    }
+    if let Input::Key(chord) = input {
+        let raw = state.view().is_raw();
+        if !raw && (chord.is_control('c') || state.pending.last().is_some() && chord.code == KeyCode::Esc) {
+            return control_c(state, *chord);
+        }
+        // A raw view gets every key that its own scope does not bind.
+        if state.pending.is_empty() && !raw {
+            let reply = state.view_mut().on(input, data);
+            if reply != Reply::Ignored {
+                return replied(state, data, reply, effects);
+            }
+        }
+        let mut chords = state.pending.clone();
+        chords.push(*chord);
+        match state.keymap.find(&state.scopes(trouble), &chords) {
+            Found::Line(line) => {
+                state.pending.clear();
+                return run(state, data, Vec::new(), &line, effects);
+            }
+            Found::Prefix(..) => {
+                state.pending = chords;
+                return;
+            }
+            Found::Nothing => {
+                let was_pending = !std::mem::take(&mut state.pending).is_empty();
+                if was_pending || !raw {
+                    return;
+                }
+            }
+        }
+    }
+    let reply = state.view_mut().on(input, data);
+    replied(state, data, reply, effects);
+}
+
+/// Ctrl-C and Esc cancel a key sequence; Ctrl-C with nothing to cancel leaves.
+fn control_c(state: &mut State, chord: Chord) {
+    if !state.pending.is_empty() {
+        state.pending.clear();
+    } else if chord.is_control('c') {
+        state.quit = true;
+    }
+}
+
+/// A click on the bottom line's tabs is a line to run; the draw module knows where they are.
+fn draw_line(state: &State, mouse: &Mouse) -> Option<Line> {
+    if mouse.kind != MouseKind::Click {
+        return None;
+    }
+    super::draw::tab_at(state, mouse.column, mouse.row).map(|tab| Line::with("tab.go", [(tab + 1).to_string()]))
+}
+
+fn answered(state: &mut State, data: &dyn Data, answer: Answer, pinned: Vec<Target>, effects: &mut Vec<Effect>) {
+    match answer {
+        Answer::Stay => {}
+        Answer::Close => {
+            state.layers.pop();
+        }
+        Answer::Run(line) => {
+            state.layers.pop();
+            run(state, data, pinned, &line, effects);
+        }
+        Answer::Live(line) => {
+            let kept: Vec<Layer> = std::mem::take(&mut state.layers);
+            let mut cx = Cx { state, data, effects, pinned };
+            // A filter that does not parse yet is not an error while it is being typed.
+            let _ = action::run(&mut cx, &line);
+            let opened = std::mem::replace(&mut state.layers, kept);
+            state.layers.extend(opened);
+        }
+    }
+}
+
+fn replied(state: &mut State, data: &dyn Data, reply: Reply, effects: &mut Vec<Effect>) {
+    let mut cx = Cx { state, data, effects, pinned: Vec::new() };
+    if let Some(line) = cx.reply(reply) {
+        run(state, data, Vec::new(), &line, effects);
+    }
+}
+
+/// Runs a line; a failure becomes the message in the bottom line.
+pub(super) fn run(state: &mut State, data: &dyn Data, pinned: Vec<Target>, line: &Line, effects: &mut Vec<Effect>) {
+    if state.welcome && matches!(line.name.as_str(), "pod.run" | "object.describe" | "help.open" | "pod.logs") {
+        state.welcome = false;
+        effects.push(Effect::Welcomed);
+    }
+    let mut cx = Cx { state, data, effects, pinned };
+    if let Err(error) = action::run(&mut cx, line) {
+        state.fail(&error);
+    }
+}
