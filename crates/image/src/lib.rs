@@ -4,8 +4,13 @@
 //! file system. The built-in images carry no distribution: their programs are applets of the knarr binary itself, bound
 //! into the container together with the shared libraries it needs.
 
+mod builtin;
+mod definition;
+mod elf;
+mod reference;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The part of an OCI image configuration that running a container needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -82,27 +87,245 @@ pub enum ImageError {
 /// The images a node can run.
 #[derive(Debug)]
 pub struct ImageStore {
-    _dir: PathBuf,
+    dir: PathBuf,
+    program: PathBuf,
+    images: Vec<Stored>,
+    binds: OnceLock<Vec<Bind>>,
+    /// Two containers of one image may start at once; one of them writes its files.
+    unpacking: Mutex<()>,
+}
+
+/// An image and where its files come from. Other origins than built-in ones (OCI layouts, `docker save` archives) become other variants.
+#[derive(Debug)]
+struct Stored {
+    image: Arc<Image>,
+    origin: Origin,
+}
+
+#[derive(Debug)]
+enum Origin {
+    BuiltIn(Box<definition::Definition>),
 }
 
 impl ImageStore {
-    /// Opens the store at `dir` (created if missing) with the built-in images in it.
-    pub fn open(_dir: &Path) -> Result<Self, ImageError> {
-        unimplemented!("contract")
+    /// Opens the store at `dir` (created if missing) with the built-in images in it, whose programs are this process' executable.
+    pub fn open(dir: &Path) -> Result<Self, ImageError> {
+        let program = std::env::current_exe().map_err(|source| ImageError::Io {
+            context: "cannot find the running executable".to_owned(),
+            source,
+        })?;
+        Self::with_program(dir, &program)
+    }
+
+    /// As [`Self::open`], with another executable that holds the programs: for tests, whose own executable has none.
+    pub fn with_program(dir: &Path, program: &Path) -> Result<Self, ImageError> {
+        let io = |context: String| move |source| ImageError::Io { context, source };
+        std::fs::create_dir_all(dir).map_err(io(format!("cannot create {}", dir.display())))?;
+        let size = std::fs::metadata(program)
+            .map_err(io(format!("cannot read {}", program.display())))?
+            .len();
+        let images = builtin::all()
+            .into_iter()
+            .map(|definition| Stored {
+                image: Arc::new(definition.image(size)),
+                origin: Origin::BuiltIn(Box::new(definition)),
+            })
+            .collect();
+        Ok(Self {
+            dir: dir.to_owned(),
+            program: program.to_owned(),
+            images,
+            binds: OnceLock::new(),
+            unpacking: Mutex::new(()),
+        })
     }
 
     /// Every image, built-ins first.
     pub fn list(&self) -> Vec<Arc<Image>> {
-        unimplemented!("contract")
+        self.images.iter().map(|stored| Arc::clone(&stored.image)).collect()
     }
 
-    /// Normalises `reference` as containerd does (`busybox` -> `docker.io/library/busybox:latest`) and looks it up.
-    pub fn find(&self, _reference: &str) -> Result<Option<Arc<Image>>, ImageError> {
-        unimplemented!("contract")
+    /// Normalises `reference` as containerd does (`busybox` -> `docker.io/library/busybox:latest`) and looks it up. An image ID
+    /// (`sha256:...`) finds its image too.
+    pub fn find(&self, reference: &str) -> Result<Option<Arc<Image>>, ImageError> {
+        if let Some(stored) = self.images.iter().find(|stored| stored.image.id == reference) {
+            return Ok(Some(Arc::clone(&stored.image)));
+        }
+        let wanted = reference::Reference::parse(reference)?;
+        let found = self.images.iter().find(|stored| match (&wanted.digest, &wanted.tag) {
+            // With a digest the tag is only decoration.
+            (Some(digest), _) => {
+                let (repository, own) = stored.image.repo_digest.split_once('@').unwrap_or_default();
+                own == digest && repository == wanted.repository
+            }
+            (None, Some(tag)) => {
+                let full = format!("{}:{tag}", wanted.repository);
+                stored.image.references.contains(&full)
+            }
+            (None, None) => false,
+        });
+        Ok(found.map(|stored| Arc::clone(&stored.image)))
+    }
+
+    /// Completes a reference as containerd does, without looking anything up.
+    pub fn normalize(reference: &str) -> Result<String, ImageError> {
+        Ok(reference::Reference::parse(reference)?.to_string())
     }
 
     /// Prepares the image's root file system, once; later calls are cheap.
-    pub fn unpack(&self, _image: &Image) -> Result<RootFs, ImageError> {
-        unimplemented!("contract")
+    pub fn unpack(&self, image: &Image) -> Result<RootFs, ImageError> {
+        let stored = self
+            .images
+            .iter()
+            .find(|stored| stored.image.id == image.id)
+            .ok_or_else(|| ImageError::NotFound(format!("image {} is not in the store", image.id)))?;
+        let Origin::BuiltIn(definition) = &stored.origin;
+        let lower = self.dir.join("rootfs").join(image.id.trim_start_matches("sha256:"));
+        let _one = self.unpacking.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !lower.is_dir() {
+            self.write(definition, &lower)?;
+        }
+        let mut binds = vec![Bind {
+            source: self.program.clone(),
+            target: PathBuf::from(definition.program),
+        }];
+        binds.extend(
+            self.binds
+                .get_or_init(|| elf::dependencies(&self.program))
+                .iter()
+                .cloned(),
+        );
+        Ok(RootFs { lower, binds })
+    }
+
+    /// Writes beside the final place and renames, so that a root file system is there whole or not at all, also after a power cut and when
+    /// another process does the same.
+    fn write(&self, definition: &definition::Definition, lower: &Path) -> Result<(), ImageError> {
+        let io = |path: &Path| {
+            let context = format!("cannot prepare {}", path.display());
+            move |source| ImageError::Io { context, source }
+        };
+        let fresh = lower.with_extension(format!("new-{}", std::process::id()));
+        if fresh.exists() {
+            std::fs::remove_dir_all(&fresh).map_err(io(&fresh))?;
+        }
+        std::fs::create_dir_all(&fresh).map_err(io(&fresh))?;
+        definition.write(&fresh)?;
+        match std::fs::rename(&fresh, lower) {
+            Ok(()) => Ok(()),
+            Err(_) if lower.is_dir() => std::fs::remove_dir_all(&fresh).map_err(io(&fresh)),
+            Err(source) => Err(io(lower)(source)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, ImageStore) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = ImageStore::open(dir.path()).expect("a store");
+        (dir, store)
+    }
+
+    #[test]
+    fn every_name_that_exercises_use_is_found() {
+        let (_dir, store) = store();
+        for name in [
+            "gcr.io/kuar-demo/kuard-amd64:blue",
+            "gcr.io/kuar-demo/kuard-amd64:1",
+            "luksa/kubia",
+            "docker.io/luksa/kubia:v2",
+            "nginx",
+            "nginx:1.14.2",
+            "busybox",
+            "busybox:1.28",
+            "luksa/kubia-pet",
+            "luksa/kubia-pet-peers",
+            "luksa/fortune",
+            "luksa/batch-job",
+            "tutum/dnsutils",
+            "alpine:3.20",
+            "curlimages/curl",
+            "registry.k8s.io/pause:3.9",
+        ] {
+            assert!(store.find(name).expect("a valid name").is_some(), "{name}");
+        }
+        assert!(store.find("nginx:1.161").expect("a valid name").is_none());
+        assert!(store.find("NGINX").is_err());
+    }
+
+    #[test]
+    fn names_and_identities_are_unique() {
+        let (_dir, store) = store();
+        let mut names = std::collections::HashSet::new();
+        let mut ids = std::collections::HashSet::new();
+        for image in store.list() {
+            assert!(ids.insert(image.id.clone()), "{image:?}");
+            assert!(!image.references.is_empty());
+            for reference in &image.references {
+                assert_eq!(ImageStore::normalize(reference).expect("valid"), *reference);
+                assert!(names.insert(reference.clone()), "{reference} names two images");
+            }
+            let by_digest = store.find(&image.repo_digest).expect("valid").expect("found by digest");
+            assert_eq!(by_digest.id, image.id);
+            assert_eq!(store.find(&image.id).expect("valid").expect("found by ID").id, image.id);
+        }
+    }
+
+    #[test]
+    fn a_root_file_system_is_written_once_and_whole() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_dir, store) = store();
+        for image in store.list() {
+            let root = store.unpack(&image).expect("unpacked");
+            let again = store.unpack(&image).expect("unpacked again");
+            assert_eq!(root.lower, again.lower);
+            assert!(root.lower.join("etc/passwd").is_file());
+            let tmp = std::fs::metadata(root.lower.join("tmp")).expect("/tmp");
+            assert_eq!(tmp.permissions().mode() & 0o7777, 0o1777);
+            let program = &root.binds[0];
+            assert!(
+                root.lower
+                    .join(program.target.strip_prefix("/").expect("absolute"))
+                    .is_file()
+            );
+            // The first word of what runs exists in the image.
+            let argv: Vec<&String> = image.config.entrypoint.iter().chain(&image.config.cmd).collect();
+            let name = argv.first().expect("a command");
+            let path = image
+                .config
+                .env
+                .iter()
+                .find(|(n, _)| n == "PATH")
+                .expect("PATH")
+                .1
+                .clone();
+            let found = if name.starts_with('/') {
+                root.lower.join(&name[1..]).symlink_metadata().is_ok()
+            } else {
+                path.split(':')
+                    .any(|dir| root.lower.join(&dir[1..]).join(name).symlink_metadata().is_ok())
+            };
+            assert!(found, "{name} in {:?}", image.references);
+        }
+    }
+
+    #[test]
+    fn small_images_have_no_bash() {
+        let (_dir, store) = store();
+        for (name, bash) in [
+            ("gcr.io/kuar-demo/kuard-amd64:blue", false),
+            ("busybox", false),
+            ("alpine", false),
+            ("nginx", true),
+            ("luksa/kubia", true),
+        ] {
+            let image = store.find(name).expect("valid").expect("found");
+            let root = store.unpack(&image).expect("unpacked");
+            assert_eq!(root.lower.join("bin/bash").symlink_metadata().is_ok(), bash, "{name}");
+            assert!(root.lower.join("bin/sh").symlink_metadata().is_ok(), "{name}");
+        }
     }
 }

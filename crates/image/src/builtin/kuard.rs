@@ -1,0 +1,29 @@
+//! kuard, the demonstration server of *Kubernetes: Up and Running*.
+//!
+//! The original runs as nobody. Where knarr itself is unprivileged a container has one user, which is its root; so the image asks for no
+//! other, and `runAsUser` in a pod says what the pod wants.
+
+use super::minimal;
+use crate::definition::Definition;
+
+pub(super) fn images() -> Vec<Definition> {
+    [
+        ("blue", &["blue", "latest"][..]),
+        ("green", &["green"][..]),
+        ("purple", &["purple"][..]),
+        ("1", &["1"][..]),
+        ("2", &["2"][..]),
+        ("3", &["3"][..]),
+    ]
+    .into_iter()
+    .map(|(flavor, tags)| {
+        minimal("Alpine Linux (built into knarr)")
+            .name("gcr.io/kuar-demo/kuard-amd64", tags)
+            .name("gcr.io/kuar-demo/kuard-arm64", tags)
+            .program("/kuard")
+            .file("/etc/kuard-version", 0o644, &format!("v0.10.0-{flavor}\n"))
+            .cmd(&["/kuard"])
+            .port("8080/tcp")
+    })
+    .collect()
+}

@@ -1,0 +1,64 @@
+//! Images that are mostly a shell and tools, and the one that only waits.
+
+use super::{full, minimal};
+use crate::definition::Definition;
+
+pub(super) fn images() -> Vec<Definition> {
+    vec![
+        minimal("BusyBox (built into knarr)")
+            .name(
+                "docker.io/library/busybox",
+                &[
+                    "latest", "1", "1.24", "1.26", "1.27", "1.28", "1.28.0", "1.28.3", "1.28.4", "1.29", "1.30",
+                    "1.31", "1.32", "1.33", "1.34", "1.35", "1.35.0", "1.36", "1.36.1", "1.37", "1.37.0", "stable",
+                    "glibc", "musl", "uclibc",
+                ],
+            )
+            .name("registry.k8s.io/busybox", &["latest", "1.27", "1.27.2"])
+            .name("k8s.gcr.io/busybox", &["latest", "1.27"])
+            .name("gcr.io/google_containers/busybox", &["latest", "1.24"])
+            .cmd(&["sh"]),
+        minimal("Alpine Linux (built into knarr)")
+            .name(
+                "docker.io/library/alpine",
+                &[
+                    "latest", "3", "3.7", "3.8", "3.9", "3.10", "3.12", "3.14", "3.15", "3.16", "3.17", "3.18", "3.19",
+                    "3.20", "3.21", "3.22",
+                ],
+            )
+            .file("/etc/alpine-release", 0o644, "3.22.0\n")
+            .cmd(&["/bin/sh"]),
+        minimal("Alpine Linux (built into knarr)")
+            .name("docker.io/curlimages/curl", &["latest", "8.5.0", "8.10.1"])
+            .name("docker.io/radial/busyboxplus", &["curl"])
+            .program("/usr/bin/curl")
+            .file(
+                "/entrypoint.sh",
+                0o755,
+                "#!/bin/sh\ncase ${1-} in\n'' | -* | *://*) exec curl \"$@\" ;;\n*) exec \"$@\" ;;\nesac\n",
+            )
+            .entrypoint(&["/entrypoint.sh"]),
+        full()
+            .name("docker.io/tutum/curl", &["latest"])
+            .file("/etc/motd", 0o644, "curl, built into knarr\n")
+            .cmd(&["/bin/bash"]),
+        full()
+            .name("docker.io/tutum/dnsutils", &["latest"])
+            .name("registry.k8s.io/e2e-test-images/jessie-dnsutils", &["1.3", "1.7"])
+            .name("gcr.io/kubernetes-e2e-test-images/dnsutils", &["1.3"])
+            .program("/usr/bin/dig")
+            .program("/usr/bin/host")
+            .cmd(&["/bin/bash"]),
+        Definition::new("/usr/lib/knarr/box", "pause (built into knarr)")
+            .env("PATH", super::PATH)
+            .name(
+                "registry.k8s.io/pause",
+                &["latest", "3.1", "3.2", "3.5", "3.6", "3.7", "3.8", "3.9", "3.10"],
+            )
+            .name("k8s.gcr.io/pause", &["latest", "3.1", "3.2", "3.5", "3.6", "3.7"])
+            .name("gcr.io/google_containers/pause", &["latest", "3.0", "3.1"])
+            .name("gcr.io/google-containers/pause", &["latest", "3.1", "3.2"])
+            .program("/pause")
+            .entrypoint(&["/pause"]),
+    ]
+}
