@@ -1,0 +1,226 @@
+//! The shared caches: one informer per kind, however many controllers read it.
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::owner;
+use crate::store::Store;
+
+/// A kind that has a cache, and how its informer is set up.
+pub(crate) trait Cached:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+    /// Where its store is.
+    fn store(caches: &Caches) -> &Store<Self>;
+
+    /// Narrows the watch.
+    fn selection() -> watcher::Config {
+        watcher::Config::default()
+    }
+
+    /// Drops what no controller reads, before the object is kept.
+    fn slim(&mut self) {
+        self.meta_mut().managed_fields = None;
+    }
+}
+
+/// Every cache.
+pub(crate) struct Caches {
+    pub(crate) pods: Store<Pod>,
+    pub(crate) nodes: Store<Node>,
+    pub(crate) namespaces: Store<Namespace>,
+    pub(crate) service_accounts: Store<ServiceAccount>,
+    /// Only the `kube-root-ca.crt` of each namespace.
+    pub(crate) root_certificates: Store<ConfigMap>,
+    pub(crate) services: Store<Service>,
+    pub(crate) endpoints: Store<Endpoints>,
+    pub(crate) endpoint_slices: Store<EndpointSlice>,
+    /// Only the heartbeats of nodes.
+    pub(crate) node_leases: Store<Lease>,
+    pub(crate) replica_sets: Store<ReplicaSet>,
+    pub(crate) deployments: Store<Deployment>,
+}
+
+/// Name of the ConfigMap with the cluster's CA certificate in every namespace.
+pub(crate) const ROOT_CERTIFICATE: &str = "kube-root-ca.crt";
+/// Namespace of the Leases by which nodes show that they live.
+pub(crate) const NODE_LEASES: &str = "kube-node-lease";
+
+impl Caches {
+    pub(crate) fn new() -> Self {
+        Self {
+            pods: Store::new(|pod| {
+                let mut terms = owner::terms(&pod.metadata);
+                if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) {
+                    terms.push(format!("node/{node}"));
+                }
+                terms
+            }),
+            nodes: Store::new(|_| Vec::new()),
+            namespaces: Store::new(|_| Vec::new()),
+            service_accounts: Store::new(|_| Vec::new()),
+            root_certificates: Store::new(|_| Vec::new()),
+            services: Store::new(|_| Vec::new()),
+            endpoints: Store::new(|_| Vec::new()),
+            endpoint_slices: Store::new(|slice| {
+                let labels = slice.metadata.labels.as_ref();
+                let service = labels.and_then(|labels| labels.get("kubernetes.io/service-name"));
+                let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
+                service
+                    .map(|service| format!("service/{namespace}/{service}"))
+                    .into_iter()
+                    .collect()
+            }),
+            node_leases: Store::new(|_| Vec::new()),
+            replica_sets: Store::new(|set| owner::terms(&set.metadata)),
+            deployments: Store::new(|_| Vec::new()),
+        }
+    }
+
+    /// Starts every informer. They run until `shutdown`.
+    pub(crate) fn start(self: &Arc<Self>, client: &Client, tasks: &mut JoinSet<()>, shutdown: &CancellationToken) {
+        macro_rules! start {
+            ($($kind:ty),* $(,)?) => {$({
+                let informer = inform::<$kind>(client.clone(), self.clone());
+                let shutdown = shutdown.clone();
+                tasks.spawn(async move {
+                    let _ = shutdown.run_until_cancelled_owned(informer).await;
+                });
+            })*};
+        }
+        start!(
+            Pod,
+            Node,
+            Namespace,
+            ServiceAccount,
+            ConfigMap,
+            Service,
+            Endpoints,
+            EndpointSlice,
+            Lease,
+            ReplicaSet,
+            Deployment
+        );
+    }
+}
+
+/// Keeps one store true: list, then watch from there, again from the start when the history is gone (410).
+async fn inform<K: Cached>(client: Client, caches: Arc<Caches>) {
+    let store = K::store(&caches);
+    let mut events = pin!(watcher::watcher(Api::<K>::all(client), K::selection()).default_backoff());
+    let mut list = Vec::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => list.clear(),
+            Ok(Event::InitApply(mut object)) => {
+                object.slim();
+                list.push(object);
+            }
+            Ok(Event::InitDone) => store.replace(std::mem::take(&mut list)),
+            Ok(Event::Apply(mut object)) => {
+                object.slim();
+                store.apply(object);
+            }
+            Ok(Event::Delete(object)) => store.delete(&object),
+            Err(error) => tracing::debug!(kind = %K::kind(&()), %error, "watch failed, trying again"),
+        }
+    }
+}
+
+macro_rules! cached {
+    ($($kind:ty => $field:ident),* $(,)?) => {$(
+        impl Cached for $kind {
+            fn store(caches: &Caches) -> &Store<Self> {
+                &caches.$field
+            }
+        }
+    )*};
+}
+
+cached! {
+    Namespace => namespaces,
+    ServiceAccount => service_accounts,
+    Service => services,
+    Endpoints => endpoints,
+    EndpointSlice => endpoint_slices,
+    ReplicaSet => replica_sets,
+    Deployment => deployments,
+}
+
+impl Cached for Node {
+    fn store(caches: &Caches) -> &Store<Self> {
+        &caches.nodes
+    }
+
+    fn slim(&mut self) {
+        self.metadata.managed_fields = None;
+        if let Some(status) = &mut self.status {
+            status.images = None;
+        }
+    }
+}
+
+impl Cached for Pod {
+    fn store(caches: &Caches) -> &Store<Self> {
+        &caches.pods
+    }
+
+    /// Pods are by far the most numerous; they are only ever patched, so what is dropped here is never written back.
+    fn slim(&mut self) {
+        self.metadata.managed_fields = None;
+        if let Some(spec) = &mut self.spec {
+            let init = spec.init_containers.iter_mut().flatten();
+            for container in spec.containers.iter_mut().chain(init) {
+                container.command = None;
+                container.args = None;
+                container.env = None;
+                container.env_from = None;
+                container.volume_mounts = None;
+                container.liveness_probe = None;
+                container.readiness_probe = None;
+                container.startup_probe = None;
+                container.lifecycle = None;
+                container.security_context = None;
+            }
+            spec.volumes = None;
+            spec.ephemeral_containers = None;
+            spec.containers.shrink_to_fit();
+        }
+        if let Some(status) = &mut self.status {
+            status.ephemeral_container_statuses = None;
+        }
+    }
+}
+
+impl Cached for ConfigMap {
+    fn store(caches: &Caches) -> &Store<Self> {
+        &caches.root_certificates
+    }
+
+    fn selection() -> watcher::Config {
+        watcher::Config::default().fields(&format!("metadata.name={ROOT_CERTIFICATE}"))
+    }
+}
+
+impl Cached for Lease {
+    fn store(caches: &Caches) -> &Store<Self> {
+        &caches.node_leases
+    }
+
+    fn selection() -> watcher::Config {
+        watcher::Config::default().fields(&format!("metadata.namespace={NODE_LEASES}"))
+    }
+}
