@@ -3,15 +3,35 @@
 //! [`Runtime`] is the part of Kubernetes' Container Runtime Interface (CRI) that the kubelet here needs. Implementations differ in how much
 //! the host lets them isolate: see [`Mode`].
 
-use std::path::PathBuf;
+mod descriptor;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+#[path = "unsupported.rs"]
+mod linux;
+mod process;
+mod program;
+mod terminal;
+#[cfg(target_os = "linux")]
+mod usage;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UdpSocket};
+
+#[cfg(target_os = "linux")]
+pub use linux::LinuxRuntime;
+pub use linux::{Helper, is_node, node_main, probe};
+pub use process::ProcessRuntime;
 
 /// How containers are isolated on this host. Decided by trying, not by uid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Linux namespaces with real root.
     Root,
@@ -24,7 +44,7 @@ pub enum Mode {
 }
 
 /// A pod's shared namespaces: network, UTS, IPC.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SandboxSpec {
     /// Pod UID; also the sandbox's ID.
     pub id: String,
@@ -39,29 +59,30 @@ pub struct SandboxSpec {
 }
 
 /// A running sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
     /// Its ID, as asked.
     pub id: String,
     /// The pod's IP.
-    pub ip: std::net::IpAddr,
+    pub ip: IpAddr,
 }
 
 /// One mount inside a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// Absolute path on the host: a file or a directory. `None` with `tmpfs` set.
+    /// Absolute path on the host: a file or a directory.
     pub source: PathBuf,
     /// Absolute path inside the container; created when missing.
     pub target: PathBuf,
     /// No writes through this mount.
     pub read_only: bool,
-    /// A fresh tmpfs instead of `source` (size in bytes, 0 for the kernel's default).
+    /// A tmpfs of this size in bytes, 0 for the kernel's default. With an empty `source`, a fresh one; otherwise one that all the
+    /// sandbox's containers with the same `source` share: an `emptyDir` of medium `Memory`.
     pub tmpfs: Option<u64>,
 }
 
 /// Resource limits to enforce where the host allows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Memory limit in bytes.
     pub memory_bytes: Option<u64>,
@@ -70,7 +91,7 @@ pub struct Limits {
 }
 
 /// A container to create.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// Container ID: 64 hex digits.
     pub id: String,
@@ -105,7 +126,7 @@ pub struct ContainerSpec {
 }
 
 /// How a container's or a command's process ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitStatus {
     /// Exit code; 128 + signal when killed by one.
     pub code: i32,
@@ -140,7 +161,7 @@ pub struct Started {
 }
 
 /// A command to run inside a running container.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ExecSpec {
     /// Program and arguments; the program is looked up in the container's `PATH`.
     pub argv: Vec<String>,
@@ -151,7 +172,7 @@ pub struct ExecSpec {
 }
 
 /// Resource use of one container, cumulative CPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time used, in nanoseconds.
     pub cpu_nanos: u64,
@@ -219,8 +240,81 @@ pub trait Runtime: Send + Sync + 'static {
     async fn dial(&self, sandbox: &str, port: u16) -> Result<Box<dyn Connection>, RuntimeError>;
 
     /// Connects to `host:port` as seen from the node's network (pod IPs are reachable): what probes use.
-    async fn dial_node(&self, address: std::net::SocketAddr) -> Result<Box<dyn Connection>, RuntimeError>;
+    async fn dial_node(&self, address: SocketAddr) -> Result<Box<dyn Connection>, RuntimeError>;
+
+    /// The node's address as its pods see it.
+    fn node_ip(&self) -> IpAddr {
+        Ipv4Addr::LOCALHOST.into()
+    }
+
+    /// Listens on an address of the node's network, where pods reach it; with namespaces, every service IP is one.
+    async fn listen_node(&self, address: SocketAddr) -> Result<TcpListener, RuntimeError> {
+        TcpListener::bind(address)
+            .await
+            .map_err(|error| bind_error("tcp", address, error))
+    }
+
+    /// The same for datagrams.
+    async fn bind_node(&self, address: SocketAddr) -> Result<UdpSocket, RuntimeError> {
+        UdpSocket::bind(address)
+            .await
+            .map_err(|error| bind_error("udp", address, error))
+    }
 
     /// What a container uses now.
     async fn usage(&self, container: &str) -> Result<Usage, RuntimeError>;
+}
+
+fn bind_error(network: &str, address: SocketAddr, source: std::io::Error) -> RuntimeError {
+    if source.kind() == std::io::ErrorKind::AddrInUse {
+        return RuntimeError::AddressInUse(format!("listen {network} {address}: bind: address already in use"));
+    }
+    RuntimeError::Io {
+        context: format!("listen {network} {address}"),
+        source,
+    }
+}
+
+fn io_error(context: &'static str) -> impl FnOnce(std::io::Error) -> RuntimeError {
+    move |source| RuntimeError::Io {
+        context: context.to_owned(),
+        source,
+    }
+}
+
+fn version() -> String {
+    concat!("knarr://", env!("CARGO_PKG_VERSION")).to_owned()
+}
+
+/// What [`probe`] found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The best mode that works.
+    pub mode: Mode,
+    /// Why better ones do not.
+    pub refusals: Vec<String>,
+}
+
+/// A runtime as good as the host allows.
+pub struct Best {
+    /// The runtime; its mode says which it is.
+    pub runtime: Arc<dyn Runtime>,
+    /// Why better modes were refused.
+    pub refusals: Vec<String>,
+}
+
+/// Starts the best runtime this host allows: namespaces when there is a `helper` and it finds them to work, plain processes otherwise.
+/// Files of containers go below `state_dir`.
+pub async fn start_best(helper: Option<Helper>, state_dir: &Path) -> Result<Best, RuntimeError> {
+    let refusals = match helper {
+        None => vec!["no node process".to_owned()],
+        Some(helper) => match linux::start(helper, state_dir).await? {
+            Ok((runtime, refusals)) => return Ok(Best { runtime, refusals }),
+            Err(refusals) => refusals,
+        },
+    };
+    Ok(Best {
+        runtime: Arc::new(ProcessRuntime::new(state_dir)?),
+        refusals,
+    })
 }

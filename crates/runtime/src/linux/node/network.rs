@@ -1,0 +1,269 @@
+//! The node's network: a bridge, and a veth pair per pod.
+//!
+//! ```text
+//! node netns            pod netns
+//!  knarr0 10.244.0.1/24
+//!   |- veth2 ---------- eth0 10.244.0.2/24, default via 10.244.0.1
+//!   |- veth3 ---------- eth0 10.244.0.3/24
+//! ```
+//!
+//! All service IPs are local to the node (one "AnyIP" route), so that a listener on any `10.96.x.y:port` in the node's network answers
+//! the pods without a packet filter. The host's own network is never touched, not even as root.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::net::if_::if_nametoindex;
+
+use super::namespace::{Home, Shared};
+use crate::linux::wire::{Context, Failure};
+
+/// The node's own address and the pods' gateway.
+pub(crate) const NODE_IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
+const PREFIX: u8 = 24;
+const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
+const LOCAL_TABLE: u8 = 255;
+const BRIDGE: &str = "knarr0";
+
+/// Hands out pod addresses. Goes round before it reuses one: clients may still hold a connection to a pod that is gone.
+#[derive(Debug)]
+pub(super) struct Addresses {
+    taken: HashSet<u8>,
+    last: u8,
+}
+
+impl Addresses {
+    pub(super) fn new() -> Self {
+        Self {
+            taken: HashSet::new(),
+            last: 1,
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Option<Ipv4Addr> {
+        let order = (self.last.saturating_add(1)..=254).chain(2..=self.last);
+        let host = order.filter(|h| *h < 255).find(|h| !self.taken.contains(h))?;
+        self.taken.insert(host);
+        self.last = host;
+        let [a, b, c, _] = NODE_IP.octets();
+        Some(Ipv4Addr::new(a, b, c, host))
+    }
+
+    pub(super) fn give_back(&mut self, address: Ipv4Addr) {
+        self.taken.remove(&address.octets()[3]);
+    }
+}
+
+/// Configures the network namespace this process is in as the node's.
+pub(super) fn prepare_node() -> Result<(), Failure> {
+    open_low_ports();
+    // Pods reach the service addresses and each other through the bridge; nothing is routed, so forwarding stays off.
+    let mut netlink = Netlink::open()?;
+    netlink.set_up("lo").context("bring up the loopback")?;
+    let mut bridge = LinkMessage::default();
+    bridge.attributes = vec![
+        LinkAttribute::IfName(BRIDGE.into()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    netlink
+        .create(RouteNetlinkMessage::NewLink(bridge))
+        .context("create the pods' bridge")?;
+    netlink
+        .add_address(BRIDGE, NODE_IP)
+        .context("give the bridge its address")?;
+    netlink.set_up(BRIDGE).context("bring up the bridge")?;
+    let mut services = route(SERVICES.0, SERVICES.1);
+    services.header.table = LOCAL_TABLE;
+    services.header.kind = RouteType::Local;
+    services.header.scope = RouteScope::Host;
+    services
+        .attributes
+        .push(RouteAttribute::Oif(index_of("lo").context("find the loopback")?));
+    netlink
+        .create(RouteNetlinkMessage::NewRoute(services))
+        .context("make service addresses local")
+}
+
+/// Wires a pod's network to the bridge. Runs in, and comes back to, the node's network.
+pub(super) fn connect_pod(home: &Home, pod: &Shared, address: Ipv4Addr) -> Result<(), Failure> {
+    let mut node = Netlink::open()?;
+    let name = link_name(address);
+    // A link left by a pod that had this address and whose network the kernel has not taken down yet.
+    drop(node.delete(&name));
+    let bridge = index_of(BRIDGE).context("find the pods' bridge")?;
+    node.create(RouteNetlinkMessage::NewLink(veth(
+        &name,
+        bridge,
+        pod.network().as_fd().as_raw_fd(),
+    )))
+    .context("create the pod's link")?;
+    home.visit(|| {
+        pod.enter_network()?;
+        open_low_ports();
+        let mut inside = Netlink::open()?;
+        inside.set_up("lo").context("bring up the pod's loopback")?;
+        inside
+            .add_address("eth0", address)
+            .context("give the pod its address")?;
+        inside.set_up("eth0").context("bring up the pod's link")?;
+        let mut default = route(Ipv4Addr::UNSPECIFIED, 0);
+        default
+            .attributes
+            .push(RouteAttribute::Gateway(RouteAddress::Inet(NODE_IP)));
+        inside
+            .create(RouteNetlinkMessage::NewRoute(default))
+            .context("add the pod's default route")
+    })
+}
+
+fn link_name(address: Ipv4Addr) -> String {
+    format!("veth{}", address.octets()[3])
+}
+
+/// Lets programs without capabilities bind ports below 1024 and send pings, as container runtimes do. Best effort: some kernels are built
+/// without these settings.
+fn open_low_ports() {
+    drop(std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"));
+    drop(std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0"));
+}
+
+fn index_of(link: &str) -> std::io::Result<u32> {
+    Ok(if_nametoindex(link)?)
+}
+
+fn veth(name: &str, bridge: u32, pod: RawFd) -> LinkMessage {
+    let mut peer = LinkMessage::default();
+    peer.attributes = vec![LinkAttribute::IfName("eth0".into()), LinkAttribute::NetNsFd(pod)];
+    let mut link = LinkMessage::default();
+    link.header.flags = LinkFlags::Up;
+    link.header.change_mask = LinkFlags::Up;
+    link.attributes = vec![
+        LinkAttribute::IfName(name.into()),
+        LinkAttribute::Controller(bridge),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
+    ];
+    link
+}
+
+fn route(destination: Ipv4Addr, prefix: u8) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: AddressFamily::Inet,
+        destination_prefix_length: prefix,
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Static,
+        scope: RouteScope::Universe,
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    if prefix > 0 {
+        message
+            .attributes
+            .push(RouteAttribute::Destination(RouteAddress::Inet(destination)));
+    }
+    message
+}
+
+/// A routing socket of the network namespace it was opened in. Every request waits for the kernel's acknowledgement.
+struct Netlink {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Netlink {
+    fn open() -> Result<Self, Failure> {
+        let mut socket = Socket::new(NETLINK_ROUTE).context("open a routing socket")?;
+        socket.bind_auto().context("bind a routing socket")?;
+        socket
+            .connect(&SocketAddr::new(0, 0))
+            .context("connect a routing socket")?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    fn set_up(&mut self, link: &str) -> std::io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index_of(link)?;
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        self.ask(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    fn delete(&mut self, link: &str) -> std::io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index_of(link)?;
+        self.ask(RouteNetlinkMessage::DelLink(message), 0)
+    }
+
+    fn add_address(&mut self, link: &str, address: Ipv4Addr) -> std::io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.prefix_len = PREFIX;
+        message.header.index = index_of(link)?;
+        let address = IpAddr::V4(address);
+        message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+        self.create(RouteNetlinkMessage::NewAddress(message))
+    }
+
+    fn create(&mut self, message: RouteNetlinkMessage) -> std::io::Result<()> {
+        self.ask(message, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    fn ask(&mut self, message: RouteNetlinkMessage, flags: u16) -> std::io::Result<()> {
+        self.sequence += 1;
+        let mut packet = NetlinkMessage::from(message);
+        packet.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        packet.header.sequence_number = self.sequence;
+        packet.finalize();
+        let mut bytes = vec![0; packet.buffer_len()];
+        packet.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+        loop {
+            let (bytes, _) = self.socket.recv_from_full()?;
+            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes).map_err(std::io::Error::other)?;
+            if answer.header.sequence_number != self.sequence {
+                continue;
+            }
+            match answer.payload {
+                NetlinkPayload::Error(error) => match error.code {
+                    None => return Ok(()),
+                    Some(_) => return Err(error.to_io()),
+                },
+                NetlinkPayload::Done(_) => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_go_round_before_one_is_reused_and_run_out_at_the_end() {
+        let mut addresses = Addresses::new();
+        let first = addresses.take().unwrap();
+        assert_eq!(first, Ipv4Addr::new(10, 244, 0, 2));
+        addresses.give_back(first);
+        assert_eq!(addresses.take().unwrap(), Ipv4Addr::new(10, 244, 0, 3));
+        for _ in 0..252 {
+            assert_ne!(addresses.take().unwrap(), NODE_IP);
+        }
+        assert_eq!(addresses.take(), None);
+        addresses.give_back(Ipv4Addr::new(10, 244, 0, 77));
+        assert_eq!(addresses.take(), Some(Ipv4Addr::new(10, 244, 0, 77)));
+    }
+}

@@ -1,0 +1,120 @@
+//! Giving up rights before a container's program runs.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::{Gid, Uid, fchown, setgroups, setresgid, setresuid};
+
+use super::program::Identity;
+use crate::linux::wire::{Context, Failure};
+
+/// Capabilities a container's root keeps; the set that container runtimes give by default, by their numbers in `linux/capability.h`.
+const KEPT: [libc::c_ulong; 14] = [
+    0,  // CHOWN
+    1,  // DAC_OVERRIDE
+    3,  // FOWNER
+    4,  // FSETID
+    5,  // KILL
+    6,  // SETGID
+    7,  // SETUID
+    8,  // SETPCAP
+    10, // NET_BIND_SERVICE
+    13, // NET_RAW
+    18, // SYS_CHROOT
+    27, // MKNOD
+    29, // AUDIT_WRITE
+    31, // SETFCAP
+];
+/// More than any kernel knows; the first unknown one ends the loop.
+const CAPABILITIES: libc::c_ulong = 64;
+
+/// Maps `inside` to the one user and group this process has now, in a user namespace of its own.
+pub(super) fn enter_user_namespace(uid: u32, gid: u32) -> Result<(), Failure> {
+    let (outer_uid, outer_gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    unshare(CloneFlags::CLONE_NEWUSER).context("make a user namespace")?;
+    // Without this an unprivileged user could drop a group that a file's permissions deny something to.
+    std::fs::write("/proc/self/setgroups", "deny").context("deny changing groups")?;
+    std::fs::write("/proc/self/uid_map", format!("{uid} {outer_uid} 1")).context("map the user")?;
+    std::fs::write("/proc/self/gid_map", format!("{gid} {outer_gid} 1")).context("map the group")
+}
+
+/// What is different when the whole node runs in an unprivileged user's namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Users {
+    /// Every number is available.
+    All,
+    /// Only root is mapped; any other number gets a user namespace of its own in which it stands for the same user.
+    OnlyRoot,
+    /// The container's user namespace has been joined already.
+    Joined,
+}
+
+/// Becomes `identity` without a way back.
+pub(super) fn become_user(identity: &Identity, users: Users) -> Result<(), Failure> {
+    if users == Users::OnlyRoot && (identity.uid, identity.gid) != (0, 0) {
+        enter_user_namespace(identity.uid, identity.gid)?;
+    }
+    bound_capabilities().context("drop capabilities")?;
+    if users == Users::All {
+        let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+        setgroups(&[gid]).context("set groups")?;
+        setresgid(gid, gid, gid).context("set the group")?;
+        setresuid(uid, uid, uid).context("set the user")?;
+    }
+    prctl::set_no_new_privs().context("give up new privileges")
+}
+
+/// Lets a program that runs as another user reopen its streams by `/dev/stdout`.
+pub(super) fn hand_over_streams(identity: &Identity, users: Users) {
+    if users == Users::All && identity.uid != 0 {
+        let (uid, gid) = (Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid)));
+        // Not every file can change its owner, /dev/null for one; the stream itself works regardless.
+        let _ = fchown(std::io::stdin().as_fd(), uid, None);
+        let _ = fchown(std::io::stdout().as_fd(), uid, gid);
+        let _ = fchown(std::io::stderr().as_fd(), uid, gid);
+    }
+}
+
+/// Shrinks the bounding set, which caps what a program run by root can have.
+#[allow(unsafe_code, reason = "prctl's capability operations have no safe binding")]
+fn bound_capabilities() -> nix::Result<()> {
+    for capability in (0..CAPABILITIES).filter(|c| !KEPT.contains(c)) {
+        // SAFETY: PR_CAPBSET_DROP takes one number and touches no memory of ours.
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        match nix::Error::result(result) {
+            Ok(_) => {}
+            Err(nix::Error::EINVAL) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Undoes what this process changed about signals: a program expects none blocked and `SIGPIPE` deadly.
+#[allow(unsafe_code, reason = "changing a signal's disposition")]
+pub(super) fn reset_signals() -> Result<(), Failure> {
+    // SAFETY: the default disposition installs no handler, so no code of ours can run in a signal's context.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) }
+        .context("reset SIGPIPE")?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("unblock signals")
+}
+
+/// Opens the slave of a new terminal of this process's `/dev/pts` and makes it the controlling one. The caller leads a session without
+/// a terminal, which is what makes the kernel choose the first one opened.
+pub(super) fn open_terminal() -> Result<(OwnedFd, OwnedFd), Failure> {
+    let master =
+        nix::pty::posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).context("open a terminal")?;
+    nix::pty::unlockpt(&master).context("unlock the terminal")?;
+    let name = nix::pty::ptsname_r(&master).context("name the terminal")?;
+    let slave = nix::fcntl::open(
+        name.as_str(),
+        OFlag::O_RDWR | OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    )
+    .context("open the terminal's other end")?;
+    Ok((master.into(), slave))
+}

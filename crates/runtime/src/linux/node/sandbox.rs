@@ -1,0 +1,263 @@
+//! Sandboxes: the network, host name and shared memory that a pod's containers have in common; and sockets in those networks.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
+};
+use nix::unistd::sethostname;
+
+use super::container::end;
+use super::namespace::Shared;
+use super::network::{NODE_IP, connect_pod};
+use super::root;
+use super::service::{Node, Outcome};
+use super::state::Sandbox;
+use crate::SandboxSpec;
+use crate::linux::wire::{Answer, Context, Failure};
+
+const BACKLOG: i32 = 1024;
+
+/// IDs name directories.
+pub(super) fn check_id(id: &str) -> Result<(), Failure> {
+    let fine = !id.is_empty() && id.len() <= 128 && !id.starts_with('.');
+    if fine
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    {
+        return Ok(());
+    }
+    Err(Failure::other(
+        format!("use the ID {id:?}"),
+        "letters, digits, '-', '_' and '.' only",
+    ))
+}
+
+impl Node {
+    /// Starts with nothing: whatever a previous run left here died with it.
+    pub(super) fn open(&mut self, state_dir: PathBuf) -> Result<Outcome, Failure> {
+        for name in ["containers", "sandboxes", "trash"] {
+            let directory = state_dir.join(name);
+            match super::sweep::remove_tree(&directory) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Failure::new(format!("clear {}", directory.display()), error));
+                }
+                _ => fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?,
+            }
+        }
+        self.state_dir = Some(state_dir);
+        Ok(Outcome::DONE)
+    }
+
+    pub(super) fn directory(&self, kind: &str, id: &str) -> Result<PathBuf, Failure> {
+        check_id(id)?;
+        let state = self
+            .state_dir
+            .as_ref()
+            .ok_or_else(|| Failure::other("find the state directory", "not open yet"))?;
+        Ok(state.join(kind).join(id))
+    }
+
+    pub(super) fn create_sandbox(&mut self, spec: &SandboxSpec) -> Result<Outcome, Failure> {
+        if !self.sandboxes.contains_key(&spec.id) {
+            let directory = self.directory("sandboxes", &spec.id)?;
+            let shm = directory.join("shm");
+            fs::create_dir_all(&shm).context("create the sandbox's directory")?;
+            root::tmpfs(&shm, 64 << 20)?;
+            match self.isolate(spec) {
+                Ok((shared, address)) => {
+                    let sandbox = Sandbox {
+                        shared,
+                        address,
+                        shm,
+                        memory: HashSet::new(),
+                        pause: None,
+                        removers: Vec::new(),
+                    };
+                    self.sandboxes.insert(spec.id.clone(), sandbox);
+                }
+                Err(failure) => {
+                    unmount(&shm);
+                    drop(fs::remove_dir_all(&directory));
+                    return Err(failure);
+                }
+            }
+        }
+        let ip = self.sandbox(&spec.id)?.address.unwrap_or(NODE_IP);
+        Ok(Outcome::Now(Answer::Sandbox { ip: IpAddr::V4(ip) }, Vec::new()))
+    }
+
+    fn isolate(&mut self, spec: &SandboxSpec) -> Result<(Shared, Option<std::net::Ipv4Addr>), Failure> {
+        let mut kinds = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+        if !spec.host_network {
+            kinds |= CloneFlags::CLONE_NEWNET;
+        }
+        let shared = self.home.visit(|| {
+            unshare(kinds).context("make the pod's namespaces")?;
+            sethostname(&spec.hostname).context("set the host name")?;
+            Shared::current()
+        })?;
+        if spec.host_network {
+            return Ok((shared, None));
+        }
+        let address = self
+            .addresses
+            .take()
+            .ok_or_else(|| Failure::other("find a pod address", "all 253 are in use"))?;
+        connect_pod(&self.home, &shared, address).inspect_err(|_| self.addresses.give_back(address))?;
+        Ok((shared, Some(address)))
+    }
+
+    pub(super) fn sandbox(&self, id: &str) -> Result<&Sandbox, Failure> {
+        self.sandboxes
+            .get(id)
+            .ok_or_else(|| Failure::NotFound(format!("sandbox {id:?}")))
+    }
+
+    /// Mounts a memory-backed volume once for all containers of a sandbox, at its path on the host but in the node's mount namespace only.
+    pub(super) fn mount_memory(&mut self, sandbox: &str, volume: &Path, size: u64) -> Result<(), Failure> {
+        let Some(sandbox) = self.sandboxes.get_mut(sandbox) else {
+            return Ok(());
+        };
+        if !sandbox.memory.contains(volume) {
+            fs::create_dir_all(volume).with_context(|| format!("create {}", volume.display()))?;
+            root::tmpfs(volume, size)?;
+            sandbox.memory.insert(volume.to_path_buf());
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_sandbox(&mut self, call: u64, id: &str) -> Result<Outcome, Failure> {
+        let Some(sandbox) = self.sandboxes.get_mut(id) else {
+            return Ok(Outcome::DONE);
+        };
+        sandbox.removers.push(call);
+        let containers: Vec<String> = self
+            .containers
+            .iter()
+            .filter(|(_, c)| c.spec.sandbox == id)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for container in containers {
+            self.doom(&container, None);
+        }
+        self.finish_sandbox(id);
+        Ok(Outcome::Later)
+    }
+
+    /// Removes a sandbox once nothing of it is left but itself.
+    pub(super) fn finish_sandbox(&mut self, id: &str) {
+        let busy = self.containers.values().any(|c| c.spec.sandbox == id)
+            || self
+                .processes
+                .values()
+                .any(|p| matches!(&p.role, super::state::Role::Sweeper { sandbox, .. } if sandbox == id));
+        if busy || self.sandboxes.get(id).is_none_or(|s| s.removers.is_empty()) {
+            return;
+        }
+        let Some(sandbox) = self.sandboxes.remove(id) else {
+            return;
+        };
+        if let Some(pause) = sandbox.pause {
+            end(pause);
+        }
+        sandbox.memory.iter().for_each(|volume| unmount(volume));
+        unmount(&sandbox.shm);
+        if let Some(directory) = sandbox.shm.parent() {
+            drop(fs::remove_dir_all(directory));
+        }
+        if let Some(address) = sandbox.address {
+            self.addresses.give_back(address);
+        }
+        for call in sandbox.removers {
+            self.answer(call, Ok(Answer::Done), &[]);
+        }
+        // Dropping the namespaces takes the pod's network down: the kernel does it once no socket in it is left.
+    }
+
+    pub(super) fn sockets(&mut self, sandbox: Option<&str>) -> Result<Outcome, Failure> {
+        let make = |family| stream(family).context("make a socket");
+        let made = |()| {
+            let mut sockets = vec![make(AddressFamily::Inet)?];
+            // Absent where the kernel has IPv6 switched off.
+            sockets.extend(make(AddressFamily::Inet6).ok());
+            Ok(sockets)
+        };
+        let sockets = match sandbox {
+            None => made(())?,
+            Some(id) => {
+                let shared = &self.sandbox(id)?.shared;
+                self.home.visit(|| shared.enter_network().and_then(made))?
+            }
+        };
+        Ok(Outcome::Now(Answer::Done, sockets))
+    }
+
+    pub(super) fn bind(&mut self, address: SocketAddr, datagram: bool) -> Result<Outcome, Failure> {
+        let family = if address.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
+        let (kind, name) = if datagram {
+            (SockType::Datagram, "udp")
+        } else {
+            (SockType::Stream, "tcp")
+        };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let doing = || format!("listen {name} {address}");
+        let socket = socket(family, kind, flags, None).with_context(doing)?;
+        if !datagram {
+            setsockopt(&socket, sockopt::ReuseAddr, &true).with_context(doing)?;
+        }
+        match bind(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+            Err(nix::Error::EADDRINUSE) => {
+                return Err(Failure::AddressInUse(format!(
+                    "listen {name} {address}: bind: address already in use"
+                )));
+            }
+            other => other.with_context(doing)?,
+        }
+        if !datagram {
+            let backlog = Backlog::new(BACKLOG).with_context(doing)?;
+            listen(&socket, backlog).with_context(doing)?;
+        }
+        Ok(Outcome::Now(Answer::Done, vec![socket]))
+    }
+}
+
+fn stream(family: AddressFamily) -> nix::Result<OwnedFd> {
+    socket(
+        family,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        None,
+    )
+}
+
+fn unmount(path: &Path) {
+    // Nothing to do about a refusal: the mount is gone with this process at the latest.
+    let _ = umount2(path, MntFlags::MNT_DETACH);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ids_that_are_plain_file_names_are_taken() {
+        for good in ["0f3a", "pod-1_a.b"] {
+            assert!(check_id(good).is_ok(), "{good}");
+        }
+        for bad in ["", "..", ".x", "a/b", "a b", &"x".repeat(200)] {
+            assert!(check_id(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Finding out what this host allows, by doing all of it once in throw-away processes.
+//!
+//! Nothing short of that is reliable: user namespaces may be compiled out, limited to none, filtered by seccomp, or allowed but stripped of
+//! their rights by AppArmor; root may be root in name only.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::wait::{WaitStatus, waitpid};
+
+use super::namespace::{Home, Shared};
+use super::network::{Addresses, connect_pod};
+use super::root::{self, Parts};
+use super::{child, guard};
+use crate::linux::wire::{self, Context, Failure};
+use crate::{ContainerSpec, Mode};
+
+/// Longest refusal read back.
+const LONGEST: u64 = 4096;
+
+/// The best mode that works, and why better ones do not.
+pub(super) fn choose() -> (Option<Mode>, Vec<String>) {
+    let mut candidates = vec![(Mode::Root, "root"), (Mode::UserNamespace, "user namespace")];
+    if !guard::is_root() {
+        candidates.remove(0);
+    }
+    let mut refusals = Vec::new();
+    for (mode, name) in candidates {
+        match attempt(mode) {
+            Ok(()) => return (Some(mode), refusals),
+            Err(reason) => refusals.push(format!("{name}: {reason}")),
+        }
+    }
+    (None, refusals)
+}
+
+fn attempt(mode: Mode) -> Result<(), String> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| e.to_string())?;
+    let (_, report) = wire::pair().map_err(|e| e.to_string())?;
+    let child = child::fork(report, |_| {
+        finish(
+            &writer,
+            guard::isolate(mode).and_then(|()| first_process(mode, &writer)),
+        )
+    });
+    drop(writer);
+    let child = child.map_err(|e| e.to_string())?;
+    let mut reason = String::new();
+    drop(File::from(reader).take(LONGEST).read_to_string(&mut reason));
+    match waitpid(child, None) {
+        Ok(WaitStatus::Exited(_, 0)) if reason.is_empty() => Ok(()),
+        Ok(_) if !reason.is_empty() => Err(reason),
+        other => Err(format!("ended unexpectedly: {other:?}")),
+    }
+}
+
+/// Ends this throw-away process, with the reason written where the parent reads.
+fn finish(writer: &OwnedFd, result: Result<(), Failure>) -> Failure {
+    if let Err(failure) = result {
+        let sent = writer
+            .try_clone()
+            .and_then(|writer| write!(File::from(writer), "{failure}"));
+        std::process::exit(if sent.is_ok() { 1 } else { 2 });
+    }
+    std::process::exit(0)
+}
+
+/// Runs the rest as the first process of the new PID namespace.
+fn first_process(mode: Mode, writer: &OwnedFd) -> Result<(), Failure> {
+    run(|| guard::settle_in().and_then(|()| rehearse(mode, writer)), writer)
+}
+
+/// Everything a pod with one container takes, but for the program.
+fn rehearse(mode: Mode, writer: &OwnedFd) -> Result<(), Failure> {
+    let home = Home::current()?;
+    let shared = home.visit(|| {
+        unshare(CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWNET)
+            .context("make the pod's namespaces")?;
+        Shared::current()
+    })?;
+    let address = Addresses::new()
+        .take()
+        .ok_or_else(|| Failure::other("find a pod address", "none"))?;
+    connect_pod(&home, &shared, address)?;
+
+    // In this process's mount namespace only: the host's /tmp stays as it is.
+    let scratch = Path::new("/tmp");
+    root::tmpfs(scratch, 0)?;
+    let [image, layer, shm] = ["image", "layer", "shm"].map(|name| scratch.join(name));
+    for directory in [&image, &layer, &shm] {
+        fs::create_dir(directory).context("create a scratch directory")?;
+    }
+    let spec = ContainerSpec {
+        root: image,
+        ..ContainerSpec::default()
+    };
+    home.fork_into(None, || {
+        run(
+            || {
+                shared.enter()?;
+                root::assemble(&Parts {
+                    spec: &spec,
+                    layer: &layer,
+                    shm: &shm,
+                    rootless: mode != Mode::Root,
+                })
+            },
+            writer,
+        )
+    })
+}
+
+/// Does `work` in a child and waits for it.
+fn run(work: impl FnOnce() -> Result<(), Failure>, writer: &OwnedFd) -> Result<(), Failure> {
+    let (_, report) = wire::pair().context("make a report socket")?;
+    let child = child::fork(report, |_| finish(writer, work()))?;
+    match waitpid(child, None).context("wait for the rehearsal")? {
+        WaitStatus::Exited(_, 0) => Ok(()),
+        // It has written why.
+        _ => std::process::exit(1),
+    }
+}

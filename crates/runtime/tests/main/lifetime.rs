@@ -1,0 +1,151 @@
+//! Nothing outlives the process that started it; and nobody has to be root.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use libtest_mimic::Failed;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::Test;
+use crate::stage::{Stage, read_until};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("killing_the_main_process_leaves_no_process", |stage| {
+        leaves_nothing(stage, Signal::SIGKILL, Whom::Main)
+    }),
+    ("killing_the_node_process_leaves_no_process", |stage| {
+        leaves_nothing(stage, Signal::SIGKILL, Whom::Node)
+    }),
+    ("terminating_the_node_process_leaves_no_process", |stage| {
+        leaves_nothing(stage, Signal::SIGTERM, Whom::Node)
+    }),
+];
+
+/// Argument that makes this program the main process of a small cluster to be killed.
+pub const VICTIM: &str = "__victim";
+
+enum Whom {
+    Main,
+    Node,
+}
+
+/// Runs a few containers, prints a line with their processes, and waits for the end.
+pub fn victim() -> ExitCode {
+    let stage = Stage::namespaces().expect("namespaces");
+    stage.run(async {
+        let sandbox = stage.sandbox().await;
+        let mut processes = Vec::new();
+        for share in [false, true] {
+            let mut spec = stage.shell(&sandbox, "(setsid sleep 6543 &); sleep 6543 & echo ready; wait");
+            spec.share_pid = share;
+            let mut started = stage.start(&spec).await;
+            read_until(&mut started.stdout, "ready").await;
+            processes.push(started);
+        }
+        let pids: Vec<String> = processes.iter().filter_map(|p| Some(p.pid?.to_string())).collect();
+        std::io::Write::write_all(&mut std::io::stdout(), format!("{}\n", pids.join(" ")).as_bytes()).expect("print");
+        std::future::pending::<ExitCode>().await
+    })
+}
+
+fn leaves_nothing(_: &Stage, signal: Signal, whom: Whom) -> Result<(), Failed> {
+    // Every process of the victim inherits this, so that it can be recognised whoever its parent is.
+    let (mark, theirs) = nix::unistd::pipe()?;
+    let mut main = Command::new(std::env::current_exe()?)
+        .arg(VICTIM)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(theirs))
+        .spawn()?;
+    let mut line = String::new();
+    let mut stdout = BufReader::new(main.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut line)?;
+    let containers: Vec<i32> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    assert_eq!(containers.len(), 2, "{line:?}");
+    let main_pid = i32::try_from(main.id())?;
+    let tree = descendants(main_pid);
+    assert!(
+        tree.len() >= 7,
+        "guard, node, pause, containers and what they run: {tree:?}"
+    );
+    assert!(
+        containers.iter().all(|pid| tree.contains(pid)),
+        "{containers:?} in {tree:?}"
+    );
+    let target = match whom {
+        Whom::Main => main_pid,
+        Whom::Node => children(main_pid).first().copied().expect("a node process"),
+    };
+    kill(Pid::from_raw(target), signal)?;
+    // The end of a PID namespace is not instantaneous, but each process's end is an event: wait for them.
+    for pid in tree {
+        wait_for_end(pid)?;
+    }
+    drop(main.kill());
+    main.wait()?;
+    // Nobody holds the pipe of the main process any more either.
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest)?;
+    fs::File::from(mark).read_to_string(&mut rest)?;
+    Ok(())
+}
+
+/// Waits until a process of ours or not is gone, by a descriptor that becomes readable then.
+fn wait_for_end(pid: i32) -> Result<(), Failed> {
+    let start = std::time::Instant::now();
+    // A zombie whose parent is gone is reaped by the system's first process, in its own time; it runs no more.
+    while let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) {
+        if stat
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
+        {
+            break;
+        }
+        assert!(start.elapsed().as_secs() < 10, "process {pid} lives on: {stat}");
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|p| p.parse().ok())
+                .collect::<Vec<i32>>()
+        })
+        .collect()
+}
+
+fn descendants(pid: i32) -> Vec<i32> {
+    let own = children(pid);
+    own.iter()
+        .copied()
+        .chain(own.iter().flat_map(|child| descendants(*child)))
+        .collect()
+}
+
+/// This same program once more, as `nobody`.
+pub fn run_unprivileged(variable: &str) -> Result<(), Failed> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .env(variable, "1")
+        .env("TMPDIR", std::env::temp_dir())
+        .args(std::env::args().skip(1))
+        .uid(65534)
+        .gid(65534);
+    let output = command.current_dir("/").output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{text}\n{}", String::from_utf8_lossy(&output.stderr)).into())
+}
