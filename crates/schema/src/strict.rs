@@ -14,6 +14,7 @@ mod yaml;
 
 pub use fields::{type_errors, unknown_fields};
 pub use json::parse as parse_json;
+pub(crate) use normal::canonical;
 pub use normal::prune;
 pub use yaml::parse as parse_yaml;
 

@@ -9,30 +9,35 @@ use crate::table::{Field, Kind, TypeId};
 /// Drops the fields that the type does not have, nulls, and what Go's `omitempty` leaves out; writes quantities and times
 /// in their canonical form. What [`super::type_errors`] complains of is left as it is.
 pub fn prune(id: TypeId, object: &mut Value) {
-    value(&Kind::Struct(id), object);
+    value(&Kind::Struct(id), object, true);
 }
 
-fn value(kind: &Kind, value_: &mut Value) {
+/// Only the canonical forms, for an object that says what is wanted and not what is: nothing is dropped.
+pub(crate) fn canonical(id: TypeId, object: &mut Value) {
+    value(&Kind::Struct(id), object, false);
+}
+
+fn value(kind: &Kind, value_: &mut Value, drop: bool) {
     match (kind, value_) {
         (Kind::Struct(id), Value::Object(map)) => {
             let type_ = id.get();
             map.retain(|name, value_| match type_.field(name) {
                 Some(field) => {
-                    value(&field.kind, value_);
-                    !omitted(field, value_)
+                    value(&field.kind, value_, drop);
+                    !(drop && omitted(field, value_))
                 }
-                None => type_.open,
+                None => type_.open || !drop,
             });
         }
-        (Kind::List(of), Value::Array(items)) => items.iter_mut().for_each(|item| element(of, item)),
-        (Kind::Map(of), Value::Object(map)) => map.values_mut().for_each(|item| element(of, item)),
+        (Kind::List(of), Value::Array(items)) => items.iter_mut().for_each(|item| element(of, item, drop)),
+        (Kind::Map(of), Value::Object(map)) => map.values_mut().for_each(|item| element(of, item, drop)),
         (Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings, map @ Value::Object(_)) => {
-            value(&Kind::Struct(Kind::schema_props()), map);
+            value(&Kind::Struct(Kind::schema_props()), map, drop);
         }
         (Kind::SchemaOrArray, Value::Array(items)) => {
             items
                 .iter_mut()
-                .for_each(|item| element(&Kind::Struct(Kind::schema_props()), item));
+                .for_each(|item| element(&Kind::Struct(Kind::schema_props()), item, drop));
         }
         (Kind::Quantity, quantity) => {
             let canonical = match &*quantity {
@@ -58,8 +63,8 @@ fn value(kind: &Kind, value_: &mut Value) {
 }
 
 /// An item of a list or map: null stands for the type's zero.
-fn element(kind: &Kind, item: &mut Value) {
-    if item.is_null() {
+fn element(kind: &Kind, item: &mut Value, drop: bool) {
+    if drop && item.is_null() {
         *item = match kind {
             Kind::String | Kind::Bytes => "".into(),
             Kind::Int32 | Kind::Int64 | Kind::IntOrString => 0.into(),
@@ -69,7 +74,7 @@ fn element(kind: &Kind, item: &mut Value) {
             _ => Value::Null,
         };
     }
-    value(kind, item);
+    value(kind, item, drop);
 }
 
 fn omitted(field: &Field, value: &Value) -> bool {

@@ -1,0 +1,347 @@
+//! Walks over objects with the type in hand: which fields there are, which differ, how two become one.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::set::Set;
+use crate::table::{Field, Kind, ListType, TypeId};
+
+/// How ownership looks at a value.
+#[derive(Clone, Copy)]
+pub(super) enum Shape<'a> {
+    /// Owned whole: scalars, atomic lists, maps and structs.
+    Leaf,
+    Struct(TypeId),
+    /// Keys of any name, owned one by one.
+    Map(&'a Kind),
+    /// Scalars, owned one by one.
+    Set,
+    /// Items known by these keys.
+    List(&'a [&'static str], &'a Kind),
+    /// Part of an object that the table does not know: maps are looked into, lists are leaves.
+    Deduced,
+}
+
+impl<'a> Shape<'a> {
+    fn of_field(field: &'a Field) -> Self {
+        if field.atomic {
+            return Shape::Leaf;
+        }
+        match (&field.kind, &field.list) {
+            (Kind::List(_), ListType::Set) => Shape::Set,
+            (Kind::List(item), ListType::Map(keys)) => Shape::List(keys, item),
+            (kind, _) => Shape::of_kind(kind),
+        }
+    }
+
+    fn of_kind(kind: &'a Kind) -> Self {
+        match kind {
+            Kind::Struct(id) if id.get().atomic => Shape::Leaf,
+            Kind::Struct(id) => Shape::Struct(*id),
+            Kind::Map(of) => Shape::Map(of),
+            _ => Shape::Leaf,
+        }
+    }
+
+    /// Of a field or key.
+    pub(super) fn child(self, name: &str) -> Shape<'a> {
+        match self {
+            Shape::Struct(id) => match id.get().field(name) {
+                Some(field) => Shape::of_field(field),
+                None => Shape::Deduced,
+            },
+            Shape::Map(of) => Shape::of_kind(of),
+            Shape::Deduced => Shape::Deduced,
+            Shape::Leaf | Shape::Set | Shape::List(..) => Shape::Leaf,
+        }
+    }
+
+    pub(super) fn item(self) -> Shape<'a> {
+        match self {
+            Shape::List(_, item) => Shape::of_kind(item),
+            _ => Shape::Leaf,
+        }
+    }
+
+    /// Whether `name` is a field of a struct, which exists by the type, and not a key that somebody made.
+    fn names(self, name: &str) -> bool {
+        matches!(self, Shape::Struct(id) if id.get().field(name).is_some())
+    }
+
+    fn is_list(self) -> bool {
+        matches!(self, Shape::Set | Shape::List(..))
+    }
+
+    fn is_map(self) -> bool {
+        matches!(self, Shape::Struct(_) | Shape::Map(_) | Shape::Deduced)
+    }
+
+    /// The edge of an item of a list.
+    pub(super) fn edge(self, item: &Value) -> Result<String, String> {
+        match self {
+            Shape::Set => Ok(format!("v:{item}")),
+            Shape::List(keys, _) => {
+                let mut found: Vec<(&str, Value)> = Vec::new();
+                for key in keys {
+                    let value = match item.get(key) {
+                        Some(value) if !value.is_null() => value.clone(),
+                        // The one key that has a default in the API.
+                        _ if *key == "protocol" => "TCP".into(),
+                        _ => return Err(format!("associative list with keys has an element that omits key field {key:?} (and doesn't have default value)")),
+                    };
+                    found.push((key, value));
+                }
+                found.sort_by_key(|(key, _)| *key);
+                let keys: Map<String, Value> = found.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+                Ok(format!("k:{}", Value::Object(keys)))
+            }
+            _ => Err("not an associative list".into()),
+        }
+    }
+}
+
+/// The shape at the end of a path.
+fn shape_at<'a>(root: Shape<'a>, path: &[String]) -> Shape<'a> {
+    path.iter().fold(root, |shape, edge| match edge.strip_prefix("f:") {
+        Some(name) => shape.child(name),
+        None => shape.item(),
+    })
+}
+
+/// Adds the named fields on the way to the members: who owns `spec.replicas` keeps `spec` in being.
+pub(super) fn ensure_named(root: TypeId, set: &Set) -> Set {
+    set.with_members(&mut Vec::new(), &|path| match path.split_last() {
+        Some((last, parents)) => {
+            last.strip_prefix("f:").is_some_and(|name| shape_at(Shape::Struct(root), parents).names(name))
+        }
+        None => false,
+    })
+}
+
+/// All fields of an object that was applied; an error if a list's items cannot be told apart.
+pub(super) fn fields(root: TypeId, object: &Value) -> Result<Set, String> {
+    let mut set = Set::default();
+    collect(Shape::Struct(root), object, &mut Vec::new(), &mut set)?;
+    Ok(set)
+}
+
+fn collect(shape: Shape<'_>, value: &Value, path: &mut Vec<String>, set: &mut Set) -> Result<(), String> {
+    match value {
+        Value::Object(map) if shape.is_map() => {
+            for (name, value) in map {
+                path.push(format!("f:{name}"));
+                collect(shape.child(name), value, path, set)?;
+                if value.is_null() || is_empty(value) || !shape.names(name) {
+                    set.insert(path);
+                }
+                path.pop();
+            }
+        }
+        Value::Array(items) if shape.is_list() => {
+            let mut seen = HashMap::new();
+            for (index, item) in items.iter().enumerate() {
+                let edge = shape.edge(item).map_err(|error| format!("{}: element {index}: {error}", show(path)))?;
+                if seen.insert(edge.clone(), index).is_some() {
+                    let last = super::set::display(&[edge.as_str()]);
+                    return Err(format!("{}: duplicate entries for key {last}", show(path)));
+                }
+                path.push(edge);
+                collect(shape.item(), item, path, set)?;
+                set.insert(path);
+                path.pop();
+            }
+        }
+        _ => set.insert(path),
+    }
+    Ok(())
+}
+
+fn show(path: &[String]) -> String {
+    super::set::display(&path.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// What became of one object in the other.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    pub added: Set,
+    pub removed: Set,
+    pub modified: Set,
+}
+
+impl Comparison {
+    pub(super) fn is_same(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.modified.is_empty()
+    }
+
+    /// Leaves what a path says out of account.
+    pub(super) fn ignore(&mut self, path: &[&str], below: bool) {
+        for set in [&mut self.added, &mut self.removed, &mut self.modified] {
+            if below {
+                set.cut(path);
+            } else {
+                set.remove(path);
+            }
+        }
+    }
+}
+
+pub(super) fn compare(root: TypeId, old: &Value, new: &Value) -> Comparison {
+    let mut comparison = Comparison::default();
+    differ(Shape::Struct(root), Some(old), Some(new), &mut Vec::new(), &mut comparison);
+    comparison
+}
+
+fn differ(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<String>, into: &mut Comparison) {
+    let empty = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Object(map)) => map.is_empty(),
+        Some(Value::Array(items)) => items.is_empty(),
+        _ => false,
+    };
+    let fits = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Object(_)) => shape.is_map(),
+        Some(Value::Array(_)) => shape.is_list(),
+        _ => false,
+    };
+    // Two empty ones are compared as leaves, so that `{}` and nothing differ.
+    if !fits(old) || !fits(new) || (empty(old) && empty(new)) {
+        match (old, new) {
+            (None, Some(_)) => into.added.insert(path),
+            (Some(_), None) => into.removed.insert(path),
+            (Some(old), Some(new)) if old != new => into.modified.insert(path),
+            _ => {}
+        }
+        return;
+    }
+    if shape.is_map() {
+        let nothing = Map::new();
+        let old_map = old.and_then(Value::as_object).unwrap_or(&nothing);
+        let new_map = new.and_then(Value::as_object).unwrap_or(&nothing);
+        let gone = old_map.keys().filter(|name| !new_map.contains_key(*name));
+        for name in gone.chain(new_map.keys()) {
+            path.push(format!("f:{name}"));
+            differ(shape.child(name), old_map.get(name), new_map.get(name), path, into);
+            path.pop();
+        }
+    } else {
+        let (old_items, new_items) = (index(shape, old), index(shape, new));
+        let gone = old_items.iter().filter(|(edge, _)| !new_items.iter().any(|(other, _)| other == edge));
+        for (edge, _) in gone.chain(new_items.iter()) {
+            let at = |items: &[(String, usize)]| items.iter().find(|(other, _)| other == edge).map(|(_, at)| *at);
+            let before = at(&old_items).and_then(|at| old?.get(at));
+            let after = at(&new_items).and_then(|at| new?.get(at));
+            path.push(edge.clone());
+            differ(shape.item(), before, after, path, into);
+            path.pop();
+        }
+    }
+    match (old, new) {
+        (None, _) => into.added.insert(path),
+        (_, None) => into.removed.insert(path),
+        _ => {}
+    }
+}
+
+/// The edges of a list's items and where they are; an item without its keys, or seen before, has none.
+fn index(shape: Shape<'_>, list: Option<&Value>) -> Vec<(String, usize)> {
+    let mut found: Vec<(String, usize)> = Vec::new();
+    for (at, item) in list.and_then(Value::as_array).into_iter().flatten().enumerate() {
+        if let Ok(edge) = shape.edge(item)
+            && !found.iter().any(|(other, _)| *other == edge)
+        {
+            found.push((edge, at));
+        }
+    }
+    found
+}
+
+/// Lays what was applied over what is there.
+pub(super) fn merge(shape: Shape<'_>, live: &mut Value, applied: &Value) {
+    match (&mut *live, applied) {
+        (Value::Object(map), Value::Object(applied)) if shape.is_map() => {
+            for (name, value) in applied {
+                match map.get_mut(name) {
+                    Some(live) => merge(shape.child(name), live, value),
+                    None => {
+                        map.insert(name.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        (Value::Array(items), Value::Array(applied)) if shape.is_list() => {
+            *items = merge_list(shape, std::mem::take(items), applied);
+        }
+        _ => *live = applied.clone(),
+    }
+}
+
+/// In the order of what was applied; an item that only the object has stays where it is among those that both have.
+fn merge_list(shape: Shape<'_>, live: Vec<Value>, applied: &[Value]) -> Vec<Value> {
+    let edges = |items: &[Value]| items.iter().map(|item| shape.edge(item).ok()).collect::<Vec<_>>();
+    let (live_edges, applied_edges) = (edges(&live), edges(applied));
+    let mut live: Vec<Option<Value>> = live.into_iter().map(Some).collect();
+    let shared = |edge: &Option<String>, others: &[Option<String>]| edge.is_some() && others.contains(edge);
+    let mut result = Vec::with_capacity(live.len() + applied.len());
+    let (mut l, mut a) = (0, 0);
+    while l < live.len() || a < applied.len() {
+        if l < live.len() {
+            let is_shared = shared(&live_edges[l], &applied_edges);
+            let its_turn = a < applied.len() && applied_edges[a] == live_edges[l];
+            if !is_shared {
+                result.extend(live[l].take());
+                l += 1;
+                continue;
+            }
+            // Shared, but wanted elsewhere: it is taken when its turn comes.
+            if !its_turn && (a >= applied.len() || shared(&applied_edges[a], &live_edges)) {
+                l += 1;
+                continue;
+            }
+        }
+        if a < applied.len() {
+            let at = live_edges.iter().position(|edge| edge.is_some() && *edge == applied_edges[a]);
+            let mut item = at.and_then(|at| live[at].take()).unwrap_or(Value::Null);
+            merge(shape.item(), &mut item, &applied[a]);
+            result.push(item);
+            a += 1;
+        }
+    }
+    result
+}
+
+/// Takes the members of a set out of the object.
+pub(super) fn remove(shape: Shape<'_>, value: &mut Value, set: &Set) {
+    match value {
+        Value::Object(map) => {
+            for (edge, node) in set.iter() {
+                let Some(name) = edge.strip_prefix("f:") else { continue };
+                let Some(inner) = map.get_mut(name) else { continue };
+                if node.member {
+                    map.shift_remove(name);
+                } else {
+                    remove(shape.child(name), inner, &node.children);
+                }
+            }
+        }
+        Value::Array(items) if shape.is_list() => {
+            items.retain_mut(|item| {
+                let Some(node) = shape.edge(item).ok().and_then(|edge| set.get(&edge)) else { return true };
+                if !node.member {
+                    remove(shape.item(), item, &node.children);
+                }
+                !node.member
+            });
+        }
+        _ => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
