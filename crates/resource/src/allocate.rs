@@ -103,7 +103,7 @@ impl Pool {
             return Ok(());
         };
         self.assign_address(spec, &used, &mut errors);
-        self.assign_ports(spec, &mut used, &mut errors);
+        self.assign_ports(spec, old.map(|o| &o["spec"]), &mut used, &mut errors);
         if errors.is_empty() {
             Ok(())
         } else {
@@ -117,11 +117,15 @@ impl Pool {
         let Some(spec) = existing(service, "spec") else {
             return;
         };
-        if text(was, "type") != "ExternalName" && text(spec, "type") != "ExternalName" {
-            if crate::json::blank(spec, "clusterIP") && absent(spec, "clusterIPs") {
-                crate::json::keep(spec, was, "clusterIP");
-                crate::json::keep(spec, was, "clusterIPs");
-            }
+        let addressed = text(was, "type") != "ExternalName" && text(spec, "type") != "ExternalName";
+        if addressed && crate::json::blank(spec, "clusterIP") {
+            crate::json::keep(spec, was, "clusterIP");
+            crate::json::keep(spec, was, "clusterIPs");
+        }
+        // A client that knows only the older, single address speaks for both.
+        if addressed && spec["clusterIP"] != was["clusterIP"] && spec["clusterIPs"] == was["clusterIPs"] {
+            let address = spec["clusterIP"].clone();
+            set(spec, "clusterIPs", json!([address]));
         }
         if !uses_node_ports(spec) || !uses_node_ports(was) {
             return;
@@ -204,10 +208,16 @@ impl Pool {
             .find(|ip| !used.ips.contains(ip) && *ip != self.first())
     }
 
-    fn assign_ports(&self, spec: &mut Value, used: &mut Used, errors: &mut Errors) {
+    fn assign_ports(&self, spec: &mut Value, was: Option<&Value>, used: &mut Used, errors: &mut Errors) {
         if !uses_node_ports(spec) {
+            // Ports left over from a former type go; ports that were asked for are for validation to refuse.
+            let former: Vec<u16> = was.map_or(Vec::new(), |w| {
+                items(&w["ports"]).iter().filter_map(node_port).collect()
+            });
             for port in items_mut(spec, "ports") {
-                remove(port, "nodePort");
+                if node_port(port).is_none_or(|n| former.contains(&n)) {
+                    remove(port, "nodePort");
+                }
             }
             return;
         }

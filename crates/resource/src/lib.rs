@@ -31,6 +31,7 @@ mod status;
 
 pub use field::{Cause, Errors, FieldError, Path};
 pub use json::equal;
+pub use kind::pod::bind;
 pub use meta::{Context, generate_name, new_uid};
 pub use printer::{Column, Row, Table, age, human_duration};
 pub use quantity::Quantity;

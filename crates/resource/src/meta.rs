@@ -1,7 +1,7 @@
 //! What all objects share: names, identity and the rules for their metadata.
 
 use crate::check::label::{validate_annotations, validate_labels};
-use crate::check::name::NameRule;
+use crate::check::name::{NameRule, qualified_name};
 use crate::field::{Errors, Path};
 use crate::json::{absent, blank, entries, equal, items, keep, remove, set, text};
 use jiff::Timestamp;
@@ -122,7 +122,9 @@ pub(crate) fn count_generation(new: &mut Value, old: &Value, desired: impl Fn(&V
         return;
     }
     let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
-    set(&mut new["metadata"], "generation", generation.saturating_add(1));
+    if let Some(meta) = crate::json::object(new, "metadata") {
+        set(meta, "generation", generation.saturating_add(1));
+    }
 }
 
 pub(crate) fn validate(object: &Value, namespaced: bool, rule: NameRule, errors: &mut Errors) {
@@ -161,17 +163,13 @@ fn validate_shared(meta: &Value, path: &Path, errors: &mut Errors) {
 
 fn validate_finalizer(finalizer: &Value, path: &Path, errors: &mut Errors) {
     let name = finalizer.as_str().unwrap_or_default();
-    let before = errors.clone().into_vec().len();
-    for problem in crate::check::name::qualified_name(name) {
-        errors.invalid(path, name, problem);
-    }
+    let mut problems = qualified_name(name);
     let standard = ["orphan", "foregroundDeletion", "kubernetes"];
-    if errors.clone().into_vec().len() == before && !name.contains('/') && !standard.contains(&name) {
-        errors.invalid(
-            path,
-            name,
-            "name is neither a standard finalizer name nor is it fully qualified",
-        );
+    if problems.is_empty() && !name.contains('/') && !standard.contains(&name) {
+        problems.push("name is neither a standard finalizer name nor is it fully qualified".to_owned());
+    }
+    for problem in problems {
+        errors.invalid(path, name, problem);
     }
 }
 
@@ -206,7 +204,8 @@ fn validate_owners(owners: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-pub(crate) fn validate_update(new: &Value, old: &Value, namespaced: bool, rule: NameRule, errors: &mut Errors) {
+/// The name is not checked again: it is what it was when the object was made.
+pub(crate) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     let path = Path::new("metadata");
     let (meta, was) = (&new["metadata"], &old["metadata"]);
     if !absent(was, "deletionTimestamp") {
@@ -227,8 +226,6 @@ pub(crate) fn validate_update(new: &Value, old: &Value, namespaced: bool, rule: 
             errors.invalid(&path.child(key), meta[key].clone(), "field is immutable");
         }
     }
-    // Names were checked when the object was created; only what may have changed is checked again.
-    let _ = (namespaced, rule);
     validate_shared(meta, &path, errors);
 }
 
@@ -237,4 +234,121 @@ pub(crate) fn weight(map: &Value) -> usize {
     entries(map)
         .map(|(k, v)| k.len() + v.as_str().map_or(0, str::len))
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Errors, find};
+
+    fn messages(found: Vec<crate::FieldError>) -> Vec<String> {
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_new_object_gets_an_identity_and_loses_what_it_may_not_claim() {
+        let context = Context {
+            now: "2024-01-01T00:00:00.5Z".parse().expect("a time"),
+            namespace: "ns",
+        };
+        let claims = json!({"metadata": {
+            "generateName": "a-", "uid": "mine", "resourceVersion": "7", "generation": 3,
+            "deletionTimestamp": "2020-01-01T00:00:00Z", "selfLink": "/x",
+        }});
+        let mut object = claims.clone();
+        prepare_create(&mut object, &context, true);
+        let meta = &object["metadata"];
+        assert_eq!(meta["namespace"], "ns");
+        assert_eq!(meta["creationTimestamp"], "2024-01-01T00:00:00Z");
+        assert_eq!(meta["uid"].as_str().map(str::len), Some(36));
+        assert_eq!(meta["name"].as_str().map(str::len), Some(7));
+        for key in ["resourceVersion", "generation", "deletionTimestamp", "selfLink"] {
+            assert_eq!(meta.get(key), None, "{key}");
+        }
+        let mut global = json!({"metadata": {"namespace": "x"}});
+        prepare_create(&mut global, &context, false);
+        assert_eq!(global["metadata"].get("namespace"), None);
+    }
+
+    #[test]
+    fn generated_names_fit_into_a_label() {
+        let name = generate_name(&"a".repeat(100));
+        assert_eq!(name.len(), 63);
+        assert_ne!(generate_name("a-"), generate_name("a-"));
+    }
+
+    #[test]
+    fn mistakes_in_metadata_are_found() {
+        let configmaps = find("", "v1", "configmaps").expect("served");
+        let namespaces = find("", "v1", "namespaces").expect("served");
+        let reject =
+            |resource: &crate::Resource, meta: Value| messages(resource.validate_create(&json!({"metadata": meta})));
+        assert_eq!(
+            reject(configmaps, json!({"namespace": "n"})),
+            ["metadata.name: Required value: name or generateName is required"]
+        );
+        assert_eq!(
+            reject(configmaps, json!({"name": "a"})),
+            ["metadata.namespace: Required value"]
+        );
+        assert_eq!(
+            reject(namespaces, json!({"name": "a", "namespace": "n"})),
+            ["metadata.namespace: Forbidden: not allowed on this type"]
+        );
+        assert!(
+            reject(namespaces, json!({"name": "A.b"}))[0]
+                .starts_with("metadata.name: Invalid value: \"A.b\": a lowercase RFC 1123 label")
+        );
+        assert!(
+            reject(configmaps, json!({"name": "a", "namespace": "n", "generateName": "A-"}))[0]
+                .starts_with("metadata.generateName:")
+        );
+        let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u", "controller": true});
+        assert_eq!(
+            reject(
+                configmaps,
+                json!({
+                    "name": "a", "namespace": "n",
+                    "annotations": {"big": "x".repeat(300_000)},
+                    "finalizers": ["mine"],
+                    "ownerReferences": [{}, owner],
+                })
+            ),
+            [
+                "metadata.annotations: Too long: may not be more than 262144 bytes",
+                "metadata.ownerReferences[0].apiVersion: Invalid value: \"\": version must not be empty",
+                "metadata.ownerReferences[0].kind: Invalid value: \"\": must not be empty",
+                "metadata.ownerReferences[0].name: Invalid value: \"\": must not be empty",
+                "metadata.ownerReferences[0].uid: Invalid value: \"\": must not be empty",
+                "metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified",
+            ]
+        );
+    }
+
+    #[test]
+    fn identity_outlives_updates() {
+        let old = json!({"metadata": {
+            "name": "a", "namespace": "n", "uid": "u", "creationTimestamp": "2024-01-01T00:00:00Z", "generation": 2,
+            "deletionTimestamp": "2024-01-02T00:00:00Z", "deletionGracePeriodSeconds": 30, "finalizers": ["a/b"],
+        }});
+        let mut new = json!({"metadata": {"creationTimestamp": null, "finalizers": ["a/b", "c/d"], "selfLink": "x"}});
+        prepare_update(&mut new, &old);
+        let mut errors = Errors::new();
+        validate_update(&new, &old, &mut errors);
+        assert_eq!(
+            messages(errors.into_vec()),
+            [
+                "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers [\"c/d\"]"
+            ]
+        );
+        new["metadata"]["finalizers"] = old["metadata"]["finalizers"].clone();
+        assert!(equal(&new, &old));
+        new["metadata"]["uid"] = json!("other");
+        let mut errors = Errors::new();
+        validate_update(&new, &old, &mut errors);
+        assert_eq!(
+            messages(errors.into_vec()),
+            ["metadata.uid: Invalid value: \"other\": field is immutable"]
+        );
+    }
 }

@@ -96,12 +96,12 @@ impl Resource {
 
     /// Turns an object of this version into the stored one.
     pub fn to_storage(&self, object: &mut Value) {
-        self.logic.to_storage(object);
+        self.logic.store(object);
     }
 
     /// Turns a stored object into one of this version.
     pub fn from_storage(&self, object: &mut Value) {
-        self.logic.from_storage(object);
+        self.logic.show(object);
     }
 
     /// Fills in what the client left out. Idempotent.
@@ -116,8 +116,10 @@ impl Resource {
         if self.subresource("status").is_some() && !self.logic.keeps_status_on_create() {
             crate::json::remove(object, "status");
         }
-        if self.logic.counts_generations() {
-            crate::json::set(&mut object["metadata"], "generation", 1);
+        if self.logic.counts_generations()
+            && let Some(meta) = crate::json::existing(object, "metadata")
+        {
+            crate::json::set(meta, "generation", 1);
         }
         self.logic.prepare_create(object);
     }
@@ -148,7 +150,7 @@ impl Resource {
     /// The mistakes in the successor of an object.
     pub fn validate_update(&self, new: &Value, old: &Value, subresource: Option<&str>) -> Vec<FieldError> {
         let mut errors = Errors::new();
-        meta::validate_update(new, old, self.namespaced, self.logic.name_rule(), &mut errors);
+        meta::validate_update(new, old, &mut errors);
         self.logic.validate_update(new, old, subresource, &mut errors);
         errors.into_vec()
     }
@@ -179,6 +181,16 @@ impl Resource {
     /// nothing to wait for.
     pub fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {
         self.logic.grace_period(object, requested)
+    }
+
+    /// Notes in an object that is to be deleted, but still held, that it is going.
+    pub fn mark_terminating(&self, object: &mut Value) {
+        self.logic.mark_terminating(object);
+    }
+
+    /// Whether somebody still has to clean up after the object before it may go: it has finalizers.
+    pub fn is_held(&self, object: &Value) -> bool {
+        !crate::json::items(&object["metadata"]["finalizers"]).is_empty() || self.logic.is_held(object)
     }
 
     /// Whether a PUT to a name that is not there creates it.

@@ -1,6 +1,9 @@
 //! The table of served resources: one row each.
 
-use crate::kind::Plain;
+use crate::kind::{
+    Binding, ConfigMap, CoreEvent, Deployment, EndpointSlice, Endpoints, Lease, Namespace, NewEvent, Node, Plain, Pod,
+    PriorityClass, ReplicaSet, Role, Secret, Service, ServiceAccount,
+};
 use crate::resource::{Resource, Subresource};
 
 const ALL: &[&str] = &[
@@ -91,6 +94,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "ConfigMap",
         short_names: &["cm"],
         storage: "configmaps",
+        logic: &ConfigMap,
         ..ROW
     },
     Resource {
@@ -99,6 +103,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "Endpoints",
         short_names: &["ep"],
         storage: "endpoints",
+        logic: &Endpoints,
         ..ROW
     },
     Resource {
@@ -107,6 +112,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "Event",
         short_names: &["ev"],
         storage: "events",
+        logic: &CoreEvent,
         ..ROW
     },
     Resource {
@@ -121,6 +127,7 @@ pub static RESOURCES: &[Resource] = &[
             sub("status", "Namespace", CHANGE),
         ],
         storage: "namespaces",
+        logic: &Namespace,
         ..ROW
     },
     Resource {
@@ -131,6 +138,7 @@ pub static RESOURCES: &[Resource] = &[
         namespaced: false,
         subresources: &[sub("proxy", "NodeProxyOptions", PROXY), sub("status", "Node", CHANGE)],
         storage: "nodes",
+        logic: &Node,
         ..ROW
     },
     Resource {
@@ -152,6 +160,7 @@ pub static RESOURCES: &[Resource] = &[
             sub("status", "Pod", CHANGE),
         ],
         storage: "pods",
+        logic: &Pod,
         ..ROW
     },
     Resource {
@@ -159,6 +168,7 @@ pub static RESOURCES: &[Resource] = &[
         singular: "secret",
         kind: "Secret",
         storage: "secrets",
+        logic: &Secret,
         ..ROW
     },
     Resource {
@@ -168,6 +178,7 @@ pub static RESOURCES: &[Resource] = &[
         short_names: &["sa"],
         subresources: &[foreign("token", "authentication.k8s.io", "v1", "TokenRequest", CREATE)],
         storage: "serviceaccounts",
+        logic: &ServiceAccount,
         ..ROW
     },
     Resource {
@@ -181,6 +192,7 @@ pub static RESOURCES: &[Resource] = &[
             sub("status", "Service", CHANGE),
         ],
         storage: "services",
+        logic: &Service,
         ..ROW
     },
     Resource {
@@ -192,6 +204,7 @@ pub static RESOURCES: &[Resource] = &[
         categories: &["all"],
         subresources: &[SCALE, sub("status", "Deployment", CHANGE)],
         storage: "deployments",
+        logic: &Deployment,
         ..ROW
     },
     Resource {
@@ -203,6 +216,7 @@ pub static RESOURCES: &[Resource] = &[
         categories: &["all"],
         subresources: &[SCALE, sub("status", "ReplicaSet", CHANGE)],
         storage: "replicasets",
+        logic: &ReplicaSet,
         ..ROW
     },
     Resource {
@@ -212,6 +226,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "Event",
         short_names: &["ev"],
         storage: "events",
+        logic: &NewEvent,
         ..ROW
     },
     Resource {
@@ -257,6 +272,7 @@ pub static RESOURCES: &[Resource] = &[
         singular: "lease",
         kind: "Lease",
         storage: "leases",
+        logic: &Lease,
         ..ROW
     },
     Resource {
@@ -265,6 +281,7 @@ pub static RESOURCES: &[Resource] = &[
         singular: "endpointslice",
         kind: "EndpointSlice",
         storage: "endpointslices",
+        logic: &EndpointSlice,
         ..ROW
     },
     Resource {
@@ -273,6 +290,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "ClusterRoleBinding",
         namespaced: false,
         storage: "clusterrolebindings",
+        logic: &Binding,
         ..RBAC
     },
     Resource {
@@ -281,6 +299,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "ClusterRole",
         namespaced: false,
         storage: "clusterroles",
+        logic: &Role,
         ..RBAC
     },
     Resource {
@@ -288,6 +307,7 @@ pub static RESOURCES: &[Resource] = &[
         singular: "rolebinding",
         kind: "RoleBinding",
         storage: "rolebindings",
+        logic: &Binding,
         ..RBAC
     },
     Resource {
@@ -295,6 +315,7 @@ pub static RESOURCES: &[Resource] = &[
         singular: "role",
         kind: "Role",
         storage: "roles",
+        logic: &Role,
         ..RBAC
     },
     Resource {
@@ -305,6 +326,7 @@ pub static RESOURCES: &[Resource] = &[
         short_names: &["pc"],
         namespaced: false,
         storage: "priorityclasses",
+        logic: &PriorityClass,
         ..ROW
     },
 ];

@@ -3,12 +3,43 @@
 //! [`Kind`] has a method for each question the server asks, and an answer that suits most kinds. A new kind is a type
 //! that overrides what is special about it, and one row in `served.rs`.
 
+mod configmap;
+mod deployment;
+mod endpoints;
+mod event;
+mod lease;
+mod namespace;
+mod node;
+pub(crate) mod pod;
+mod priority_class;
+mod rbac;
+mod replicaset;
+mod secret;
+mod service;
+mod service_account;
+mod workload;
+
 use crate::check::name::NameRule;
 use crate::field::Errors;
 use crate::printer::{Column, Row, age_of, name_of};
 use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+pub(crate) use configmap::ConfigMap;
+pub(crate) use deployment::Deployment;
+pub(crate) use endpoints::{EndpointSlice, Endpoints};
+pub(crate) use event::{CoreEvent, NewEvent};
+pub(crate) use lease::Lease;
+pub(crate) use namespace::Namespace;
+pub(crate) use node::Node;
+pub(crate) use pod::Pod;
+pub(crate) use priority_class::{PriorityClass, SYSTEM as SYSTEM_CLASSES};
+pub(crate) use rbac::{Binding, Role};
+pub(crate) use replicaset::ReplicaSet;
+pub(crate) use secret::Secret;
+pub(crate) use service::Service;
+pub(crate) use service_account::ServiceAccount;
 
 /// All that the server knows about one kind.
 pub(crate) trait Kind: Sync {
@@ -17,9 +48,11 @@ pub(crate) trait Kind: Sync {
         NameRule::Subdomain
     }
 
-    fn to_storage(&self, _object: &mut Value) {}
+    /// From the served version to the stored one.
+    fn store(&self, _object: &mut Value) {}
 
-    fn from_storage(&self, _object: &mut Value) {}
+    /// From the stored version to the served one.
+    fn show(&self, _object: &mut Value) {}
 
     fn default(&self, _object: &mut Value) {}
 
@@ -34,12 +67,9 @@ pub(crate) trait Kind: Sync {
     /// After the parts that other subresources own were put back.
     fn prepare_update(&self, _new: &mut Value, _old: &Value, _subresource: Option<&str>) {}
 
-    /// A write to the status changes neither the spec nor what identifies and describes the object.
+    /// A write to the status does not change the spec.
     fn prepare_status(&self, new: &mut Value, old: &Value) {
         crate::json::keep(new, old, "spec");
-        for key in ["labels", "annotations", "finalizers", "ownerReferences"] {
-            crate::json::keep(&mut new["metadata"], &old["metadata"], key);
-        }
     }
 
     /// Whether `metadata.generation` counts changes of what is desired.
@@ -74,6 +104,14 @@ pub(crate) trait Kind: Sync {
 
     fn grace_period(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
         None
+    }
+
+    /// Called when the object is to be deleted but is still held.
+    fn mark_terminating(&self, _object: &mut Value) {}
+
+    /// Finalizers outside of the metadata.
+    fn is_held(&self, _object: &Value) -> bool {
+        false
     }
 
     fn creates_on_update(&self) -> bool {
