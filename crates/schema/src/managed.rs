@@ -110,13 +110,18 @@ pub fn apply(
         time: entry::stamp(options.now),
         fields: set,
     };
-    let last = entries.iter().position(|entry| entry.is_of(&own)).map(|at| entries.remove(at));
+    let last = entries
+        .iter()
+        .position(|entry| entry.is_of(&own))
+        .map(|at| entries.remove(at));
 
     let mut merged = base.clone();
     forget(&mut merged);
     walk::merge(Shape::Struct(id), &mut merged, &applied);
     if let Some(last) = &last {
-        let owned = entries.iter().fold(own.fields.clone(), |all, entry| all.union(&entry.fields));
+        let owned = entries
+            .iter()
+            .fold(own.fields.clone(), |all, entry| all.union(&entry.fields));
         let gone = walk::ensure_named(id, &last.fields).difference(&walk::ensure_named(id, &owned));
         walk::remove(Shape::Struct(id), &mut merged, &gone);
     }
@@ -136,7 +141,11 @@ pub fn apply(
     if !options.force && !conflicts.is_empty() {
         return Err(conflict(&entries, &conflicts));
     }
-    if comparison.is_same() && last.as_ref().is_some_and(|last| last.fields == own.fields && last.api_version == own.api_version) {
+    if comparison.is_same()
+        && last
+            .as_ref()
+            .is_some_and(|last| last.fields == own.fields && last.api_version == own.api_version)
+    {
         return Ok(base);
     }
     disown(&mut entries, &changed.union(&comparison.removed));
@@ -278,7 +287,15 @@ fn drop_nulls(value: &mut Value) {
 
 /// What Go has before anything is set: structs that are no pointers exist from the start and are not added by the creator.
 fn blank(id: TypeId, new: &Value) -> Value {
-    const VALUES: [&str; 7] = ["metadata", "spec", "status", "template", "jobTemplate", "strategy", "updateStrategy"];
+    const VALUES: [&str; 7] = [
+        "metadata",
+        "spec",
+        "status",
+        "template",
+        "jobTemplate",
+        "strategy",
+        "updateStrategy",
+    ];
     let mut map = Map::new();
     for field in id.get().fields().iter().filter(|field| VALUES.contains(&field.json)) {
         if let (Kind::Struct(inner), Some(value)) = (&field.kind, new.get(field.json)) {
@@ -308,16 +325,27 @@ fn conflict(entries: &[Entry], sets: &[(usize, Set)]) -> ApplyError {
     let mut managers: Vec<(String, Vec<String>)> = Vec::new();
     for (at, set) in sets {
         if let Some(entry) = entries.get(*at) {
-            managers.push((entry.title(), set.members().iter().map(|path| set::display(path)).collect()));
+            managers.push((
+                entry.title(),
+                set.members().iter().map(|path| set::display(path)).collect(),
+            ));
         }
     }
     managers.sort();
     let conflicts: Vec<Conflict> = managers
         .iter()
-        .flat_map(|(manager, fields)| fields.iter().map(|field| Conflict { manager: manager.clone(), field: field.clone() }))
+        .flat_map(|(manager, fields)| {
+            fields.iter().map(|field| Conflict {
+                manager: manager.clone(),
+                field: field.clone(),
+            })
+        })
         .collect();
     let message = match conflicts.as_slice() {
-        [one] => format!("Apply failed with 1 conflict: conflict with {}: {}", one.manager, one.field),
+        [one] => format!(
+            "Apply failed with 1 conflict: conflict with {}: {}",
+            one.manager, one.field
+        ),
         many => {
             let lines: Vec<String> = managers
                 .iter()

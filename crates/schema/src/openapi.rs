@@ -1,8 +1,23 @@
 //! The OpenAPI documents: v3 per group and version, and v2.
+//!
+//! kubectl reads them to explain fields, to compute patches (`x-kubernetes-patch-merge-key`), and to learn what the server
+//! can do. They are made from the types when somebody first asks.
 
-use std::sync::Arc;
+mod component;
+mod path;
+mod roots;
+mod swagger;
 
-use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::table::lookup;
+
+/// The version of Kubernetes that the types are of.
+const VERSION: &str = "v1.37.0";
 
 /// A served resource, as far as the documents show it.
 #[derive(Debug, Clone)]
@@ -53,36 +68,131 @@ pub struct Document {
 #[derive(Debug)]
 pub struct OpenApi {
     served: Vec<Served>,
+    made: Mutex<HashMap<String, Arc<Document>>>,
 }
 
 impl OpenApi {
     /// Costs nothing yet: make a new one whenever the set changes (a custom resource came or went).
     pub fn new(served: Vec<Served>) -> OpenApi {
-        OpenApi { served }
+        OpenApi {
+            served,
+            made: Mutex::default(),
+        }
     }
 
     /// `GET /openapi/v3`
     pub fn v3_index(&self) -> Value {
-        let _ = &self.served;
-        serde_json::json!({"paths": {}})
+        let mut paths = Map::new();
+        for served in &self.served {
+            let path = served.path();
+            if !paths.contains_key(&path) {
+                let url = format!("/openapi/v3/{path}?hash={}", self.hash(&path));
+                paths.insert(path, json!({"serverRelativeURL": url}));
+            }
+        }
+        json!({"paths": paths})
     }
 
     /// `GET /openapi/v3/{path}`, where path is `api/v1` or `apis/apps/v1`.
     pub fn v3_group(&self, path: &str) -> Option<Arc<Document>> {
-        let _ = path;
-        None
+        if !self.served.iter().any(|served| served.path() == path) {
+            return None;
+        }
+        Some(self.once(path, || (self.hash(path), self.v3(path))))
     }
 
     /// `GET /openapi/v2` for JSON.
     pub fn v2_json(&self) -> Arc<Document> {
-        Arc::new(Document {
-            etag: String::new(),
-            json: b"{}".to_vec(),
+        self.once("v2", || {
+            let mut groups: Vec<String> = self.served.iter().map(Served::path).collect();
+            groups.sort();
+            groups.dedup();
+            let hashes: Vec<String> = groups.iter().map(|path| self.hash(path)).collect();
+            let document = swagger::from_v3(groups.iter().map(|path| self.v3(path)), VERSION);
+            (digest(hashes.concat().as_bytes()), document)
         })
     }
+
+    fn once(&self, key: &str, make: impl FnOnce() -> (String, Value)) -> Arc<Document> {
+        // A poisoned lock only means that another request panicked; what is in the map is complete.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let document = made.entry(key.to_owned()).or_insert_with(|| {
+            let (etag, document) = make();
+            Arc::new(Document {
+                etag,
+                json: document.to_string().into_bytes(),
+            })
+        });
+        Arc::clone(document)
+    }
+
+    /// Told from what the document is made of, so that the index needs no documents.
+    fn hash(&self, path: &str) -> String {
+        let mut text = format!("{} {VERSION} {path}", env!("CARGO_PKG_VERSION"));
+        for served in self.served.iter().filter(|served| served.path() == path) {
+            text.push_str(&format!("\n{served:?}"));
+        }
+        digest(text.as_bytes())
+    }
+
+    fn v3(&self, path: &str) -> Value {
+        let (mut paths, mut schemas) = (Map::new(), Map::new());
+        for served in self.served.iter().filter(|served| served.path() == path) {
+            let name = served.component();
+            if lookup(&served.group, &served.version, &served.kind).is_none() {
+                let (group, version, kind) = (&served.group, &served.version, &served.kind);
+                schemas.insert(format!("{name}List"), component::list(&name, group, version, kind));
+                schemas.insert(
+                    name.clone(),
+                    component::custom(served.schema.as_ref(), group, version, kind),
+                );
+            }
+            path::add(served, &name, &mut paths);
+        }
+        let paths = Value::Object(paths);
+        component::close_over(&paths, &mut schemas);
+        json!({
+            "openapi": "3.0.0",
+            "info": {"title": "Kubernetes", "version": VERSION},
+            "paths": paths,
+            "components": {
+                "schemas": schemas,
+                "securitySchemes": {
+                    "BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"},
+                },
+            },
+        })
+    }
+}
+
+impl Served {
+    /// Of the group's document.
+    fn path(&self) -> String {
+        if self.group.is_empty() {
+            format!("api/{}", self.version)
+        } else {
+            format!("apis/{}/{}", self.group, self.version)
+        }
+    }
+
+    /// The name of the kind's schema; a custom one is named by its group, backwards: `com.example.v1.Thing`.
+    fn component(&self) -> String {
+        if let Some(id) = lookup(&self.group, &self.version, &self.kind) {
+            return id.openapi_name();
+        }
+        let group: Vec<&str> = self.group.rsplit('.').collect();
+        format!("{}.{}.{}", group.join("."), self.version, self.kind)
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// `GET /openapi/v2` for protobuf (to be sent as `application/octet-stream`).
 pub fn v2_stub() -> &'static [u8] {
     b"\x0a\x03\x32\x2e\x30\x12\x06\x0a\x01\x4b\x12\x01\x31"
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,7 +89,9 @@ pub(super) fn read(object: &Value) -> Vec<Entry> {
 /// Whether the request asks to forget all managers: a list of one empty entry. (An empty list does not: a client that knows
 /// nothing of managers sends no entries either.)
 pub(super) fn is_reset(object: &Value) -> bool {
-    object.pointer("/metadata/managedFields").is_some_and(|list| *list == json!([{}]))
+    object
+        .pointer("/metadata/managedFields")
+        .is_some_and(|list| *list == json!([{}]))
 }
 
 /// Puts the entries into the object, appliers first, then by time.
@@ -97,13 +99,21 @@ pub(super) fn write(object: &mut Value, mut entries: Vec<Entry>) {
     entries.retain(|entry| !entry.fields.is_empty());
     entries.sort_by(|a, b| {
         let key = |entry: &Entry| {
-            (!entry.applied, entry.time.clone(), entry.manager.clone(), entry.api_version.clone(), entry.subresource.clone())
+            (
+                !entry.applied,
+                entry.time.clone(),
+                entry.manager.clone(),
+                entry.api_version.clone(),
+                entry.subresource.clone(),
+            )
         };
         key(a).cmp(&key(b))
     });
     let Some(object) = object.as_object_mut() else { return };
     let metadata = object.entry("metadata").or_insert_with(|| Map::new().into());
-    let Some(metadata) = metadata.as_object_mut() else { return };
+    let Some(metadata) = metadata.as_object_mut() else {
+        return;
+    };
     if entries.is_empty() {
         metadata.shift_remove("managedFields");
     } else {
@@ -126,7 +136,10 @@ pub(super) fn cap(entries: &mut Vec<Entry>) {
             kept.push(entry);
             continue;
         }
-        match buckets.iter_mut().find(|bucket| bucket.api_version == entry.api_version) {
+        match buckets
+            .iter_mut()
+            .find(|bucket| bucket.api_version == entry.api_version)
+        {
             Some(bucket) => {
                 bucket.manager = ANCIENT.into();
                 bucket.subresource = String::new();

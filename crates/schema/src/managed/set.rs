@@ -44,7 +44,9 @@ impl Set {
 
     /// Takes a path and all below it out.
     pub(super) fn cut(&mut self, path: &[&str]) {
-        let Some((first, rest)) = path.split_first() else { return };
+        let Some((first, rest)) = path.split_first() else {
+            return;
+        };
         if rest.is_empty() {
             self.0.remove(*first);
         } else if let Some(node) = self.0.get_mut(*first) {
@@ -57,7 +59,9 @@ impl Set {
 
     /// Takes one path out, not what is below it.
     pub(super) fn remove(&mut self, path: &[&str]) {
-        let Some((first, rest)) = path.split_first() else { return };
+        let Some((first, rest)) = path.split_first() else {
+            return;
+        };
         if let Some(node) = self.0.get_mut(*first) {
             if rest.is_empty() {
                 node.member = false;
@@ -149,10 +153,18 @@ impl Set {
     /// What is no set is taken for an empty one: it was written by somebody else.
     pub(super) fn from_json(value: &Value) -> Set {
         fn read(value: &Value, depth: usize) -> Set {
-            let Value::Object(map) = value else { return Set::default() };
-            let edges = map.iter().filter(|(edge, _)| edge.len() >= 2 && edge.as_bytes()[1] == b':');
+            let Value::Object(map) = value else {
+                return Set::default();
+            };
+            let edges = map
+                .iter()
+                .filter(|(edge, _)| edge.len() >= 2 && edge.as_bytes()[1] == b':');
             let edges = edges.map(|(edge, inner)| {
-                let children = if depth < MAX_DEPTH { read(inner, depth + 1) } else { Set::default() };
+                let children = if depth < MAX_DEPTH {
+                    read(inner, depth + 1)
+                } else {
+                    Set::default()
+                };
                 let member = inner.get(".").is_some() || children.is_empty();
                 (edge.clone(), Node { member, children })
             });

@@ -18,7 +18,12 @@ impl Scene {
     fn of(kind: &str) -> Scene {
         let (api_version, kind) = KINDS.into_iter().find(|(_, k)| *k == kind).unwrap();
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        Scene { id: lookup(group, "v1", kind).unwrap(), api_version, object: None, second: 0 }
+        Scene {
+            id: lookup(group, "v1", kind).unwrap(),
+            api_version,
+            object: None,
+            second: 0,
+        }
     }
 
     fn now(&mut self) -> Timestamp {
@@ -27,29 +32,51 @@ impl Scene {
     }
 
     fn update(&mut self, manager: &str, subresource: &str, change: impl FnOnce(&mut Value)) {
-        let mut new = self.object.clone().unwrap_or_else(|| json!({"metadata": {"name": "x"}}));
+        let mut new = self
+            .object
+            .clone()
+            .unwrap_or_else(|| json!({"metadata": {"name": "x"}}));
         change(&mut new);
-        let options = TrackOptions { manager, api_version: self.api_version, subresource, now: self.now() };
+        let options = TrackOptions {
+            manager,
+            api_version: self.api_version,
+            subresource,
+            now: self.now(),
+        };
         track(self.id, self.object.as_ref(), &mut new, &options);
         self.object = Some(new);
     }
 
     fn try_apply(&mut self, manager: &str, force: bool, mut applied: Value) -> Result<Value, ApplyError> {
         applied["apiVersion"] = self.api_version.into();
-        let options = ApplyOptions { manager, force, api_version: self.api_version, subresource: "", now: self.now() };
+        let options = ApplyOptions {
+            manager,
+            force,
+            api_version: self.api_version,
+            subresource: "",
+            now: self.now(),
+        };
         let object = apply(self.id, self.object.as_ref(), &applied, &options)?;
         self.object = Some(object.clone());
         Ok(object)
     }
 
     fn apply(&mut self, manager: &str, applied: Value) -> Value {
-        self.try_apply(manager, false, applied).unwrap_or_else(|error| panic!("{error}"))
+        self.try_apply(manager, false, applied)
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The fields of a manager's entry, or null.
     fn fields(&self, manager: &str, operation: &str) -> Value {
-        let entries = self.object.as_ref().and_then(|o| o.pointer("/metadata/managedFields")).and_then(Value::as_array);
-        let entry = entries.into_iter().flatten().find(|e| e["manager"] == manager && e["operation"] == operation);
+        let entries = self
+            .object
+            .as_ref()
+            .and_then(|o| o.pointer("/metadata/managedFields"))
+            .and_then(Value::as_array);
+        let entry = entries
+            .into_iter()
+            .flatten()
+            .find(|e| e["manager"] == manager && e["operation"] == operation);
         entry.map_or(Value::Null, |entry| entry["fieldsV1"].clone())
     }
 
@@ -72,7 +99,10 @@ fn deployment(replicas: i64, containers: Value) -> Value {
 fn a_create_owns_what_it_set_and_a_status_update_is_an_entry_of_its_own() {
     let mut scene = Scene::of("Deployment");
     scene.update("kubectl-create", "", |d| {
-        *d = deployment(1, json!([{"name": "a", "image": "nginx", "ports": [{"containerPort": 80}], "resources": {}}]));
+        *d = deployment(
+            1,
+            json!([{"name": "a", "image": "nginx", "ports": [{"containerPort": 80}], "resources": {}}]),
+        );
         d["metadata"]["uid"] = "u".into();
         d["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}});
     });
@@ -96,15 +126,23 @@ fn a_create_owns_what_it_set_and_a_status_update_is_an_entry_of_its_own() {
             },
         })
     );
-    scene.update("controller", "status", |d| d["status"] = json!({"replicas": 1, "conditions": [{"type": "Available", "status": "True"}]}));
+    scene.update("controller", "status", |d| {
+        d["status"] = json!({"replicas": 1, "conditions": [{"type": "Available", "status": "True"}]})
+    });
     assert_eq!(
         scene.fields("controller", "Update"),
         json!({"f:status": {".": {}, "f:conditions": {".": {}, "k:{\"type\":\"Available\"}": {".": {}, "f:status": {}, "f:type": {}}}, "f:replicas": {}}})
     );
     let entries = scene.object.unwrap()["metadata"]["managedFields"].clone();
     assert_eq!(entries[1]["subresource"], "status");
-    assert_eq!(entries[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1"]);
-    assert_eq!((&entries[0]["time"], &entries[1]["time"]), (&json!("1970-01-01T00:00:01Z"), &json!("1970-01-01T00:00:02Z")));
+    assert_eq!(
+        entries[0].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1"]
+    );
+    assert_eq!(
+        (&entries[0]["time"], &entries[1]["time"]),
+        (&json!("1970-01-01T00:00:01Z"), &json!("1970-01-01T00:00:02Z"))
+    );
 }
 
 #[test]
@@ -117,13 +155,20 @@ fn who_changes_a_field_takes_it_over_and_an_update_of_nothing_leaves_no_trace() 
     let before = scene.object.clone();
     scene.update("c", "", |_| {});
     scene.update("b", "", |c| c["metadata"]["resourceVersion"] = "7".into());
-    assert_eq!(scene.object.as_ref().map(|o| &o["metadata"]["managedFields"]), before.as_ref().map(|o| &o["metadata"]["managedFields"]));
+    assert_eq!(
+        scene.object.as_ref().map(|o| &o["metadata"]["managedFields"]),
+        before.as_ref().map(|o| &o["metadata"]["managedFields"])
+    );
     scene.update("b", "", |c| {
         c["data"].as_object_mut().unwrap().remove("y");
     });
     assert_eq!(scene.fields("a", "Update"), json!({"f:data": {}}));
     scene.update("b", "", |c| c["metadata"]["managedFields"] = json!([]));
-    assert_ne!(scene.fields("b", "Update"), Value::Null, "an empty list is no request to forget");
+    assert_ne!(
+        scene.fields("b", "Update"),
+        Value::Null,
+        "an empty list is no request to forget"
+    );
     scene.update("b", "", |c| c["metadata"]["managedFields"] = json!([{}]));
     scene.update("b", "", |c| c["data"]["z"] = "1".into());
     assert_eq!(scene.object.unwrap().pointer("/metadata/managedFields"), None);
@@ -137,48 +182,113 @@ fn the_eleventh_updater_makes_the_oldest_two_ancient_but_appliers_stay() {
         scene.update(&format!("m{i}"), "", |c| c["data"][format!("k{i}")] = "1".into());
     }
     let object = scene.object.clone().unwrap();
-    let managers: Vec<_> = object["metadata"]["managedFields"].as_array().unwrap().iter().map(|e| e["manager"].as_str().unwrap()).collect();
-    assert_eq!(managers, ["applier", "ancient-changes", "m4", "m5", "m6", "m7", "m8", "m9", "m10", "m11", "m12"]);
-    assert_eq!(scene.fields("ancient-changes", "Update"), json!({"f:data": {"f:k0": {}, "f:k1": {}, "f:k2": {}, "f:k3": {}}}));
+    let managers: Vec<_> = object["metadata"]["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["manager"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        managers,
+        [
+            "applier",
+            "ancient-changes",
+            "m4",
+            "m5",
+            "m6",
+            "m7",
+            "m8",
+            "m9",
+            "m10",
+            "m11",
+            "m12"
+        ]
+    );
+    assert_eq!(
+        scene.fields("ancient-changes", "Update"),
+        json!({"f:data": {"f:k0": {}, "f:k1": {}, "f:k2": {}, "f:k3": {}}})
+    );
 }
 
 #[test]
 fn applying_twice_changes_nothing_and_what_is_no_longer_applied_goes_away() {
     let mut scene = Scene::of("Deployment");
-    let two = json!([{"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}]}, {"name": "b", "image": "b:1"}]);
+    let two =
+        json!([{"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}]}, {"name": "b", "image": "b:1"}]);
     let first = scene.apply("kubectl", deployment(2, two.clone()));
     // The server adds its defaults; nobody owns them.
     scene.object.as_mut().unwrap()["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = "Always".into();
     scene.object.as_mut().unwrap()["spec"]["revisionHistoryLimit"] = 10.into();
     let defaulted = scene.object.clone().unwrap();
-    assert_eq!(scene.apply("kubectl", deployment(2, two)), defaulted, "no new timestamp either");
-    assert_eq!(first["metadata"]["managedFields"], defaulted["metadata"]["managedFields"]);
+    assert_eq!(
+        scene.apply("kubectl", deployment(2, two)),
+        defaulted,
+        "no new timestamp either"
+    );
+    assert_eq!(
+        first["metadata"]["managedFields"],
+        defaulted["metadata"]["managedFields"]
+    );
 
     let mut next = deployment(2, json!([{"name": "a", "image": "a:2"}]));
     next["spec"].as_object_mut().unwrap().remove("replicas");
     let object = scene.apply("kubectl", next);
-    assert_eq!(object["spec"]["template"]["spec"]["containers"], json!([{"name": "a", "image": "a:2", "imagePullPolicy": "Always"}]));
-    assert_eq!((object["spec"].get("replicas"), &object["spec"]["revisionHistoryLimit"]), (None, &json!(10)));
-    assert_eq!(scene.fields("kubectl", "Apply")["f:spec"]["f:template"]["f:spec"]["f:containers"], json!({"k:{\"name\":\"a\"}": {".": {}, "f:image": {}, "f:name": {}}}));
+    assert_eq!(
+        object["spec"]["template"]["spec"]["containers"],
+        json!([{"name": "a", "image": "a:2", "imagePullPolicy": "Always"}])
+    );
+    assert_eq!(
+        (object["spec"].get("replicas"), &object["spec"]["revisionHistoryLimit"]),
+        (None, &json!(10))
+    );
+    assert_eq!(
+        scene.fields("kubectl", "Apply")["f:spec"]["f:template"]["f:spec"]["f:containers"],
+        json!({"k:{\"name\":\"a\"}": {".": {}, "f:image": {}, "f:name": {}}})
+    );
 }
 
 #[test]
 fn a_field_of_somebody_else_is_a_conflict_until_forced() {
     let mut scene = Scene::of("Deployment");
-    scene.update("kubectl-client-side-apply", "", |d| *d = deployment(1, json!([{"name": "a", "image": "a:1"}])));
+    scene.update("kubectl-client-side-apply", "", |d| {
+        *d = deployment(1, json!([{"name": "a", "image": "a:1"}]))
+    });
     let applied = deployment(3, json!([{"name": "a", "image": "a:1"}]));
-    let Err(ApplyError::Conflicts { message, conflicts }) = scene.try_apply("kubectl", false, applied.clone()) else { panic!("no conflict") };
-    assert_eq!(message, "Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using apps/v1: .spec.replicas");
-    assert_eq!(conflicts, [Conflict { manager: "\"kubectl-client-side-apply\" using apps/v1".into(), field: ".spec.replicas".into() }]);
+    let Err(ApplyError::Conflicts { message, conflicts }) = scene.try_apply("kubectl", false, applied.clone()) else {
+        panic!("no conflict")
+    };
+    assert_eq!(
+        message,
+        "Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using apps/v1: .spec.replicas"
+    );
+    assert_eq!(
+        conflicts,
+        [Conflict {
+            manager: "\"kubectl-client-side-apply\" using apps/v1".into(),
+            field: ".spec.replicas".into()
+        }]
+    );
     let object = scene.try_apply("kubectl", true, applied).unwrap();
     assert_eq!(object["spec"]["replicas"], 3);
-    assert_eq!(scene.fields("kubectl-client-side-apply", "Update")["f:spec"].get("f:replicas"), None);
-    assert_eq!(scene.fields("kubectl-client-side-apply", "Update")["f:spec"]["f:selector"], json!({}), "what both want is owned by both");
+    assert_eq!(
+        scene.fields("kubectl-client-side-apply", "Update")["f:spec"].get("f:replicas"),
+        None
+    );
+    assert_eq!(
+        scene.fields("kubectl-client-side-apply", "Update")["f:spec"]["f:selector"],
+        json!({}),
+        "what both want is owned by both"
+    );
 
-    scene.apply("other", json!({"metadata": {"name": "web", "namespace": "default", "labels": {"tier": "1"}}}));
+    scene.apply(
+        "other",
+        json!({"metadata": {"name": "web", "namespace": "default", "labels": {"tier": "1"}}}),
+    );
     let more = json!({"metadata": {"name": "web", "namespace": "default", "labels": {"tier": "2", "app": "y"}},
         "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "a:9", "ports": [{"containerPort": 1}]}]}}}});
-    let Err(ApplyError::Conflicts { message, conflicts }) = scene.try_apply("third", false, more) else { panic!("no conflict") };
+    let Err(ApplyError::Conflicts { message, conflicts }) = scene.try_apply("third", false, more) else {
+        panic!("no conflict")
+    };
     assert_eq!(conflicts.len(), 5);
     assert_eq!(
         message,
@@ -191,14 +301,23 @@ fn a_field_of_somebody_else_is_a_conflict_until_forced() {
 #[test]
 fn what_another_manager_owns_survives_when_one_stops_applying_it() {
     let mut scene = Scene::of("Deployment");
-    scene.apply("a", json!({"metadata": {"name": "web", "labels": {"x": "1", "y": "1"}, "finalizers": ["f/a", "f/b"]}}));
-    scene.apply("b", json!({"metadata": {"name": "web", "labels": {"x": "1"}, "finalizers": ["f/b", "f/c"]}}));
+    scene.apply(
+        "a",
+        json!({"metadata": {"name": "web", "labels": {"x": "1", "y": "1"}, "finalizers": ["f/a", "f/b"]}}),
+    );
+    scene.apply(
+        "b",
+        json!({"metadata": {"name": "web", "labels": {"x": "1"}, "finalizers": ["f/b", "f/c"]}}),
+    );
     let object = scene.apply("a", json!({"metadata": {"name": "web"}}));
     assert_eq!(object["metadata"]["labels"], json!({"x": "1"}));
     assert_eq!(object["metadata"]["finalizers"], json!(["f/b", "f/c"]));
     assert_eq!(scene.fields("a", "Apply"), Value::Null);
     let object = scene.apply("b", json!({"metadata": {"name": "web"}}));
-    assert_eq!((object["metadata"].get("labels"), object["metadata"].get("finalizers")), (None, None));
+    assert_eq!(
+        (object["metadata"].get("labels"), object["metadata"].get("finalizers")),
+        (None, None)
+    );
 }
 
 #[test]
@@ -206,9 +325,17 @@ fn leaving_replicas_to_the_autoscaler_works_as_documented() {
     let mut scene = Scene::of("Deployment");
     scene.apply("kubectl", deployment(1, json!([{"name": "a", "image": "a:1"}])));
     scene.update("kube-controller-manager", "scale", |d| d["spec"]["replicas"] = 5.into());
-    assert_eq!(scene.fields("kube-controller-manager", "Update"), json!({"f:spec": {"f:replicas": {}}}));
-    let conflict = scene.try_apply("kubectl", false, deployment(1, json!([{"name": "a", "image": "a:1"}]))).unwrap_err();
-    assert_eq!(conflict.to_string(), "Apply failed with 1 conflict: conflict with \"kube-controller-manager\" with subresource \"scale\" using apps/v1: .spec.replicas");
+    assert_eq!(
+        scene.fields("kube-controller-manager", "Update"),
+        json!({"f:spec": {"f:replicas": {}}})
+    );
+    let conflict = scene
+        .try_apply("kubectl", false, deployment(1, json!([{"name": "a", "image": "a:1"}])))
+        .unwrap_err();
+    assert_eq!(
+        conflict.to_string(),
+        "Apply failed with 1 conflict: conflict with \"kube-controller-manager\" with subresource \"scale\" using apps/v1: .spec.replicas"
+    );
     let mut without = deployment(1, json!([{"name": "a", "image": "a:2"}]));
     without["spec"].as_object_mut().unwrap().remove("replicas");
     assert_eq!(scene.apply("kubectl", without)["spec"]["replicas"], 5);
@@ -226,7 +353,11 @@ fn lists_keep_the_order_that_is_applied_and_foreign_items_their_place() {
         let mut scene = Scene::of("Deployment");
         scene.update("u", "", |d| *d = deployment(1, names(&live)));
         let object = scene.apply("k", deployment(1, names(&applied)));
-        assert_eq!(object["spec"]["template"]["spec"]["containers"], names(&expected), "{live:?} {applied:?}");
+        assert_eq!(
+            object["spec"]["template"]["spec"]["containers"],
+            names(&expected),
+            "{live:?} {applied:?}"
+        );
     }
 }
 
@@ -238,9 +369,15 @@ fn atomic_values_are_owned_and_replaced_whole() {
         d["spec"]["selector"] = selector;
         d
     };
-    scene.apply("k", with(json!(["x", "y"]), json!({"matchLabels": {"a": "1", "b": "1"}})));
+    scene.apply(
+        "k",
+        with(json!(["x", "y"]), json!({"matchLabels": {"a": "1", "b": "1"}})),
+    );
     let object = scene.apply("k", with(json!(["z"]), json!({"matchLabels": {"a": "1"}})));
-    assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["args"], json!(["z"]));
+    assert_eq!(
+        object["spec"]["template"]["spec"]["containers"][0]["args"],
+        json!(["z"])
+    );
     assert_eq!(object["spec"]["selector"], json!({"matchLabels": {"a": "1"}}));
     assert_eq!(scene.fields("k", "Apply")["f:spec"]["f:selector"], json!({}));
 }
@@ -249,11 +386,21 @@ fn atomic_values_are_owned_and_replaced_whole() {
 fn the_first_apply_to_an_untracked_object_leaves_it_to_those_before() {
     let mut scene = Scene::of("ConfigMap");
     scene.object = Some(json!({"metadata": {"name": "x"}, "data": {"a": "1", "b": "1"}}));
-    let error = scene.try_apply("k", false, json!({"metadata": {"name": "x"}, "data": {"a": "2"}})).unwrap_err();
-    assert_eq!(error.to_string(), "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .data.a");
-    scene.try_apply("k", true, json!({"metadata": {"name": "x"}, "data": {"a": "2"}})).unwrap();
+    let error = scene
+        .try_apply("k", false, json!({"metadata": {"name": "x"}, "data": {"a": "2"}}))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .data.a"
+    );
+    scene
+        .try_apply("k", true, json!({"metadata": {"name": "x"}, "data": {"a": "2"}}))
+        .unwrap();
     assert_eq!(scene.without_managers()["data"], json!({"a": "2", "b": "1"}));
-    assert_eq!(scene.fields("before-first-apply", "Update"), json!({"f:data": {".": {}, "f:b": {}}}));
+    assert_eq!(
+        scene.fields("before-first-apply", "Update"),
+        json!({"f:data": {".": {}, "f:b": {}}})
+    );
 }
 
 #[test]
@@ -264,24 +411,46 @@ fn an_apply_that_cannot_be_understood_is_refused() {
         scene.try_apply("k", false, duplicate).unwrap_err().to_string(),
         "failed to create typed patch object (default/web; apps/v1, Kind=Deployment): .spec.template.spec.containers: duplicate entries for key [name=\"a\"]"
     );
-    let error = scene.try_apply("k", false, deployment(1, json!([{"image": "a"}]))).unwrap_err().to_string();
+    let error = scene
+        .try_apply("k", false, deployment(1, json!([{"image": "a"}])))
+        .unwrap_err()
+        .to_string();
     assert!(error.ends_with(".spec.template.spec.containers: element 0: associative list with keys has an element that omits key field \"name\" (and doesn't have default value)"), "{error}");
-    let error = scene.try_apply("k", false, json!({"metadata": {"managedFields": [{"manager": "x"}]}})).unwrap_err();
+    let error = scene
+        .try_apply("k", false, json!({"metadata": {"managedFields": [{"manager": "x"}]}}))
+        .unwrap_err();
     assert_eq!(error.to_string(), "metadata.managedFields must be nil");
-    let options = ApplyOptions { manager: "k", force: false, api_version: "v1", subresource: "", now: Timestamp::UNIX_EPOCH };
-    let error = apply(scene.id, None, &json!({"apiVersion": "v2"}), &options).unwrap_err().to_string();
-    assert_eq!(error, "Incorrect version specified in apply patch. Specified patch version: v2, expected: v1");
+    let options = ApplyOptions {
+        manager: "k",
+        force: false,
+        api_version: "v1",
+        subresource: "",
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let error = apply(scene.id, None, &json!({"apiVersion": "v2"}), &options)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "Incorrect version specified in apply patch. Specified patch version: v2, expected: v1"
+    );
 }
 
 #[test]
 fn status_is_not_applied_through_the_object_and_null_takes_a_field_away() {
     let mut scene = Scene::of("Deployment");
-    let mut d = deployment(1, json!([{"name": "a", "image": "i", "resources": {"limits": {"cpu": 0.5}}}]));
+    let mut d = deployment(
+        1,
+        json!([{"name": "a", "image": "i", "resources": {"limits": {"cpu": 0.5}}}]),
+    );
     d["status"] = json!({"replicas": 9});
     let object = scene.apply("k", d);
     assert_eq!(object.get("status"), None);
     assert_eq!(scene.fields("k", "Apply").get("f:status"), None);
-    assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"], "500m");
+    assert_eq!(
+        object["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"],
+        "500m"
+    );
     let mut d = deployment(1, json!([{"name": "a", "image": "i"}]));
     d["spec"]["replicas"] = Value::Null;
     assert_eq!(scene.apply("k", d)["spec"].get("replicas"), None);
@@ -289,11 +458,36 @@ fn status_is_not_applied_through_the_object_and_null_takes_a_field_away() {
 
 #[test]
 fn a_custom_resource_is_owned_key_by_key_without_a_schema() {
-    let options = |manager| ApplyOptions { manager, force: false, api_version: "e.com/v1", subresource: "", now: Timestamp::UNIX_EPOCH };
-    let object = |spec: Value| json!({"apiVersion": "e.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": spec});
-    let first = apply(TypeId::OBJECT, None, &object(json!({"a": {"b": 1}, "list": [1, 2]})), &options("k")).unwrap();
-    let second = apply(TypeId::OBJECT, Some(&first), &object(json!({"a": {"c": 1}})), &options("other")).unwrap();
-    let third = apply(TypeId::OBJECT, Some(&second), &object(json!({"list": [3]})), &options("k")).unwrap();
+    let options = |manager| ApplyOptions {
+        manager,
+        force: false,
+        api_version: "e.com/v1",
+        subresource: "",
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let object =
+        |spec: Value| json!({"apiVersion": "e.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": spec});
+    let first = apply(
+        TypeId::OBJECT,
+        None,
+        &object(json!({"a": {"b": 1}, "list": [1, 2]})),
+        &options("k"),
+    )
+    .unwrap();
+    let second = apply(
+        TypeId::OBJECT,
+        Some(&first),
+        &object(json!({"a": {"c": 1}})),
+        &options("other"),
+    )
+    .unwrap();
+    let third = apply(
+        TypeId::OBJECT,
+        Some(&second),
+        &object(json!({"list": [3]})),
+        &options("k"),
+    )
+    .unwrap();
     assert_eq!(third["spec"], json!({"a": {"c": 1}, "list": [3]}));
 }
 
@@ -304,16 +498,21 @@ fn the_managers_name_is_the_first_part_of_the_user_agent() {
 }
 
 fn arbitrary_deployment() -> impl Strategy<Value = Value> {
-    let container = (prop::sample::select(vec!["a", "b", "c"]), prop::option::of(0..3), prop::option::of(0..3)).prop_map(|(name, image, port)| {
-        let mut container = json!({"name": name});
-        if let Some(image) = image {
-            container["image"] = format!("i:{image}").into();
-        }
-        if let Some(port) = port {
-            container["ports"] = json!([{"containerPort": port}]);
-        }
-        container
-    });
+    let container = (
+        prop::sample::select(vec!["a", "b", "c"]),
+        prop::option::of(0..3),
+        prop::option::of(0..3),
+    )
+        .prop_map(|(name, image, port)| {
+            let mut container = json!({"name": name});
+            if let Some(image) = image {
+                container["image"] = format!("i:{image}").into();
+            }
+            if let Some(port) = port {
+                container["ports"] = json!([{"containerPort": port}]);
+            }
+            container
+        });
     let labels = prop::collection::btree_map("[ab]", "[01]", 0..2);
     (prop::option::of(0..3i64), prop::collection::vec(container, 0..3), labels).prop_map(|(replicas, mut containers, labels)| {
         containers.sort_by_key(|c| c["name"].as_str().map(str::to_owned));

@@ -88,7 +88,11 @@ impl<'a> Shape<'a> {
                         Some(value) if !value.is_null() => value.clone(),
                         // The one key that has a default in the API.
                         _ if *key == "protocol" => "TCP".into(),
-                        _ => return Err(format!("associative list with keys has an element that omits key field {key:?} (and doesn't have default value)")),
+                        _ => {
+                            return Err(format!(
+                                "associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
+                            ));
+                        }
                     };
                     found.push((key, value));
                 }
@@ -112,9 +116,9 @@ fn shape_at<'a>(root: Shape<'a>, path: &[String]) -> Shape<'a> {
 /// Adds the named fields on the way to the members: who owns `spec.replicas` keeps `spec` in being.
 pub(super) fn ensure_named(root: TypeId, set: &Set) -> Set {
     set.with_members(&mut Vec::new(), &|path| match path.split_last() {
-        Some((last, parents)) => {
-            last.strip_prefix("f:").is_some_and(|name| shape_at(Shape::Struct(root), parents).names(name))
-        }
+        Some((last, parents)) => last
+            .strip_prefix("f:")
+            .is_some_and(|name| shape_at(Shape::Struct(root), parents).names(name)),
         None => false,
     })
 }
@@ -141,7 +145,9 @@ fn collect(shape: Shape<'_>, value: &Value, path: &mut Vec<String>, set: &mut Se
         Value::Array(items) if shape.is_list() => {
             let mut seen = HashMap::new();
             for (index, item) in items.iter().enumerate() {
-                let edge = shape.edge(item).map_err(|error| format!("{}: element {index}: {error}", show(path)))?;
+                let edge = shape
+                    .edge(item)
+                    .map_err(|error| format!("{}: element {index}: {error}", show(path)))?;
                 if seen.insert(edge.clone(), index).is_some() {
                     let last = super::set::display(&[edge.as_str()]);
                     return Err(format!("{}: duplicate entries for key {last}", show(path)));
@@ -188,7 +194,13 @@ impl Comparison {
 
 pub(super) fn compare(root: TypeId, old: &Value, new: &Value) -> Comparison {
     let mut comparison = Comparison::default();
-    differ(Shape::Struct(root), Some(old), Some(new), &mut Vec::new(), &mut comparison);
+    differ(
+        Shape::Struct(root),
+        Some(old),
+        Some(new),
+        &mut Vec::new(),
+        &mut comparison,
+    );
     comparison
 }
 
@@ -227,7 +239,9 @@ fn differ(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut
         }
     } else {
         let (old_items, new_items) = (index(shape, old), index(shape, new));
-        let gone = old_items.iter().filter(|(edge, _)| !new_items.iter().any(|(other, _)| other == edge));
+        let gone = old_items
+            .iter()
+            .filter(|(edge, _)| !new_items.iter().any(|(other, _)| other == edge));
         for (edge, _) in gone.chain(new_items.iter()) {
             let at = |items: &[(String, usize)]| items.iter().find(|(other, _)| other == edge).map(|(_, at)| *at);
             let before = at(&old_items).and_then(|at| old?.get(at));
@@ -301,7 +315,9 @@ fn merge_list(shape: Shape<'_>, live: Vec<Value>, applied: &[Value]) -> Vec<Valu
             }
         }
         if a < applied.len() {
-            let at = live_edges.iter().position(|edge| edge.is_some() && *edge == applied_edges[a]);
+            let at = live_edges
+                .iter()
+                .position(|edge| edge.is_some() && *edge == applied_edges[a]);
             let mut item = at.and_then(|at| live[at].take()).unwrap_or(Value::Null);
             merge(shape.item(), &mut item, &applied[a]);
             result.push(item);
@@ -327,7 +343,9 @@ pub(super) fn remove(shape: Shape<'_>, value: &mut Value, set: &Set) {
         }
         Value::Array(items) if shape.is_list() => {
             items.retain_mut(|item| {
-                let Some(node) = shape.edge(item).ok().and_then(|edge| set.get(&edge)) else { return true };
+                let Some(node) = shape.edge(item).ok().and_then(|edge| set.get(&edge)) else {
+                    return true;
+                };
                 if !node.member {
                     remove(shape.item(), item, &node.children);
                 }
