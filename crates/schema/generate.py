@@ -29,7 +29,7 @@ ATTRIBUTES:
     go=T                    the Go type, where it is not the plain one
 """
 
-import os, re, sys, glob, textwrap
+import os, re, sys, glob
 
 CARGO = os.environ.get("CARGO_HOME", os.path.expanduser("~/.cargo"))
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -61,7 +61,7 @@ LETTER = {
 
 # What neither source knows: which optional fields are plain Go values, whose zero is not written (a pointer's is).
 ZERO = set("""
-ObjectMeta.generation ListMeta.resourceVersion DeploymentSpec.minReadySeconds DeploymentSpec.paused
+ObjectMeta.generation DeploymentSpec.minReadySeconds DeploymentSpec.paused
 ReplicaSetSpec.minReadySeconds DaemonSetSpec.minReadySeconds StatefulSetSpec.minReadySeconds
 ReplicationControllerSpec.minReadySeconds
 DeploymentStatus.observedGeneration DeploymentStatus.replicas DeploymentStatus.updatedReplicas DeploymentStatus.readyReplicas
@@ -94,11 +94,11 @@ StorageOSVolumeSource.readOnly StorageOSPersistentVolumeSource.readOnly
 Event.count EventSeries.count PriorityClass.globalDefault Condition.observedGeneration
 PodDisruptionBudgetStatus.observedGeneration SubjectAccessReviewStatus.denied SubjectRulesReviewStatus.incomplete
 TokenReviewStatus.authenticated APIServiceSpec.insecureSkipTLSVerify APIResource.namespaced Status.code
-StatusDetails.retryAfterSeconds UserInfo.uid CustomResourceDefinitionSpec.preserveUnknownFields
+StatusDetails.retryAfterSeconds CustomResourceDefinitionSpec.preserveUnknownFields
 CustomResourceDefinitionVersion.deprecated CustomResourceColumnDefinition.priority
 JSONSchemaProps.exclusiveMaximum JSONSchemaProps.exclusiveMinimum JSONSchemaProps.uniqueItems JSONSchemaProps.nullable
 JSONSchemaProps.x-kubernetes-embedded-resource JSONSchemaProps.x-kubernetes-int-or-string
-NetworkPolicySpec.__none HorizontalPodAutoscalerStatus.currentReplicas VolumeAttachmentStatus.attached
+HorizontalPodAutoscalerStatus.currentReplicas VolumeAttachmentStatus.attached
 """.split())
 # Every optional number in a status is a counter or a generation, except these pointers.
 STATUS_POINTERS = set("""
@@ -110,11 +110,11 @@ HorizontalPodAutoscalerStatus.currentCPUUtilizationPercentage
 
 # Optional strings that are pointers in Go: an empty one says something.
 POINTER = set("""
-PersistentVolumeClaimSpec.storageClassName PersistentVolumeClaimSpec.volumeName PersistentVolumeClaimSpec.volumeAttributesClassName
+PersistentVolumeClaimSpec.storageClassName PersistentVolumeClaimSpec.volumeAttributesClassName
 PersistentVolumeSpec.volumeAttributesClassName GRPCAction.service discovery.v1.EndpointPort.name
 discovery.v1.EndpointPort.appProtocol ServicePort.appProtocol IngressSpec.ingressClassName
 TypedLocalObjectReference.apiGroup TypedObjectReference.apiGroup LeaseSpec.holderIdentity
-PodSpec.runtimeClassName PodSpec.priorityClassName JobSpec.managedBy CronJobSpec.timeZone
+PodSpec.runtimeClassName JobSpec.managedBy CronJobSpec.timeZone
 """.split())
 
 # Named types of Go, as they appear in its error messages.

@@ -153,6 +153,43 @@ fn a_deployment_from_kubectl_create_becomes_the_json_that_go_would_have_sent() {
     );
 }
 
+/// Bodies that kubectl 1.33 sent: `create deployment --replicas=0 --port=80`, `create ingress` and `create pdb`.
+#[test]
+fn real_bodies_of_kubectl_decode_to_what_its_dry_run_prints() {
+    let deployment = decode_request(include_bytes!("fixtures/deployment.pb"));
+    assert_eq!(
+        deployment,
+        Ok(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "labels": {"app": "web"}},
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {"containers": [{"name": "nginx", "image": "nginx", "ports": [{"containerPort": 80}], "resources": {}}]},
+                },
+                "strategy": {},
+            },
+            "status": {},
+        }))
+    );
+    let ingress = decode_request(include_bytes!("fixtures/ingress.pb")).map(|ingress| ingress["spec"].clone());
+    let path = json!({"path": "/bar", "pathType": "Exact", "backend": {"service": {"name": "svc1", "port": {"number": 8080}}}});
+    assert_eq!(
+        ingress,
+        Ok(json!({
+            "tls": [{"hosts": ["foo.com"], "secretName": "my-cert"}],
+            "rules": [{"host": "foo.com", "http": {"paths": [path]}}],
+        }))
+    );
+    let budget = decode_request(include_bytes!("fixtures/disruption-budget.pb")).map(|budget| budget["spec"].clone());
+    assert_eq!(
+        budget,
+        Ok(json!({"minAvailable": "50%", "selector": {"matchLabels": {"a": "b"}}}))
+    );
+}
+
 #[test]
 fn the_special_types_look_as_in_json() {
     let secret = msg()
