@@ -1,1 +1,141 @@
-//! See Cargo.toml's description.
+//! The API server: the one component of a control plane that stores anything, and the only one the others talk to.
+//!
+//! A request passes through these layers, outermost first:
+//!
+//! 1. [`http`]: connections, paths, query strings, content negotiation, bodies
+//! 2. [`auth`]: who asks, and whether they may
+//! 3. [`verb`] and [`subresource`]: what is asked for, with the rules of each kind taken from `knarr-resource` and the
+//!    mechanics of patches and field ownership from `knarr-schema`
+//! 4. [`store`]: the objects, their versions and their recent history
+//!
+//! Controllers, schedulers and kubelets are ordinary clients of it. In one process they use [`ApiServer::client`], which is
+//! a real HTTP client on an in-memory connection: no socket, no TLS, and no way around authorization.
+
+mod auth;
+mod bootstrap;
+mod discovery;
+mod error;
+mod http;
+mod lookup;
+mod object;
+mod refusal;
+mod server;
+mod store;
+mod subresource;
+mod verb;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use knarr_clock::Clock;
+use knarr_stream::backend::Backend;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use error::Error;
+
+/// The Kubernetes version whose API is served.
+pub const KUBERNETES_VERSION: &str = "v1.37.0";
+
+/// A static bearer token.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// What the client sends.
+    pub token: String,
+    /// Who that is.
+    pub user: String,
+    /// The groups of that user.
+    pub groups: Vec<String>,
+}
+
+/// How to run an [`ApiServer`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where timestamps come from.
+    pub clock: Clock,
+    /// The database file; without one nothing outlives the process.
+    pub data: Option<PathBuf>,
+    /// Users that come with a token.
+    pub tokens: Vec<Token>,
+    /// Addresses of Services, such as `10.96.0.0/16`.
+    pub service_cidr: String,
+    /// The address under which the `kubernetes` Service reaches this server.
+    pub advertise: Option<SocketAddr>,
+    /// The certificate of the authority that signed the server's certificate, in PEM.
+    pub ca_pem: String,
+    /// `gitVersion` of `/version`.
+    pub version: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            data: None,
+            tokens: Vec::new(),
+            service_cidr: "10.96.0.0/16".into(),
+            advertise: None,
+            ca_pem: String::new(),
+            version: format!("{KUBERNETES_VERSION}+knarr"),
+        }
+    }
+}
+
+/// A running API server; clones share it.
+#[derive(Clone)]
+pub struct ApiServer {
+    server: Arc<server::Server>,
+}
+
+impl ApiServer {
+    /// Opens the store, puts the objects into it that every cluster starts with, and is ready for clients.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let server = server::Server::start(options).await?;
+        bootstrap::run(&server).await?;
+        server.ready();
+        Ok(Self { server })
+    }
+
+    /// A client in this process that acts as `user`. Members of the group `system:masters` may do everything.
+    ///
+    /// Must be called on a tokio runtime. It opens no sockets and sets no timers, so it works under paused time.
+    pub fn client(&self, user: &str, groups: &[&str]) -> kube::Client {
+        let user = auth::User::authenticated(user, groups);
+        kube::Client::new(http::memory::connect(self.server.clone(), user), "default")
+    }
+
+    /// Serves HTTP/1.1 and HTTP/2 over TLS until `shutdown`, and then lets open requests finish for a moment.
+    pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, shutdown: CancellationToken) {
+        http::listen::tls(self.server.clone(), listener, tls, shutdown).await;
+    }
+
+    /// Serves plain HTTP. Whoever can reach the listener can read the tokens sent to it: for tests and for sockets that are
+    /// private by other means.
+    pub async fn serve_plain(&self, listener: TcpListener, shutdown: CancellationToken) {
+        http::listen::plain(self.server.clone(), listener, shutdown).await;
+    }
+
+    /// Registers what serves logs, exec, attach, port-forward and proxy requests for the pods of a node.
+    pub fn set_backend(&self, node: &str, backend: Arc<dyn Backend>) {
+        self.server.set_backend(node, backend);
+    }
+
+    /// Forgets the watch history, as an etcd compaction does: older watches get 410 Gone and list again.
+    pub fn compact(&self) {
+        self.server.store.compact();
+    }
+
+    /// Everything that is wrong with the store, in words; empty if all is well. Slow: it reads every object.
+    pub async fn check(&self) -> Vec<String> {
+        self.server.store.check().await
+    }
+
+    /// Ends watches and makes every write durable. Requests that come later are still answered.
+    pub async fn shutdown(&self) {
+        self.server.stopping.cancel();
+        if let Err(error) = self.server.store.flush().await {
+            tracing::error!(%error, "the last writes may not be on disk");
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Role-based access control over the roles and bindings in the store.
+//!
+//! Rights only add up: a request is allowed as soon as one rule of one role that is bound to the user allows it. The roles are
+//! read into [`Policy`] once and again after a role or a binding has changed.
+
+use std::sync::{Arc, PoisonError};
+
+use knarr_resource::Failure;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{MASTERS, User};
+use crate::server::Server;
+use crate::store::Store;
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attributes<'a> {
+    pub verb: &'a str,
+    pub group: &'a str,
+    pub resource: &'a str,
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    /// Set for requests that name no resource.
+    pub path: Option<&'a str>,
+}
+
+/// A rule of a role.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Rule {
+    pub verbs: Vec<String>,
+    pub api_groups: Vec<String>,
+    pub resources: Vec<String>,
+    pub resource_names: Vec<String>,
+    #[serde(rename = "nonResourceURLs")]
+    pub urls: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Subject {
+    kind: String,
+    name: String,
+    namespace: String,
+}
+
+impl Default for Subject {
+    fn default() -> Self {
+        Self {
+            kind: "User".into(),
+            name: String::new(),
+            namespace: String::new(),
+        }
+    }
+}
+
+struct Binding {
+    /// The binding and its role, as the reason of a permission.
+    reason: String,
+    /// Empty for a ClusterRoleBinding.
+    namespace: String,
+    subjects: Vec<Subject>,
+    rules: Arc<[Rule]>,
+}
+
+/// The stored roles and bindings, ready for use.
+pub(crate) struct Policy {
+    versions: [u64; 4],
+    bindings: Vec<Binding>,
+}
+
+impl Rule {
+    pub(crate) fn allows(&self, asked: &Attributes<'_>) -> bool {
+        let has = |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
+        if !has(&self.verbs, asked.verb) {
+            return false;
+        }
+        if let Some(path) = asked.path {
+            return self.urls.iter().any(|url| match url.strip_suffix('*') {
+                Some(prefix) => path.starts_with(prefix),
+                None => url == path,
+            });
+        }
+        has(&self.api_groups, asked.group)
+            && self.resources.iter().any(|resource| names(resource, asked))
+            && (self.resource_names.is_empty() || self.resource_names.iter().any(|name| name == asked.name))
+    }
+}
+
+/// Whether an entry of `resources` (`*`, `pods`, `pods/log`, `*/scale`) names what is asked for.
+fn names(entry: &str, asked: &Attributes<'_>) -> bool {
+    match (entry, entry.split_once('/')) {
+        ("*", _) => true,
+        (_, None) => asked.subresource.is_empty() && entry == asked.resource,
+        (_, Some((resource, subresource))) => {
+            (resource == "*" || resource == asked.resource) && subresource == asked.subresource
+        }
+    }
+}
+
+impl Subject {
+    fn is(&self, user: &User, binding_namespace: &str) -> bool {
+        match self.kind.as_str() {
+            "User" => self.name == user.name,
+            "Group" => user.in_group(&self.name),
+            "ServiceAccount" => {
+                let namespace = match self.namespace.as_str() {
+                    "" => binding_namespace,
+                    own => own,
+                };
+                user.service_account() == Some((namespace, &self.name))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Policy {
+    fn load(server: &Server, versions: [u64; 4]) -> Self {
+        let list = |plural: &str| -> Vec<Value> {
+            let snapshot = server.store.list(server.slot(GROUP, plural), None);
+            snapshot.objects.iter().map(|object| object.value()).collect()
+        };
+        let roles = list("roles");
+        let cluster_roles = list("clusterroles");
+        let mut bindings = Vec::new();
+        for (plural, kind) in [
+            ("rolebindings", "RoleBinding"),
+            ("clusterrolebindings", "ClusterRoleBinding"),
+        ] {
+            for binding in list(plural) {
+                let meta = &binding["metadata"];
+                let namespace = meta["namespace"].as_str().unwrap_or_default();
+                let role = binding["roleRef"]["name"].as_str().unwrap_or_default();
+                let role_kind = binding["roleRef"]["kind"].as_str().unwrap_or_default();
+                let rules = match role_kind {
+                    "ClusterRole" => cluster_rules(&cluster_roles, role),
+                    _ => roles
+                        .iter()
+                        .find(|found| found["metadata"]["name"] == role && found["metadata"]["namespace"] == namespace)
+                        .map(own_rules)
+                        .unwrap_or_default(),
+                };
+                let name = meta["name"].as_str().unwrap_or_default();
+                let place = if namespace.is_empty() { "" } else { "/" };
+                bindings.push(Binding {
+                    reason: format!("RBAC: allowed by {kind} \"{name}{place}{namespace}\" of {role_kind} \"{role}\""),
+                    namespace: namespace.to_owned(),
+                    subjects: serde_json::from_value(binding["subjects"].clone()).unwrap_or_default(),
+                    rules: rules.into(),
+                });
+            }
+        }
+        Self { versions, bindings }
+    }
+
+    /// The bindings that give the user something in a namespace (empty: cluster-wide only).
+    fn bound<'a>(&'a self, user: &'a User, namespace: &'a str) -> impl Iterator<Item = &'a Binding> {
+        self.bindings.iter().filter(move |binding| {
+            (binding.namespace.is_empty() || binding.namespace == namespace)
+                && binding
+                    .subjects
+                    .iter()
+                    .any(|subject| subject.is(user, &binding.namespace))
+        })
+    }
+}
+
+fn own_rules(role: &Value) -> Vec<Rule> {
+    serde_json::from_value(role["rules"].clone()).unwrap_or_default()
+}
+
+/// The rules of a cluster role, with those of the roles that it aggregates by label. Other clusters let a controller copy
+/// these into the role; looking them up here cannot lag behind.
+fn cluster_rules(cluster_roles: &[Value], name: &str) -> Vec<Rule> {
+    let Some(role) = cluster_roles.iter().find(|role| role["metadata"]["name"] == name) else {
+        return Vec::new();
+    };
+    let mut rules = own_rules(role);
+    let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
+    for selector in selectors.into_iter().flatten() {
+        let Some(wanted) = selector["matchLabels"].as_object() else {
+            continue;
+        };
+        for other in cluster_roles {
+            let labels = &other["metadata"]["labels"];
+            if wanted.iter().all(|(key, value)| labels[key] == *value) {
+                rules.extend(
+                    own_rules(other)
+                        .into_iter()
+                        .filter(|rule| !rules.contains(rule))
+                        .collect::<Vec<_>>(),
+                );
+            }
+        }
+    }
+    rules
+}
+
+/// The policy as of now.
+fn policy(server: &Server) -> Arc<Policy> {
+    let store: &Store = &server.store;
+    let versions = ["roles", "clusterroles", "rolebindings", "clusterrolebindings"]
+        .map(|plural| store.table_version(server.slot(GROUP, plural)));
+    let mut cached = server.policy.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*cached {
+        Some(policy) if policy.versions == versions => policy.clone(),
+        _ => {
+            let policy = Arc::new(Policy::load(server, versions));
+            *cached = Some(policy.clone());
+            policy
+        }
+    }
+}
+
+/// Why the request is allowed; none if it is not.
+pub(crate) fn allowed(server: &Server, user: &User, asked: &Attributes<'_>) -> Option<String> {
+    if user.in_group(MASTERS) {
+        return Some(String::new());
+    }
+    let policy = policy(server);
+    policy
+        .bound(user, asked.namespace)
+        .find(|binding| binding.rules.iter().any(|rule| rule.allows(asked)))
+        .map(|binding| {
+            let subject = format!(" to {} {:?}", "User", user.name);
+            format!("{}{subject}", binding.reason)
+        })
+}
+
+/// Refuses with 403 what is not allowed.
+pub(crate) fn check(server: &Server, user: &User, asked: &Attributes<'_>) -> Result<(), Failure> {
+    match allowed(server, user, asked) {
+        Some(_) => Ok(()),
+        None => Err(refused(user, asked)),
+    }
+}
+
+/// The rules that hold for a user in a namespace.
+pub(crate) fn rules(server: &Server, user: &User, namespace: &str) -> Vec<Rule> {
+    if user.in_group(MASTERS) {
+        let all = || vec!["*".to_owned()];
+        return vec![
+            Rule {
+                verbs: all(),
+                api_groups: all(),
+                resources: all(),
+                ..Rule::default()
+            },
+            Rule {
+                verbs: all(),
+                urls: all(),
+                ..Rule::default()
+            },
+        ];
+    }
+    let policy = policy(server);
+    policy
+        .bound(user, namespace)
+        .flat_map(|binding| binding.rules.iter().cloned())
+        .collect()
+}
+
+/// 403 in the words of Kubernetes.
+pub(crate) fn refused(user: &User, asked: &Attributes<'_>) -> Failure {
+    if let Some(path) = asked.path {
+        return Failure {
+            code: 403,
+            reason: "Forbidden",
+            message: format!("forbidden: User {:?} cannot {} path {path:?}", user.name, asked.verb),
+            details: serde_json::json!({}),
+        };
+    }
+    let resource = match asked.subresource {
+        "" => asked.resource.to_owned(),
+        subresource => format!("{}/{subresource}", asked.resource),
+    };
+    let qualified = match asked.group {
+        "" => asked.resource.to_owned(),
+        group => format!("{}.{group}", asked.resource),
+    };
+    let object = match asked.name {
+        "" => qualified,
+        name => format!("{qualified} {name:?}"),
+    };
+    let scope = match asked.namespace {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace {namespace:?}"),
+    };
+    let mut details = serde_json::Map::new();
+    for (key, value) in [("name", asked.name), ("group", asked.group), ("kind", asked.resource)] {
+        if !value.is_empty() {
+            details.insert(key.into(), value.into());
+        }
+    }
+    Failure {
+        code: 403,
+        reason: "Forbidden",
+        message: format!(
+            "{object} is forbidden: User {:?} cannot {} resource {resource:?} in API group {:?} {scope}",
+            user.name, asked.verb, asked.group
+        ),
+        details: Value::Object(details),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked<'a>(verb: &'a str, resource: &'a str, subresource: &'a str, name: &'a str) -> Attributes<'a> {
+        Attributes {
+            verb,
+            group: "",
+            resource,
+            subresource,
+            namespace: "a",
+            name,
+            path: None,
+        }
+    }
+
+    fn rule(resources: &[&str], names: &[&str]) -> Rule {
+        let own = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
+        Rule {
+            verbs: own(&["get"]),
+            api_groups: own(&[""]),
+            resources: own(resources),
+            resource_names: own(names),
+            urls: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_rule_names_subresources_apart() {
+        assert!(rule(&["pods"], &[]).allows(&asked("get", "pods", "", "x")));
+        assert!(!rule(&["pods"], &[]).allows(&asked("get", "pods", "log", "x")));
+        assert!(rule(&["pods/log"], &[]).allows(&asked("get", "pods", "log", "x")));
+        assert!(rule(&["*/scale"], &[]).allows(&asked("get", "deployments", "scale", "x")));
+        assert!(rule(&["*"], &[]).allows(&asked("get", "pods", "log", "x")));
+        assert!(!rule(&["pods"], &[]).allows(&asked("list", "pods", "", "")));
+    }
+
+    #[test]
+    fn a_rule_with_names_gives_nothing_on_collections() {
+        let rule = rule(&["pods"], &["x"]);
+        assert!(rule.allows(&asked("get", "pods", "", "x")));
+        assert!(!rule.allows(&asked("get", "pods", "", "y")));
+        assert!(!rule.allows(&asked("get", "pods", "", "")));
+    }
+
+    #[test]
+    fn the_refusal_says_who_may_not_do_what_where() {
+        let user = User::authenticated("x", &[] as &[&str]);
+        assert_eq!(
+            refused(&user, &asked("list", "pods", "", "")).message,
+            r#"pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "default""#
+                .replace("default", "a")
+        );
+        let path = Attributes {
+            path: Some("/metrics"),
+            ..asked("get", "", "", "")
+        };
+        assert_eq!(
+            refused(&user, &path).message,
+            r#"forbidden: User "x" cannot get path "/metrics""#
+        );
+    }
+}

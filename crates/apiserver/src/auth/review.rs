@@ -1,0 +1,140 @@
+//! Reviews: questions about identity and rights. They are created, answered and forgotten.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use knarr_resource::Failure;
+use serde_json::{Value, json};
+
+use super::rbac::{self, Attributes};
+use super::token::ISSUER;
+use super::{User, authn};
+use crate::http::call::Call;
+use crate::http::render;
+use crate::refusal;
+use crate::server::Server;
+use crate::verb::input::{self, Expected};
+
+pub(crate) fn answer(server: &Server, call: &Call, bytes: Bytes) -> Result<Response<Body>, Failure> {
+    let api_version = call.resource.api_version();
+    let expected = Expected {
+        api_version: &api_version,
+        kind: call.resource.kind,
+    };
+    let (mut review, warnings) = input::read(call, &expected, &bytes)?;
+    let status = match call.resource.kind {
+        "SelfSubjectReview" => json!({"userInfo": call.user.to_value()}),
+        "SelfSubjectAccessReview" => access(server, &call.user, &review["spec"])?,
+        "SubjectAccessReview" => access(server, &subject(&review["spec"])?, &review["spec"])?,
+        "LocalSubjectAccessReview" => {
+            if review["spec"]["resourceAttributes"]["namespace"] != call.namespace.as_str() {
+                return Err(Failure::bad_request(
+                    "spec.resourceAttributes.namespace must match the namespace of the request",
+                ));
+            }
+            access(server, &subject(&review["spec"])?, &review["spec"])?
+        }
+        "SelfSubjectRulesReview" => {
+            let namespace = review["spec"]["namespace"].as_str().unwrap_or_default();
+            if namespace.is_empty() {
+                return Err(Failure::bad_request("no namespace on request"));
+            }
+            rules(server, &call.user, namespace)
+        }
+        "TokenReview" => token(server, &review["spec"]),
+        _ => return Err(refusal::method_not_allowed()),
+    };
+    review["metadata"] = match review["metadata"].take() {
+        Value::Object(metadata) => Value::Object(metadata),
+        _ => json!({}),
+    };
+    review["metadata"]["creationTimestamp"] = Value::Null;
+    if call.resource.kind == "SelfSubjectReview" {
+        review["metadata"]["creationTimestamp"] = json!(server.clock.now_seconds().to_string());
+    }
+    review["status"] = status;
+    let mut response = render::plain(call.form()?, StatusCode::CREATED, &review)?;
+    render::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// The user a SubjectAccessReview asks about.
+fn subject(spec: &Value) -> Result<User, Failure> {
+    let list = |value: &Value| -> Vec<String> {
+        let items = value.as_array().into_iter().flatten();
+        items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    };
+    let user = User {
+        name: spec["user"].as_str().unwrap_or_default().to_owned(),
+        uid: spec["uid"].as_str().unwrap_or_default().to_owned(),
+        groups: list(&spec["groups"]),
+        extra: match spec["extra"].as_object() {
+            Some(extra) => extra.iter().map(|(key, value)| (key.clone(), list(value))).collect(),
+            None => Default::default(),
+        },
+    };
+    if user.name.is_empty() && user.groups.is_empty() {
+        return Err(Failure::bad_request("at least one of user or group must be specified"));
+    }
+    Ok(user)
+}
+
+fn access(server: &Server, user: &User, spec: &Value) -> Result<Value, Failure> {
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    if resource.is_object() == path.is_object() {
+        return Err(Failure::bad_request(
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ));
+    }
+    let text = |value: &'static str| resource[value].as_str().unwrap_or_default();
+    let attributes = if path.is_object() {
+        Attributes {
+            verb: path["verb"].as_str().unwrap_or_default(),
+            group: "",
+            resource: "",
+            subresource: "",
+            namespace: "",
+            name: "",
+            path: Some(path["path"].as_str().unwrap_or_default()),
+        }
+    } else {
+        Attributes {
+            verb: text("verb"),
+            group: text("group"),
+            resource: text("resource"),
+            subresource: text("subresource"),
+            namespace: text("namespace"),
+            name: text("name"),
+            path: None,
+        }
+    };
+    Ok(match rbac::allowed(server, user, &attributes) {
+        Some(reason) if reason.is_empty() => json!({"allowed": true}),
+        Some(reason) => json!({"allowed": true, "reason": reason}),
+        None => json!({"allowed": false}),
+    })
+}
+
+fn rules(server: &Server, user: &User, namespace: &str) -> Value {
+    let mut resources = Vec::new();
+    let mut paths = Vec::new();
+    for rule in rbac::rules(server, user, namespace) {
+        if !rule.urls.is_empty() {
+            paths.push(json!({"verbs": rule.verbs, "nonResourceURLs": rule.urls}));
+        } else {
+            let mut out = json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
+            if !rule.resource_names.is_empty() {
+                out["resourceNames"] = json!(rule.resource_names);
+            }
+            resources.push(out);
+        }
+    }
+    json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+}
+
+fn token(server: &Server, spec: &Value) -> Value {
+    match authn::verify(server, spec["token"].as_str().unwrap_or_default()) {
+        Some(user) => json!({"authenticated": true, "user": user.to_value(), "audiences": [ISSUER]}),
+        None => json!({"authenticated": false, "user": {}, "error": "invalid bearer token"}),
+    }
+}

@@ -1,0 +1,150 @@
+//! The objects every cluster starts with.
+//!
+//! They are made if they are missing, at every start. What a user has changed in them stays changed.
+
+use knarr_resource::{Context, find};
+use serde_json::{Value, json};
+
+use crate::auth::defaults;
+use crate::error::Error;
+use crate::object::{name_of, pool};
+use crate::server::Server;
+use crate::store::{self, Expect, Write, WriteError};
+
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+pub(crate) async fn run(server: &Server) -> Result<(), Error> {
+    for name in NAMESPACES {
+        ensure(server, "", "namespaces", "", json!({"metadata": {"name": name}})).await?;
+    }
+    for role in defaults::cluster_roles() {
+        ensure(server, "rbac.authorization.k8s.io", "clusterroles", "", role).await?;
+    }
+    for binding in defaults::cluster_role_bindings() {
+        ensure(server, "rbac.authorization.k8s.io", "clusterrolebindings", "", binding).await?;
+    }
+    for (namespace, role) in defaults::roles() {
+        ensure(server, "rbac.authorization.k8s.io", "roles", namespace, role).await?;
+    }
+    for (namespace, binding) in defaults::role_bindings() {
+        ensure(server, "rbac.authorization.k8s.io", "rolebindings", namespace, binding).await?;
+    }
+    for (name, value, description) in [
+        (
+            "system-cluster-critical",
+            2_000_000_000_i64,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+    ] {
+        let class = json!({"metadata": {"name": name}, "value": value, "description": description});
+        ensure(server, "scheduling.k8s.io", "priorityclasses", "", class).await?;
+    }
+    kubernetes_service(server).await
+}
+
+/// The Service by which pods reach this server. Its endpoints follow the address of this start.
+async fn kubernetes_service(server: &Server) -> Result<(), Error> {
+    let port = json!({"name": "https", "port": 443, "protocol": "TCP", "targetPort": port(server)});
+    let ip = pool(server).first().to_string();
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    let service = json!({
+        "metadata": {"name": "kubernetes", "labels": labels},
+        "spec": {
+            "type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ports": [port],
+            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+        },
+    });
+    ensure(server, "", "services", "default", service).await?;
+    let Some(address) = server.options.advertise else {
+        return Ok(());
+    };
+    let endpoints = json!({
+        "metadata": {
+            "name": "kubernetes",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": address.ip().to_string()}],
+            "ports": [{"name": "https", "port": address.port(), "protocol": "TCP"}],
+        }],
+    });
+    replace(server, "", "endpoints", "default", endpoints, "subsets").await?;
+    let slice = json!({
+        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{"addresses": [address.ip().to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": address.port(), "protocol": "TCP"}],
+    });
+    let group = "discovery.k8s.io";
+    replace(server, group, "endpointslices", "default", slice.clone(), "endpoints").await?;
+    replace(server, group, "endpointslices", "default", slice, "ports").await
+}
+
+fn port(server: &Server) -> u16 {
+    server.options.advertise.map_or(6443, |address| address.port())
+}
+
+/// Creates an object if there is none of its name.
+async fn ensure(server: &Server, group: &str, plural: &str, namespace: &str, mut object: Value) -> Result<(), Error> {
+    let resource = find(group, "v1", plural)
+        .ok_or_else(|| Error::Options(format!("{plural} are not served, but every cluster needs some")))?;
+    let slot = server.slot_of(resource);
+    let key = store::key(namespace, name_of(&object));
+    if server.store.get(slot, &key).is_some() {
+        return Ok(());
+    }
+    resource.default(&mut object);
+    let context = Context {
+        now: server.clock.now(),
+        namespace,
+    };
+    resource.prepare_create(&mut object, &context);
+    resource.default(&mut object);
+    let write = Write {
+        slot,
+        key,
+        expect: Expect::Absent,
+        value: Some(object),
+    };
+    store_error(server.store.write(write).await.map(drop))
+}
+
+/// Creates an object, or replaces one field of the one that is there.
+async fn replace(
+    server: &Server,
+    group: &str,
+    plural: &str,
+    namespace: &str,
+    object: Value,
+    field: &str,
+) -> Result<(), Error> {
+    let slot = server.slot(group, plural);
+    let key = store::key(namespace, name_of(&object));
+    let Some(live) = server.store.get(slot, &key) else {
+        return ensure(server, group, plural, namespace, object).await;
+    };
+    let mut value = live.value();
+    if value[field] == object[field] {
+        return Ok(());
+    }
+    value[field] = object[field].clone();
+    let write = Write {
+        slot,
+        key,
+        expect: Expect::Version(live.version),
+        value: Some(value),
+    };
+    store_error(server.store.write(write).await.map(drop))
+}
+
+fn store_error(outcome: Result<(), WriteError>) -> Result<(), Error> {
+    outcome.map_err(|error| match error {
+        WriteError::Disk(reason) => Error::Disk(reason),
+        other => Error::Disk(format!("an object that every cluster needs was not stored: {other:?}")),
+    })
+}

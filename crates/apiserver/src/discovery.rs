@@ -1,0 +1,351 @@
+//! Discovery: what is served, in the old form (a document per group and version) and the aggregated one.
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Response, header};
+use knarr_resource::{RESOURCES, Resource, Subresource};
+use knarr_schema::openapi::{Served, ServedSubresource};
+use serde_json::{Value, json};
+
+use crate::http::accept::{self, Clause};
+
+/// The documents, made once: the set of served resources does not change.
+pub(crate) struct Discovery {
+    /// Versions of each group, in the order of preference.
+    groups: Vec<(&'static str, Vec<&'static str>)>,
+}
+
+impl Discovery {
+    pub(crate) fn new() -> Self {
+        let mut groups: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
+        for resource in RESOURCES {
+            let at = match groups.iter().position(|(group, _)| *group == resource.group) {
+                Some(at) => at,
+                None => {
+                    groups.push((resource.group, Vec::new()));
+                    groups.len() - 1
+                }
+            };
+            if !groups[at].1.contains(&resource.version) {
+                groups[at].1.push(resource.version);
+            }
+        }
+        for (_, versions) in &mut groups {
+            versions.sort_by_key(|version| std::cmp::Reverse(rank(version)));
+        }
+        Self { groups }
+    }
+
+    /// `/api`: the versions of the core group.
+    pub(crate) fn core(&self, address: &str) -> Value {
+        json!({
+            "kind": "APIVersions",
+            "versions": ["v1"],
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
+        })
+    }
+
+    /// `/apis`: the other groups.
+    pub(crate) fn group_list(&self) -> Value {
+        let groups: Vec<Value> = self
+            .named()
+            .map(|(group, versions)| describe(group, versions))
+            .collect();
+        json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+    }
+
+    /// `/apis/G`.
+    pub(crate) fn group(&self, name: &str) -> Option<Value> {
+        let (group, versions) = self.named().find(|(group, _)| *group == name)?;
+        let mut out = json!({"kind": "APIGroup", "apiVersion": "v1"});
+        if let (Some(out), Value::Object(more)) = (out.as_object_mut(), describe(group, versions)) {
+            out.extend(more);
+        }
+        Some(out)
+    }
+
+    /// `/api/V` and `/apis/G/V`.
+    pub(crate) fn version(&self, group: &str, version: &str) -> Option<Value> {
+        let mut resources = Vec::new();
+        for resource in RESOURCES
+            .iter()
+            .filter(|own| own.group == group && own.version == version)
+        {
+            resources.push(entry(resource));
+            resources.extend(resource.subresources.iter().map(|sub| sub_entry(resource, sub)));
+        }
+        if resources.is_empty() {
+            return None;
+        }
+        let group_version = join(group, version);
+        let mut out = json!({"kind": "APIResourceList"});
+        if !group.is_empty() {
+            out["apiVersion"] = json!("v1");
+        }
+        out["groupVersion"] = json!(group_version);
+        out["resources"] = resources.into();
+        Some(out)
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Vec<&'static str>)> {
+        self.groups
+            .iter()
+            .filter(|(group, _)| !group.is_empty())
+            .map(|(group, versions)| (*group, versions))
+    }
+
+    /// Everything under `/api` or `/apis` in one document.
+    pub(crate) fn aggregated(&self, core: bool, version: &str) -> Value {
+        let items: Vec<Value> = self
+            .groups
+            .iter()
+            .filter(|(group, _)| group.is_empty() == core)
+            .map(|(group, versions)| {
+                let versions: Vec<Value> = versions
+                    .iter()
+                    .map(|version| aggregated_version(group, version))
+                    .collect();
+                let metadata = match core {
+                    true => json!({"creationTimestamp": null}),
+                    false => json!({"name": group, "creationTimestamp": null}),
+                };
+                json!({"metadata": metadata, "versions": versions})
+            })
+            .collect();
+        json!({
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+            "metadata": {},
+            "items": items,
+        })
+    }
+}
+
+/// `v2` goes before `v1`, and that before `v2beta1` and `v1alpha1`.
+fn rank(version: &str) -> (u8, u32, u32) {
+    let rest = version.strip_prefix('v').unwrap_or_default();
+    let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (major, stage) = rest.split_at(digits);
+    let (stability, minor) = match (stage.strip_prefix("beta"), stage.strip_prefix("alpha")) {
+        (Some(minor), _) => (1, minor),
+        (_, Some(minor)) => (0, minor),
+        _ => (2, ""),
+    };
+    (stability, major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
+}
+
+fn join(group: &str, version: &str) -> String {
+    match group {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
+    }
+}
+
+fn describe(group: &str, versions: &[&str]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|version| json!({"groupVersion": join(group, version), "version": version}))
+        .collect();
+    json!({"name": group, "versions": versions, "preferredVersion": versions[0]})
+}
+
+fn entry(resource: &Resource) -> Value {
+    let mut out = json!({
+        "name": resource.plural,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": resource.verbs,
+    });
+    if !resource.short_names.is_empty() {
+        out["shortNames"] = json!(resource.short_names);
+    }
+    if !resource.categories.is_empty() {
+        out["categories"] = json!(resource.categories);
+    }
+    if resource.stored() {
+        // Clients compare this to notice that objects are stored in another version than before.
+        let storage = ring::digest::digest(&ring::digest::SHA256, format!("{resource:?}").as_bytes());
+        out["storageVersionHash"] = json!(base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            storage.as_ref().get(..8).unwrap_or_default()
+        ));
+    }
+    out
+}
+
+fn sub_entry(resource: &Resource, sub: &Subresource) -> Value {
+    let mut out = json!({
+        "name": format!("{}/{}", resource.plural, sub.name),
+        "singularName": "",
+        "namespaced": resource.namespaced,
+        "kind": sub.kind,
+        "verbs": sub.verbs,
+    });
+    if !sub.version.is_empty() {
+        out["group"] = json!(sub.group);
+        out["version"] = json!(sub.version);
+    }
+    out
+}
+
+fn aggregated_version(group: &str, version: &str) -> Value {
+    let resources: Vec<Value> = RESOURCES
+        .iter()
+        .filter(|resource| resource.group == group && resource.version == version)
+        .map(|resource| {
+            let own = json!({"group": group, "version": version, "kind": resource.kind});
+            let mut out = json!({
+                "resource": resource.plural,
+                "responseKind": own,
+                "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
+                "singularResource": resource.singular,
+                "verbs": resource.verbs,
+            });
+            if !resource.short_names.is_empty() {
+                out["shortNames"] = json!(resource.short_names);
+            }
+            if !resource.categories.is_empty() {
+                out["categories"] = json!(resource.categories);
+            }
+            if !resource.subresources.is_empty() {
+                let subs: Vec<Value> = resource
+                    .subresources
+                    .iter()
+                    .map(|sub| {
+                        let (group, version) = match sub.version {
+                            "" => (group, version),
+                            own => (sub.group, own),
+                        };
+                        json!({
+                            "subresource": sub.name,
+                            "responseKind": {"group": group, "version": version, "kind": sub.kind},
+                            "verbs": sub.verbs,
+                        })
+                    })
+                    .collect();
+                out["subresources"] = subs.into();
+            }
+            out
+        })
+        .collect();
+    json!({"version": version, "resources": resources, "freshness": "Current"})
+}
+
+/// The version of the aggregated form that the client prefers to the old form. Answering one that was not asked for breaks
+/// clients that know only the other.
+pub(crate) fn aggregation(headers: &HeaderMap) -> Option<&'static str> {
+    for clause in accept::clauses(headers) {
+        if !matches!(clause.media, "application/json" | "application/*" | "*/*") {
+            continue;
+        }
+        match wanted(&clause) {
+            Some(Some(version)) => return Some(version),
+            Some(None) => {}
+            None => return None,
+        }
+    }
+    None
+}
+
+/// None: the old form. Some(None): something unknown.
+fn wanted(clause: &Clause<'_>) -> Option<Option<&'static str>> {
+    let kind = clause.param("as")?;
+    Some(match (clause.param("g"), clause.param("v"), kind) {
+        (Some("apidiscovery.k8s.io"), Some("v2"), "APIGroupDiscoveryList") => Some("v2"),
+        (Some("apidiscovery.k8s.io"), Some("v2beta1"), "APIGroupDiscoveryList") => Some("v2beta1"),
+        _ => None,
+    })
+}
+
+/// An aggregated document as a response.
+pub(crate) fn respond(document: &Value, version: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(document.to_string()));
+    let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+    if let Ok(media) = HeaderValue::from_str(&media) {
+        response.headers_mut().insert(header::CONTENT_TYPE, media);
+    }
+    response
+        .headers_mut()
+        .insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// The served resources as the OpenAPI documents want to know them.
+pub(crate) fn served() -> Vec<Served> {
+    RESOURCES
+        .iter()
+        .map(|resource| Served {
+            group: resource.group.into(),
+            version: resource.version.into(),
+            plural: resource.plural.into(),
+            kind: resource.kind.into(),
+            namespaced: resource.namespaced,
+            verbs: resource.verbs.iter().map(|verb| (*verb).into()).collect(),
+            subresources: resource
+                .subresources
+                .iter()
+                .map(|sub| {
+                    let own = sub.version.is_empty();
+                    ServedSubresource {
+                        name: sub.name.into(),
+                        group: if own { resource.group } else { sub.group }.into(),
+                        version: if own { resource.version } else { sub.version }.into(),
+                        kind: sub.kind.into(),
+                        verbs: sub.verbs.iter().map(|verb| (*verb).into()).collect(),
+                    }
+                })
+                .collect(),
+            schema: None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(accept: &str) -> Option<&'static str> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        aggregation(&headers)
+    }
+
+    #[test]
+    fn only_a_version_that_was_asked_for_is_answered() {
+        let new = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let old = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+        assert_eq!(asked(&format!("{new},{old},application/json")), Some("v2"));
+        assert_eq!(asked(&format!("{old},application/json")), Some("v2beta1"));
+        assert_eq!(asked(&format!("application/json,{new}")), None);
+        assert_eq!(asked(&format!("{new};q=0.1,application/json")), None);
+        assert_eq!(asked("*/*"), None);
+        assert_eq!(
+            asked("application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList,application/json"),
+            None
+        );
+        assert_eq!(aggregation(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn stable_versions_are_preferred() {
+        let mut versions = ["v1alpha1", "v1", "v2beta2", "v2", "v2beta1"];
+        versions.sort_by_key(|version| std::cmp::Reverse(rank(version)));
+        assert_eq!(versions, ["v2", "v1", "v2beta2", "v2beta1", "v1alpha1"]);
+    }
+
+    #[test]
+    fn every_served_version_has_a_document() {
+        let discovery = Discovery::new();
+        for resource in RESOURCES {
+            let document = discovery.version(resource.group, resource.version).unwrap();
+            let names: Vec<_> = document["resources"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|own| &own["name"])
+                .collect();
+            assert!(names.contains(&&json!(resource.plural)), "{resource:?}");
+        }
+        assert_eq!(discovery.version("extensions", "v1beta1"), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! Request bodies.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use knarr_resource::Failure;
+use knarr_schema::{proto, strict};
+use serde_json::Value;
+
+use crate::refusal;
+
+/// The largest body, as in Kubernetes.
+pub(crate) const LIMIT: usize = 3 << 20;
+
+/// What a body is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Media {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+/// Reads the whole body, up to the limit.
+pub(crate) async fn read(body: Body) -> Result<Bytes, Failure> {
+    match Limited::new(body, LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(refusal::too_large(LIMIT)),
+        Err(error) => Err(Failure::bad_request(format!("the body could not be read: {error}"))),
+    }
+}
+
+/// The media type without its parameters.
+pub(crate) fn essence(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
+/// What a Content-Type names. Some clients send none; YAML covers JSON, so nothing has to be guessed.
+pub(crate) fn media(content_type: &str, body: &[u8]) -> Result<Media, Failure> {
+    match essence(content_type) {
+        "application/json" => Ok(Media::Json),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Media::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(Media::Protobuf),
+        "" if body.starts_with(b"k8s\0") => Ok(Media::Protobuf),
+        "" if body.trim_ascii_start().starts_with(b"{") => Ok(Media::Json),
+        "" => Ok(Media::Yaml),
+        _ => Err(refusal::unsupported_media_type(refusal::MEDIA_TYPES)),
+    }
+}
+
+/// The body as an object, and its duplicate fields.
+pub(crate) fn decode(content_type: &str, body: &[u8]) -> Result<(Value, Vec<String>), Failure> {
+    let parsed = match media(content_type, body)? {
+        Media::Json => strict::parse_json(body).map_err(|error| error.to_string()),
+        Media::Yaml => strict::parse_yaml(body).map_err(|error| error.to_string()),
+        Media::Protobuf => proto::decode_request(body)
+            .map(|value| (value, Vec::new()))
+            .map_err(|error| error.to_string()),
+    };
+    let (value, duplicates) = parsed.map_err(|error| {
+        Failure::bad_request(format!(
+            "the object provided is unrecognized (must be of type object): {error}"
+        ))
+    })?;
+    if !value.is_object() {
+        return Err(Failure::bad_request(
+            "the object provided is unrecognized (must be of type object): it is no JSON or YAML object",
+        ));
+    }
+    Ok((value, duplicates))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_without_a_type_is_recognised() {
+        assert_eq!(media("", b" {\"a\":1}").unwrap(), Media::Json);
+        assert_eq!(media("", b"a: 1").unwrap(), Media::Yaml);
+        assert_eq!(media("application/json; charset=utf-8", b"").unwrap(), Media::Json);
+        assert_eq!(media("text/html", b"").unwrap_err().code, 415);
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused() {
+        let body = Body::from(vec![b' '; LIMIT + 1]);
+        assert_eq!(read(body).await.unwrap_err().code, 413);
+        assert_eq!(read(Body::from(vec![b' '; LIMIT])).await.unwrap().len(), LIMIT);
+    }
+}

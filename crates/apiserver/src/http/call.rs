@@ -1,0 +1,64 @@
+//! One request for a resource, understood and permitted.
+
+use http::HeaderMap;
+use http::request::Parts;
+use knarr_resource::{Failure, Resource, Subresource};
+
+use super::accept::{self, Form};
+use super::query::Query;
+use crate::auth::User;
+use crate::store;
+
+/// What a verb gets to work with, besides the body.
+pub(crate) struct Call {
+    pub user: User,
+    pub verb: &'static str,
+    pub resource: &'static Resource,
+    pub subresource: Option<&'static Subresource>,
+    /// Empty for cluster-scoped resources and requests over all namespaces.
+    pub namespace: String,
+    /// Empty for collections.
+    pub name: String,
+    /// The path after a `proxy` subresource.
+    pub rest: Option<String>,
+    pub query: Query,
+    pub parts: Parts,
+}
+
+impl Call {
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// The key of the object named by the path.
+    pub(crate) fn key(&self) -> String {
+        store::key(&self.namespace, &self.name)
+    }
+
+    /// The namespace to list, or all of them.
+    pub(crate) fn scope(&self) -> Option<&str> {
+        (!self.namespace.is_empty()).then_some(self.namespace.as_str())
+    }
+
+    pub(crate) fn form(&self) -> Result<Form, Failure> {
+        accept::negotiate(self.headers(), &self.query)
+    }
+
+    /// Who owns the fields that this request sets.
+    pub(crate) fn manager(&self) -> &str {
+        self.query
+            .get("fieldManager")
+            .unwrap_or_else(|| knarr_schema::managed::default_manager(self.header("user-agent")))
+    }
+
+    pub(crate) fn not_found(&self) -> Failure {
+        Failure::not_found(self.resource, &self.name)
+    }
+}

@@ -1,0 +1,89 @@
+//! What the server itself needs to know of an object's fields, whatever its kind, and the one kind (Service) whose fields
+//! must be unique in the cluster.
+
+use std::net::Ipv4Addr;
+
+use knarr_resource::allocate::{Pool, Used};
+use knarr_resource::{Failure, Resource};
+use knarr_schema::{TypeId, lookup};
+use serde_json::Value;
+
+use crate::http::render;
+use crate::server::Server;
+
+/// `metadata.name`.
+pub(crate) fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// The type of a resource's objects in the table of types.
+pub(crate) fn type_of(resource: &Resource) -> TypeId {
+    lookup(resource.group, resource.version, resource.kind).unwrap_or(TypeId::OBJECT)
+}
+
+/// Gives an object the kind and version of a resource.
+pub(crate) fn typed_for(resource: &Resource, object: &mut Value) {
+    *object = render::typed(resource.kind, &resource.api_version(), object.take());
+}
+
+/// Whether the object is on its way out.
+pub(crate) fn is_deleting(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
+/// Whether nothing keeps a deleted object any more: no finalizers, and for a pod no grace period.
+pub(crate) fn is_gone(resource: &Resource, object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    let empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
+    is_deleting(object)
+        && empty(&metadata["finalizers"])
+        && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+        && (resource.storage != "namespaces" || empty(&object["spec"]["finalizers"]))
+}
+
+/// Allocation of addresses and ports.
+pub(crate) struct Service;
+
+impl Service {
+    fn concerns(resource: &Resource) -> bool {
+        resource.storage == "services"
+    }
+
+    /// Keeps others from allocating until the guard is dropped. For other resources than Services there is no guard.
+    pub(crate) async fn lock<'a>(server: &'a Server, resource: &Resource) -> Option<tokio::sync::MutexGuard<'a, ()>> {
+        match Self::concerns(resource) {
+            true => Some(server.services.lock().await),
+            false => None,
+        }
+    }
+
+    /// Gives a Service what it needs to have. The caller holds the lock until the Service is stored.
+    pub(crate) fn assign(
+        server: &Server,
+        resource: &Resource,
+        service: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<(), Failure> {
+        if !Self::concerns(resource) {
+            return Ok(());
+        }
+        let all = server.store.list(server.slot_of(resource), None);
+        let services: Vec<Value> = all.objects.iter().map(|object| object.value()).collect();
+        pool(server)
+            .assign(service, old, &Used::by(&services))
+            .map_err(|errors| Failure::invalid(resource.group, resource.kind, name_of(service), &errors))
+    }
+}
+
+/// The addresses and node ports of this cluster.
+pub(crate) fn pool(server: &Server) -> Pool {
+    let parsed = server
+        .options
+        .service_cidr
+        .split_once('/')
+        .and_then(|(network, prefix)| Some((network.parse::<Ipv4Addr>().ok()?, prefix.parse::<u32>().ok()?)));
+    match parsed {
+        Some((network, prefix)) => Pool::new(network, prefix, 30000..=32767),
+        None => Pool::default(),
+    }
+}

@@ -1,0 +1,183 @@
+//! Refusals that concern the request rather than one kind of object, worded as `kube-apiserver` words them.
+
+use axum::body::Body;
+use http::{HeaderValue, Response, StatusCode, header};
+use knarr_resource::{Failure, Resource};
+use serde_json::{Value, json};
+
+use crate::store::{Expired, WriteError};
+
+/// What JSON, YAML and protobuf are called in requests and responses.
+pub(crate) const MEDIA_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Failure {
+    Failure {
+        code,
+        reason,
+        message: message.into(),
+        details: Value::Null,
+    }
+}
+
+/// 404: nothing is served under this path.
+pub(crate) fn unknown_path() -> Failure {
+    Failure {
+        details: json!({}),
+        ..plain(404, "NotFound", "the server could not find the requested resource")
+    }
+}
+
+/// 405.
+pub(crate) fn method_not_allowed() -> Failure {
+    Failure {
+        details: json!({}),
+        ..plain(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
+    }
+}
+
+/// 406.
+pub(crate) fn not_acceptable() -> Failure {
+    plain(
+        406,
+        "NotAcceptable",
+        format!("only the following media types are accepted: {MEDIA_TYPES}"),
+    )
+}
+
+/// 415.
+pub(crate) fn unsupported_media_type(accepted: &str) -> Failure {
+    plain(
+        415,
+        "UnsupportedMediaType",
+        format!("the body of the request was in an unknown format - accepted media types include: {accepted}"),
+    )
+}
+
+/// 413.
+pub(crate) fn too_large(limit: usize) -> Failure {
+    plain(
+        413,
+        "RequestEntityTooLarge",
+        format!("Request entity too large: limit is {limit}"),
+    )
+}
+
+/// 401.
+pub(crate) fn unauthorized() -> Failure {
+    plain(401, "Unauthorized", "Unauthorized")
+}
+
+/// 429: try again in a while.
+pub(crate) fn too_many_requests(message: impl Into<String>) -> Failure {
+    plain(429, "TooManyRequests", message)
+}
+
+/// 500.
+pub(crate) fn internal(cause: impl std::fmt::Display) -> Failure {
+    Failure {
+        details: json!({"causes": [{"message": cause.to_string()}]}),
+        ..plain(500, "InternalError", format!("Internal error occurred: {cause}"))
+    }
+}
+
+/// 503.
+pub(crate) fn unavailable(message: impl Into<String>) -> Failure {
+    plain(503, "ServiceUnavailable", message)
+}
+
+/// 410: the version is older than the history.
+pub(crate) fn expired(version: u64, expired: &Expired) -> Failure {
+    plain(
+        410,
+        "Expired",
+        format!("too old resource version: {version} ({})", expired.oldest),
+    )
+}
+
+/// 410 for a continue token.
+pub(crate) fn expired_continue(next: Option<&str>) -> Failure {
+    let failure = plain(
+        410,
+        "Expired",
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+         without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+         results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+         modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    match next {
+        Some(token) => Failure {
+            // `to_value` puts details into the Status; the token belongs into its metadata, see `response`.
+            details: json!({ CONTINUE: token }),
+            ..failure
+        },
+        None => failure,
+    }
+}
+
+/// Key under which [`expired_continue`] hands the token on.
+const CONTINUE: &str = "\0continue";
+
+/// 504: the version lies in the future of this server.
+pub(crate) fn too_new(version: u64, current: u64) -> Failure {
+    Failure {
+        details: json!({
+            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            "retryAfterSeconds": 1,
+        }),
+        ..plain(
+            504,
+            "Timeout",
+            format!("Timeout: Too large resource version: {version}, current: {current}"),
+        )
+    }
+}
+
+/// The outcome of a refused write.
+pub(crate) fn write(resource: &Resource, name: &str, error: &WriteError) -> Failure {
+    match error {
+        WriteError::Exists => Failure::already_exists(resource, name),
+        WriteError::Missing => Failure::not_found(resource, name),
+        WriteError::Conflict => modified(resource, name),
+        WriteError::Disk(reason) => internal(format_args!("the object was not stored: {reason}")),
+        WriteError::Closed => unavailable("the server is shutting down"),
+    }
+}
+
+/// 409: somebody else was faster.
+pub(crate) fn modified(resource: &Resource, name: &str) -> Failure {
+    Failure::conflict(
+        resource,
+        name,
+        "the object has been modified; please apply your changes to the latest version and try again",
+    )
+}
+
+/// The failure as an HTTP response.
+pub(crate) fn response(failure: &Failure) -> Response<Body> {
+    let mut status = failure.to_value();
+    if let Some(token) = status["details"].get(CONTINUE).cloned() {
+        status["metadata"]["continue"] = token;
+        status["details"] = Value::Null;
+    }
+    let mut body = status.to_string();
+    body.push('\n');
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    match failure.code {
+        401 => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        429 | 504 => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}

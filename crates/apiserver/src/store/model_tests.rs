@@ -1,0 +1,401 @@
+//! The store against a model: a plain map that does what the store should do, driven by the same random operations.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use redb::StorageBackend;
+use serde_json::json;
+
+use super::*;
+
+pub(super) fn specs() -> Vec<Spec> {
+    ["pods", "events"]
+        .map(|name| Spec {
+            name: name.into(),
+            durable: name != "events",
+            index: Box::new(|value| Index {
+                labels: value["metadata"]["labels"].clone(),
+                ..Index::default()
+            }),
+        })
+        .into()
+}
+
+/// One random operation. `stale` bases it on a version that is not the current one.
+#[derive(Clone, Debug)]
+enum Step {
+    Create(Slot, u8, u8),
+    Update(Slot, u8, u8, bool),
+    Delete(Slot, u8, bool),
+    Reopen,
+    Compact,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = 0..12_u8;
+    prop_oneof![
+        4 => (0..2_usize, name.clone(), any::<u8>()).prop_map(|(slot, name, data)| Step::Create(slot, name, data)),
+        4 => (0..2_usize, name.clone(), any::<u8>(), prop::bool::weighted(0.2))
+            .prop_map(|(slot, name, data, stale)| Step::Update(slot, name, data, stale)),
+        2 => (0..2_usize, name, prop::bool::weighted(0.2)).prop_map(|(slot, name, stale)| Step::Delete(slot, name, stale)),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Compact),
+    ]
+}
+
+fn object(name: &str, data: u8) -> Value {
+    json!({"kind": "X", "apiVersion": "v1", "metadata": {"name": name, "uid": name, "labels": {"data": data.to_string()}}})
+}
+
+fn key_of(name: u8) -> String {
+    key(if name.is_multiple_of(2) { "a" } else { "a-b" }, &format!("n{name}"))
+}
+
+#[derive(Default)]
+struct Model {
+    /// Data and version of every object.
+    objects: [BTreeMap<String, (u8, u64)>; 2],
+    /// What the objects were at every version of this life of the store.
+    past: BTreeMap<u64, [BTreeMap<String, (u8, u64)>; 2]>,
+    floor: u64,
+}
+
+fn data_of(object: &Object) -> u8 {
+    object.value()["metadata"]["labels"]["data"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+async fn run(steps: Vec<Step>, path: Option<PathBuf>) {
+    let mut store = Store::open(specs(), path.clone()).unwrap();
+    let mut model = Model::default();
+    model.past.insert(0, Default::default());
+    for step in steps {
+        let (slot, name, write) = match step {
+            Step::Reopen => {
+                let Some(path) = &path else { continue };
+                store.flush().await.unwrap();
+                store = reopen(store, path).await;
+                model.floor = store.version();
+                model.past.clear();
+                model.past.insert(model.floor, model.objects.clone());
+                assert_same(&store, &model);
+                continue;
+            }
+            Step::Compact => {
+                store.compact();
+                model.floor = store.version();
+                continue;
+            }
+            Step::Create(slot, name, data) => (slot, name, (Expect::Absent, Some(data))),
+            Step::Update(slot, name, data, stale) => {
+                let version = model.objects[slot]
+                    .get(&key_of(name))
+                    .map_or(1, |(_, version)| *version);
+                (slot, name, (Expect::Version(version + u64::from(stale)), Some(data)))
+            }
+            Step::Delete(slot, name, stale) => {
+                let version = model.objects[slot]
+                    .get(&key_of(name))
+                    .map_or(1, |(_, version)| *version);
+                (slot, name, (Expect::Version(version + u64::from(stale)), None))
+            }
+        };
+        let key = key_of(name);
+        let (expect, data) = write;
+        let current = model.objects[slot].get(&key).map(|(_, version)| *version);
+        let expected = match (expect, current) {
+            (Expect::Absent, None) => Ok(()),
+            (Expect::Absent, Some(_)) => Err(WriteError::Exists),
+            (Expect::Version(_), None) => Err(WriteError::Missing),
+            (Expect::Version(wanted), Some(own)) if wanted != own => Err(WriteError::Conflict),
+            (Expect::Version(_), Some(_)) => Ok(()),
+        };
+        let outcome = store
+            .write(Write {
+                slot,
+                key: key.clone(),
+                expect,
+                value: data.map(|data| object(&key, data)),
+            })
+            .await;
+        assert_eq!(outcome.as_ref().map(|_| ()).map_err(Clone::clone), expected);
+        if let Ok(written) = outcome {
+            assert_eq!(written.version, store.version());
+            match data {
+                Some(data) => model.objects[slot].insert(key, (data, written.version)),
+                None => model.objects[slot].remove(&key),
+            };
+            model.past.insert(written.version, model.objects.clone());
+        }
+        assert_same(&store, &model);
+    }
+    assert_eq!(store.check().await, Vec::<String>::new());
+}
+
+fn assert_same(store: &Store, model: &Model) {
+    for slot in 0..2 {
+        let listed: BTreeMap<String, (u8, u64)> = store
+            .list(slot, None)
+            .objects
+            .iter()
+            .map(|object| (object.key.to_string(), (data_of(object), object.version)))
+            .collect();
+        assert_eq!(listed, model.objects[slot]);
+        let in_a = store.list(slot, Some("a")).objects;
+        assert!(in_a.iter().all(|object| object.namespace() == "a"));
+        let expected = model.objects[slot].keys().filter(|key| key.starts_with("a/")).count();
+        assert_eq!(in_a.len(), expected);
+        // Every version since the last restart or compaction can still be listed, and every older one is refused.
+        for (version, past) in &model.past {
+            let listed = store.list_at(slot, None, None, *version);
+            if *version < model.floor {
+                assert_eq!(listed.unwrap_err(), Expired { oldest: model.floor });
+                continue;
+            }
+            let listed: Vec<_> = listed.unwrap().objects.iter().map(|object| object.version).collect();
+            let expected: Vec<_> = past[slot].values().map(|(_, version)| *version).collect();
+            assert_eq!(listed, expected, "at {version}");
+        }
+        // Replaying the history over a past state gives the present.
+        if let Some((version, past)) = model.past.range(model.floor..).next() {
+            let mut replayed: BTreeMap<String, u64> = past[slot]
+                .iter()
+                .map(|(key, (_, version))| (key.clone(), *version))
+                .collect();
+            for event in store.events(slot, *version, usize::MAX).unwrap().0 {
+                match event.change {
+                    Change::Deleted => replayed.remove(&*event.object.key),
+                    _ => replayed.insert(event.object.key.to_string(), event.object.version),
+                };
+            }
+            let now: BTreeMap<String, u64> = model.objects[slot]
+                .iter()
+                .map(|(key, (_, version))| (key.clone(), *version))
+                .collect();
+            assert_eq!(replayed, now);
+        }
+    }
+}
+
+/// Opens the file again once the writer of the old store has let go of it.
+async fn reopen(store: Store, path: &std::path::Path) -> Store {
+    drop(store);
+    loop {
+        match Store::open(specs(), Some(path.to_owned())) {
+            Err(Error::InUse { .. }) => tokio::task::yield_now().await,
+            other => return other.unwrap(),
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn in_memory_the_store_does_what_the_model_does(steps in prop::collection::vec(step(), 1..80)) {
+        runtime().block_on(run(steps, None));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn on_disk_the_store_does_what_the_model_does(steps in prop::collection::vec(step(), 1..40)) {
+        let directory = tempfile::tempdir().unwrap();
+        runtime().block_on(run(steps, Some(directory.path().join("cluster.redb"))));
+    }
+}
+
+fn create(name: &str) -> Write {
+    Write {
+        slot: 0,
+        key: key("a", name),
+        expect: Expect::Absent,
+        value: Some(object(name, 1)),
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_list_stays_what_it_was_while_objects_come_and_go() {
+    let store = Store::open(specs(), None).unwrap();
+    for name in ["a", "b", "c", "d"] {
+        store.write(create(name)).await.unwrap();
+    }
+    let first = store.list(0, Some("a"));
+    let gone = store.get(0, "a/c").unwrap();
+    for (key, value) in [("a/c", None), ("a/d", Some(object("d", 9)))] {
+        let expect = Expect::Version(store.get(0, key).unwrap().version);
+        let write = Write {
+            slot: 0,
+            key: key.into(),
+            expect,
+            value,
+        };
+        store.write(write).await.unwrap();
+    }
+    store.write(create("e")).await.unwrap();
+    let page = store.list_at(0, Some("a"), Some("a/b"), first.version).unwrap();
+    let names: Vec<_> = page
+        .objects
+        .iter()
+        .map(|object| (object.name(), object.version))
+        .collect();
+    assert_eq!(names, [("c", gone.version), ("d", 4)]);
+}
+
+/// A disk in memory that can be made to fail.
+#[derive(Clone, Debug, Default)]
+struct FlakyDisk {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    full: Arc<AtomicBool>,
+}
+
+impl FlakyDisk {
+    fn refuse(&self) -> io::Result<()> {
+        match self.full.load(Ordering::SeqCst) {
+            true => Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl StorageBackend for FlakyDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.bytes.lock().unwrap().len() as u64)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        out.copy_from_slice(&self.bytes.lock().unwrap()[offset..offset + out.len()]);
+        Ok(())
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.refuse()?;
+        self.bytes.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.refuse()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.refuse()?;
+        let offset = usize::try_from(offset).unwrap();
+        self.bytes.lock().unwrap()[offset..offset + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_and_loses_none_that_it_accepted() {
+    let disk = FlakyDisk::default();
+    let backend = {
+        let disk = disk.clone();
+        move || {
+            Place::Backend(Box::new({
+                let disk = disk.clone();
+                move || Ok(Box::new(disk.clone()) as Box<dyn StorageBackend>)
+            }))
+        }
+    };
+    let store = Store::open_at(specs(), Some(backend())).unwrap();
+    store.write(create("before")).await.unwrap();
+    let version = store.version();
+
+    disk.full.store(true, Ordering::SeqCst);
+    for name in ["x", "y"] {
+        let refused = store.write(create(name)).await.unwrap_err();
+        assert!(
+            matches!(&refused, WriteError::Disk(why) if why.contains("no space left")),
+            "{refused:?}"
+        );
+    }
+    assert!(store.get(0, "a/x").is_none(), "a refused write must not be visible");
+    assert_eq!(store.version(), version, "a refused write must not use up a version");
+    assert!(store.get(0, "a/before").is_some(), "reads go on");
+
+    disk.full.store(false, Ordering::SeqCst);
+    store.write(create("after")).await.unwrap();
+    assert_eq!(store.check().await, Vec::<String>::new());
+    store.flush().await.unwrap();
+    drop(store);
+    tokio::task::yield_now().await;
+    let store = Store::open_at(specs(), Some(backend())).unwrap();
+    let names: Vec<_> = store
+        .list(0, None)
+        .objects
+        .iter()
+        .map(|object| object.name().to_owned())
+        .collect();
+    assert_eq!(names, ["after", "before"]);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_reported_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cluster.redb");
+    let garbage = b"this is no database".repeat(1000);
+    std::fs::write(&path, &garbage).unwrap();
+    let error = Store::open(specs(), Some(path.clone())).err().unwrap();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    assert!(
+        error.to_string().contains("cluster.redb") && error.to_string().contains("damaged"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), garbage);
+}
+
+#[tokio::test]
+async fn a_file_in_use_is_not_opened_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cluster.redb");
+    let _store = Store::open(specs(), Some(path.clone())).unwrap();
+    let error = Store::open(specs(), Some(path)).err().unwrap();
+    assert!(matches!(error, Error::InUse { .. }), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_database_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("new/cluster.redb");
+    let _store = Store::open(specs(), Some(path.clone())).unwrap();
+    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn history_is_bounded_by_events_and_by_bytes() {
+    let store = Store::open(specs(), None).unwrap();
+    let big = "x".repeat(1 << 20);
+    store.write(create("p")).await.unwrap();
+    for _ in 0..40 {
+        let live = store.get(0, "a/p").unwrap();
+        let mut value = live.value();
+        value["data"] = json!(big);
+        let expect = Expect::Version(live.version);
+        let write = Write {
+            slot: 0,
+            key: "a/p".into(),
+            expect,
+            value: Some(value),
+        };
+        store.write(write).await.unwrap();
+    }
+    assert!(store.events(0, 0, 10).is_err());
+    let (events, complete) = store.events(0, store.version() - 10, 100).unwrap();
+    assert_eq!((events.len(), complete), (10, store.version()));
+    assert_eq!(store.check().await, Vec::<String>::new());
+}

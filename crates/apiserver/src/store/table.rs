@@ -1,0 +1,141 @@
+//! The objects of one resource and the recent past of that resource.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::object::{Change, Entry, Event, Object};
+
+/// Events kept for watches that reconnect.
+const HISTORY_EVENTS: usize = 10_000;
+/// Bytes of JSON the kept events may hold. A table of large objects keeps fewer of them.
+const HISTORY_BYTES: usize = 24 << 20;
+
+/// The version asked for is older than what the history reaches back to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// The oldest version a watch may start from.
+    pub oldest: u64,
+}
+
+/// Live objects and history. Only the publisher of committed writes changes it, under the store's lock.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    objects: BTreeSet<Entry>,
+    history: VecDeque<Arc<Event>>,
+    history_bytes: usize,
+    /// Every event after this version is in `history`.
+    floor: u64,
+}
+
+impl Table {
+    /// A table as loaded from disk: objects without a past.
+    pub(crate) fn loaded(objects: BTreeSet<Entry>, floor: u64) -> Self {
+        Self {
+            objects,
+            floor,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Arc<Object>> {
+        self.objects.get(key).map(|entry| &entry.0)
+    }
+
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    pub(crate) fn history(&self) -> &VecDeque<Arc<Event>> {
+        &self.history
+    }
+
+    /// Objects of one namespace, or of all, whose key is greater than `after`.
+    pub(crate) fn range<'a>(
+        &'a self,
+        namespace: Option<&str>,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
+        let prefix = namespace.map_or(String::new(), |namespace| format!("{namespace}/"));
+        let start = match after {
+            Some(after) if after >= prefix.as_str() => Bound::Excluded(after.to_owned()),
+            _ => Bound::Included(prefix.clone()),
+        };
+        self.objects
+            .range::<str, _>((start.as_ref().map(String::as_str), Bound::Unbounded))
+            .map(|entry| &entry.0)
+            .take_while(move |object| object.key.starts_with(&prefix))
+    }
+
+    /// The same as [`Table::range`] as it was at an older version, by undoing the events since then.
+    pub(crate) fn range_at(
+        &self,
+        version: u64,
+        namespace: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<Vec<Arc<Object>>, Expired> {
+        let since = self.since(version)?;
+        // The first event after `version` that touched a key knows what the key held at `version`.
+        let mut undone: BTreeMap<&str, Option<&Arc<Object>>> = BTreeMap::new();
+        for event in self.history.range(since..) {
+            undone.entry(&event.object.key).or_insert(event.previous.as_ref());
+        }
+        let prefix = namespace.map_or(String::new(), |namespace| format!("{namespace}/"));
+        let mut then: BTreeMap<&str, &Arc<Object>> = self
+            .range(namespace, after)
+            .map(|object| (&*object.key, object))
+            .collect();
+        for (key, before) in undone {
+            match before {
+                _ if !key.starts_with(&prefix) || after.is_some_and(|after| key <= after) => {}
+                Some(object) => {
+                    then.insert(key, object);
+                }
+                None => {
+                    then.remove(key);
+                }
+            }
+        }
+        Ok(then.into_values().cloned().collect())
+    }
+
+    /// Index in the history of the first event after `version`.
+    fn since(&self, version: u64) -> Result<usize, Expired> {
+        if version < self.floor {
+            return Err(Expired { oldest: self.floor });
+        }
+        Ok(self.history.partition_point(|event| event.object.version <= version))
+    }
+
+    /// Up to `limit` events after `version`.
+    pub(crate) fn events(&self, version: u64, limit: usize) -> Result<Vec<Arc<Event>>, Expired> {
+        let since = self.since(version)?;
+        Ok(self.history.range(since..).take(limit).cloned().collect())
+    }
+
+    /// Makes a committed write visible.
+    pub(crate) fn publish(&mut self, event: Arc<Event>) {
+        match event.change {
+            Change::Deleted => {
+                self.objects.remove(&*event.object.key);
+            }
+            Change::Added | Change::Modified => {
+                self.objects.replace(Entry(event.object.clone()));
+            }
+        }
+        self.history_bytes += event.object.json.len();
+        self.history.push_back(event);
+        while self.history.len() > HISTORY_EVENTS || (self.history_bytes > HISTORY_BYTES && self.history.len() > 1) {
+            let Some(oldest) = self.history.pop_front() else { break };
+            self.history_bytes -= oldest.object.json.len();
+            self.floor = oldest.object.version;
+        }
+    }
+
+    /// Forgets the history, as a compaction of etcd would: older watches must list again.
+    pub(crate) fn compact(&mut self, version: u64) {
+        self.history.clear();
+        self.history_bytes = 0;
+        self.floor = version;
+    }
+}

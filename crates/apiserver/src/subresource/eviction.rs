@@ -1,0 +1,120 @@
+//! Evictions: deletions of pods that disruption budgets have a say in.
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use knarr_resource::selector::LabelSelector;
+use knarr_resource::{Failure, find};
+use serde_json::{Value, json};
+
+use crate::http::body;
+use crate::http::call::Call;
+use crate::http::render;
+use crate::refusal;
+use crate::server::Server;
+use crate::store::{Expect, Write};
+use crate::verb::delete::{self, DeleteOptions};
+
+pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
+    let (eviction, _) = body::decode(call.header("content-type"), bytes)?;
+    let api_version = eviction["apiVersion"].as_str().unwrap_or("policy/v1");
+    if !matches!(api_version, "policy/v1" | "policy/v1beta1")
+        || !matches!(eviction["kind"].as_str(), None | Some("Eviction"))
+    {
+        return Err(Failure::bad_request(format!(
+            "an eviction of policy/v1 or policy/v1beta1 is expected here, not {} of {api_version}",
+            eviction["kind"]
+        )));
+    }
+    let name = eviction["metadata"]["name"].as_str().unwrap_or_default();
+    if !name.is_empty() && name != call.name {
+        return Err(Failure::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
+    }
+    let mut options = match &eviction["deleteOptions"] {
+        Value::Null => DeleteOptions::default(),
+        options => DeleteOptions::parse(options.clone())?,
+    };
+    if call.query.dry_run()? {
+        options.dry_run = Some(vec!["All".into()]);
+    }
+    let dry = options.dry_run.as_ref().is_some_and(|values| !values.is_empty());
+    let _one_at_a_time = server.evictions.lock().await;
+    let pod = server
+        .store
+        .get(server.slot_of(call.resource), &call.key())
+        .ok_or_else(|| call.not_found())?;
+    charge_budget(server, call, &pod.value(), dry).await?;
+    delete::evict(server, call, &options).await?;
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    render::plain(call.form()?, StatusCode::CREATED, &status)
+}
+
+/// Takes one disruption out of the budget that protects the pod.
+async fn charge_budget(server: &Server, call: &Call, pod: &Value, dry: bool) -> Result<(), Failure> {
+    let Some(budgets) = find("policy", "v1", "poddisruptionbudgets") else {
+        return Ok(());
+    };
+    // A pod that is over or not yet running is missed by nobody.
+    let phase = pod["status"]["phase"].as_str().unwrap_or_default();
+    if matches!(phase, "Succeeded" | "Failed" | "Pending") || pod["metadata"]["deletionTimestamp"].is_string() {
+        return Ok(());
+    }
+    let slot = server.slot_of(budgets);
+    let snapshot = server.store.list(slot, Some(&call.namespace));
+    let mut protecting = snapshot.objects.iter().filter_map(|object| {
+        let budget = object.value();
+        let selector = LabelSelector::from_object(&budget["spec"]["selector"])?;
+        selector.matches(&pod["metadata"]["labels"]).then_some((object, budget))
+    });
+    let Some((object, mut budget)) = protecting.next() else {
+        return Ok(());
+    };
+    if protecting.next().is_some() {
+        return Err(refusal::internal(
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+        ));
+    }
+    let status = &budget["status"];
+    let observed = status["observedGeneration"].as_i64().unwrap_or(0);
+    let wait = |cause: String| {
+        refusal::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.").with_cause(
+            "DisruptionBudget",
+            &cause,
+            "",
+        )
+    };
+    if observed < budget["metadata"]["generation"].as_i64().unwrap_or(0) {
+        return Err(wait(format!(
+            "The disruption budget {} is still being processed by the server.",
+            object.name()
+        )));
+    }
+    let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
+    if allowed <= 0 {
+        let number = |key: &str| status[key].as_i64().unwrap_or(0);
+        return Err(wait(format!(
+            "The disruption budget {} needs {} healthy pods and has {} currently",
+            object.name(),
+            number("desiredHealthy"),
+            number("currentHealthy")
+        )));
+    }
+    if dry {
+        return Ok(());
+    }
+    budget["status"]["disruptionsAllowed"] = json!(allowed - 1);
+    budget["status"]["disruptedPods"][&call.name] = json!(server.clock.now_seconds().to_string());
+    let write = Write {
+        slot,
+        key: object.key.to_string(),
+        expect: Expect::Version(object.version),
+        value: Some(budget),
+    };
+    server
+        .store
+        .write(write)
+        .await
+        .map(drop)
+        .map_err(|error| refusal::write(budgets, object.name(), &error))
+}

@@ -1,0 +1,171 @@
+//! `pods/proxy`, `services/proxy`: HTTP through the API server to what listens in a pod.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use knarr_resource::Failure;
+use knarr_stream::backend::{Backend, BackendError, Duplex, PodRef};
+use rand::RngExt;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::node;
+use crate::http::call::Call;
+use crate::object::name_of;
+use crate::refusal;
+use crate::server::Server;
+
+/// Where a proxied request goes.
+enum Target {
+    Pod(Arc<dyn Backend>, PodRef, u16),
+    /// An endpoint that is no pod.
+    Address(String, u16),
+}
+
+pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+    let prefix = {
+        let path = call.parts.uri.path();
+        let rest = call.rest.as_deref().unwrap_or_default();
+        path.strip_suffix(rest).unwrap_or(path).to_owned()
+    };
+    let target = match call.resource.plural {
+        "pods" => pod(server, &call)?,
+        "services" => service(server, &call)?,
+        _ => {
+            return Err(refusal::unavailable(format!(
+                "nodes {:?} serve nothing but the streams of their pods",
+                call.name
+            )));
+        }
+    };
+    let Some(rest) = call.rest.as_deref() else {
+        if matches!(call.parts.method, Method::GET | Method::HEAD) {
+            return Ok(redirect(&prefix));
+        }
+        return forward(call, body, target, "/", &prefix).await;
+    };
+    let rest = rest.to_owned();
+    forward(call, body, target, &rest, &prefix).await
+}
+
+/// Relative links of the proxied page work only below a path that ends with a slash.
+fn redirect(prefix: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(location) = HeaderValue::from_str(&format!("{prefix}/")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+async fn forward(call: Call, body: Body, target: Target, path: &str, prefix: &str) -> Result<Response<Body>, Failure> {
+    let path_and_query = match call.parts.uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let connect = async move {
+        match target {
+            Target::Pod(backend, pod, port) => backend.dial(&pod, port).await,
+            Target::Address(host, port) => match TcpStream::connect((host.as_str(), port)).await {
+                Ok(stream) => Ok(Box::new(stream) as Duplex),
+                Err(error) => Err(BackendError::Internal(format!("dial tcp {host}:{port}: {error}"))),
+            },
+        }
+    };
+    let request = Request::from_parts(call.parts, body);
+    Ok(knarr_stream::proxy(request, connect, &path_and_query, prefix).await)
+}
+
+/// `name`, `name:port` or `scheme:name:port`, as name and port.
+fn split(name: &str) -> Result<(&str, &str), Failure> {
+    let parts: Vec<&str> = name.split(':').collect();
+    match parts.as_slice() {
+        [name] => Ok((name, "")),
+        [name, port] => Ok((name, port)),
+        ["" | "http", name, port] => Ok((name, port)),
+        ["https", ..] => Err(Failure::bad_request("https targets are not supported by this proxy")),
+        _ => Err(Failure::bad_request(format!("invalid proxy target {name:?}"))),
+    }
+}
+
+fn pod(server: &Server, call: &Call) -> Result<Target, Failure> {
+    let (name, port) = split(&call.name)?;
+    let pod = server
+        .find("", "pods", &call.namespace, name)
+        .ok_or_else(|| Failure::not_found(call.resource, name))?;
+    let port = match port {
+        // The first port the pod declares.
+        "" => pod["spec"]["containers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|container| container["ports"].as_array().into_iter().flatten())
+            .find_map(|port| port["containerPort"].as_u64())
+            .and_then(|port| u16::try_from(port).ok())
+            .unwrap_or(80),
+        port => number(port)?,
+    };
+    Ok(Target::Pod(node::backend(server, &pod)?, node::pod_ref(&pod), port))
+}
+
+fn number(port: &str) -> Result<u16, Failure> {
+    port.parse()
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| Failure::bad_request(format!("invalid port {port:?}")))
+}
+
+/// A ready endpoint of a Service, chosen at random as a load balancer would.
+fn service(server: &Server, call: &Call) -> Result<Target, Failure> {
+    let (name, asked) = split(&call.name)?;
+    let service = server
+        .find("", "services", &call.namespace, name)
+        .ok_or_else(|| Failure::not_found(call.resource, name))?;
+    let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let port = match asked {
+        "" => match ports.as_slice() {
+            [only] => only,
+            _ => ports
+                .iter()
+                .find(|port| port["name"] == "http")
+                .ok_or_else(|| refusal::unavailable(format!("service {name:?} has several ports, name one of them")))?,
+        },
+        asked => ports
+            .iter()
+            .find(|port| port["name"] == asked || port["port"].as_u64().is_some_and(|own| own.to_string() == asked))
+            .ok_or_else(|| refusal::unavailable(format!("no service port {asked:?} found for service {name:?}")))?,
+    };
+    let none = || refusal::unavailable(format!("no endpoints available for service {name:?}"));
+    let endpoints = server.find("", "endpoints", &call.namespace, name).ok_or_else(none)?;
+    let mut ready = Vec::new();
+    for subset in endpoints["subsets"].as_array().into_iter().flatten() {
+        let wanted = port["name"].as_str().unwrap_or_default();
+        let number = subset["ports"].as_array().into_iter().flatten().find_map(|own| {
+            let same = own["name"].as_str().unwrap_or_default() == wanted;
+            same.then(|| own["port"].as_u64().and_then(|number| u16::try_from(number).ok()))?
+        });
+        let Some(number) = number else { continue };
+        for address in subset["addresses"].as_array().into_iter().flatten() {
+            ready.push((address.clone(), number));
+        }
+    }
+    if ready.is_empty() {
+        return Err(none());
+    }
+    let (address, port) = &ready[rand::rng().random_range(0..ready.len())];
+    target(server, call, address, *port)
+}
+
+fn target(server: &Server, call: &Call, address: &Value, port: u16) -> Result<Target, Failure> {
+    let reference = &address["targetRef"];
+    if reference["kind"] == "Pod" {
+        let name = reference["name"].as_str().unwrap_or_default();
+        let pod = server.find("", "pods", &call.namespace, name);
+        if let Some(pod) = pod.filter(|pod| name_of(pod) == name) {
+            return Ok(Target::Pod(node::backend(server, &pod)?, node::pod_ref(&pod), port));
+        }
+    }
+    let host = address["ip"].as_str().unwrap_or_default().to_owned();
+    Ok(Target::Address(host, port))
+}

@@ -1,0 +1,82 @@
+//! The number of replicas of anything that has replicas.
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use knarr_resource::{Failure, scale};
+use knarr_schema::managed::{self, ApplyOptions};
+use serde_json::{Value, json};
+
+use crate::http::call::Call;
+use crate::http::render;
+use crate::refusal;
+use crate::server::Server;
+use crate::verb::create::{Track, check_place};
+use crate::verb::input::{self, Expected};
+use crate::verb::modify;
+use crate::verb::patch::{self, Patch};
+
+const SCALE: Expected<'_> = Expected {
+    api_version: "autoscaling/v1",
+    kind: "Scale",
+};
+
+pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
+    let form = call.form()?;
+    if call.verb == "get" {
+        let live = server.store.get(server.slot_of(call.resource), &call.key());
+        let live = live.ok_or_else(|| call.not_found())?;
+        return render::plain(form, StatusCode::OK, &scale::read(&live.value()));
+    }
+    let (change, warnings) = match call.verb {
+        "update" => {
+            let (scale, warnings) = input::read(call, &SCALE, bytes)?;
+            check_place(call, &scale)?;
+            (Change::Whole(scale), warnings)
+        }
+        _ => {
+            let (patch, _) = Patch::read(call, bytes)?;
+            (Change::Patch(patch), Vec::new())
+        }
+    };
+    let outcome = modify::modify(server, call, Some("scale"), Track::Fields, |mut workload| {
+        let scaled = change.apply(server, call, scale::read(&workload))?;
+        scale::write(&mut workload, &scaled)?;
+        Ok(workload)
+    })
+    .await?;
+    let mut response = render::plain(form, StatusCode::OK, &scale::read(&outcome.into_value(call)))?;
+    render::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+enum Change {
+    Whole(Value),
+    Patch(Patch),
+}
+
+impl Change {
+    fn apply(&self, server: &Server, call: &Call, mut scale: Value) -> Result<Value, Failure> {
+        let id = SCALE.type_id();
+        match self {
+            Self::Whole(whole) => Ok(whole.clone()),
+            Self::Patch(Patch::Apply(applied)) => {
+                let mut applied = applied.clone();
+                applied["metadata"] = json!({"name": call.name, "namespace": call.namespace});
+                let options = ApplyOptions {
+                    manager: call.manager(),
+                    force: call.query.flag("force"),
+                    api_version: SCALE.api_version,
+                    subresource: "scale",
+                    now: server.clock.now(),
+                };
+                managed::apply(id, Some(&scale), &applied, &options).map_err(refusal::internal)
+            }
+            Self::Patch(patch) => {
+                patch
+                    .change(id, &mut scale)
+                    .map_err(|error| patch::refuse(call, error))?;
+                Ok(scale)
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Objects that clients send: decoded, checked against their type, and pruned.
+
+use knarr_resource::Failure;
+use knarr_schema::{TypeId, lookup, strict};
+use serde_json::Value;
+
+use crate::http::body;
+use crate::http::call::Call;
+
+/// What is done about fields that the type does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+/// Which kind a body should have.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected<'a> {
+    pub api_version: &'a str,
+    pub kind: &'a str,
+}
+
+impl Expected<'_> {
+    /// The type in the table of types.
+    pub(crate) fn type_id(&self) -> TypeId {
+        let (group, version) = self.api_version.split_once('/').unwrap_or(("", self.api_version));
+        lookup(group, version, self.kind).unwrap_or(TypeId::OBJECT)
+    }
+}
+
+pub(crate) fn field_validation(call: &Call) -> Result<FieldValidation, Failure> {
+    match call.query.get("fieldValidation") {
+        None | Some("Warn") => Ok(FieldValidation::Warn),
+        Some("Ignore") => Ok(FieldValidation::Ignore),
+        Some("Strict") => Ok(FieldValidation::Strict),
+        Some(other) => Err(Failure::bad_request(format!(
+            "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+        ))),
+    }
+}
+
+/// Reads a body as an object of the expected kind. Returns it with the warnings for the client.
+pub(crate) fn read(call: &Call, expected: &Expected<'_>, bytes: &[u8]) -> Result<(Value, Vec<String>), Failure> {
+    let (mut object, duplicates) = body::decode(call.header("content-type"), bytes)?;
+    check_kind(&mut object, expected)?;
+    let warnings = check_fields(call, expected, &mut object, duplicates)?;
+    Ok((object, warnings))
+}
+
+/// The path has already said what is meant, so kind and version may be missing; but they may not contradict it.
+fn check_kind(object: &mut Value, expected: &Expected<'_>) -> Result<(), Failure> {
+    let Some(map) = object.as_object_mut() else {
+        return Err(Failure::bad_request("the body is not an object"));
+    };
+    let Expected { api_version, kind } = *expected;
+    match map.get("apiVersion").and_then(Value::as_str).unwrap_or_default() {
+        "" => {
+            map.insert("apiVersion".into(), api_version.into());
+        }
+        own if own != api_version => {
+            return Err(Failure::bad_request(format!(
+                "the API version in the data ({own}) does not match the expected API version ({api_version})"
+            )));
+        }
+        _ => {}
+    }
+    match map.get("kind").and_then(Value::as_str).unwrap_or_default() {
+        "" => {
+            map.insert("kind".into(), kind.into());
+        }
+        own if own != kind => {
+            return Err(Failure::bad_request(format!(
+                "{own} in version {:?} cannot be handled as a {kind}: the kind in the data ({own}) does not match the expected kind ({kind})",
+                version_of(api_version)
+            )));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn version_of(api_version: &str) -> &str {
+    api_version.rsplit('/').next().unwrap_or(api_version)
+}
+
+fn check_fields(
+    call: &Call,
+    expected: &Expected<'_>,
+    object: &mut Value,
+    duplicates: Vec<String>,
+) -> Result<Vec<String>, Failure> {
+    let validation = field_validation(call)?;
+    let id = expected.type_id();
+    let unusable = |why: &str| {
+        let (kind, version) = (expected.kind, version_of(expected.api_version));
+        Failure::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
+        ))
+    };
+    if let Some(error) = strict::type_errors(id, object).first() {
+        return Err(unusable(error));
+    }
+    let mut wrong = duplicates;
+    wrong.extend(strict::unknown_fields(id, object));
+    strict::prune(id, object);
+    if wrong.is_empty() {
+        return Ok(wrong);
+    }
+    match validation {
+        FieldValidation::Strict => Err(unusable(&format!("strict decoding error: {}", wrong.join(", ")))),
+        FieldValidation::Warn => Ok(wrong),
+        FieldValidation::Ignore => Ok(Vec::new()),
+    }
+}

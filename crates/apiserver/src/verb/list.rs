@@ -1,0 +1,191 @@
+//! Lists, whole or in pages.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{Response, StatusCode};
+use knarr_resource::{Cause, Errors, Failure, Path};
+use serde_json::{Value, json};
+
+use super::select::Selection;
+use crate::http::call::Call;
+use crate::http::render::{self, Writer};
+use crate::refusal;
+use crate::server::Server;
+use crate::store::{self, Object, Snapshot};
+
+/// How exactly a version is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Match {
+    Any,
+    NotOlderThan,
+    Exact,
+}
+
+/// Where the next page starts.
+struct Page {
+    /// None: as of now, whatever changed since the first page.
+    version: Option<u64>,
+    after: String,
+}
+
+pub(crate) fn answer(server: &Server, call: &Call) -> Result<Response<Body>, Failure> {
+    let form = call.form()?;
+    let selection = Selection::of(call)?;
+    let limit = call.query.number::<i64>("limit")?.unwrap_or(0);
+    let limit = usize::try_from(limit)
+        .ok()
+        .filter(|limit| *limit > 0)
+        .unwrap_or(usize::MAX);
+    let snapshot = snapshot(server, call, &selection)?;
+
+    let mut selected: Vec<Arc<Object>> = Vec::new();
+    let mut rest = snapshot.objects.into_iter().filter(|object| selection.matches(object));
+    selected.extend(rest.by_ref().take(limit));
+    let next = rest.next();
+    let mut meta = json!({"resourceVersion": snapshot.version.to_string()});
+    if let (Some(_), Some(last)) = (next, selected.last()) {
+        meta["continue"] = Value::String(token(Some(snapshot.version), &last.key));
+        // With a selector nobody has counted the rest, and Kubernetes does not pretend to know.
+        if selection.everything() {
+            meta["remainingItemCount"] = json!(rest.count() + 1);
+        }
+    }
+    let writer = Writer::new(call, form.shape)?;
+    render::finish(form.encoding, StatusCode::OK, writer.list(server, &selected, &meta))
+}
+
+/// The objects the request is about, before its selectors.
+fn snapshot(server: &Server, call: &Call, selection: &Selection) -> Result<Snapshot, Failure> {
+    let slot = server.slot_of(call.resource);
+    let version = call.query.number::<u64>("resourceVersion")?;
+    let wanted = version_match(call, version)?;
+    if let Some(token) = call.query.get("continue") {
+        if version.is_some_and(|version| version != 0) {
+            return Err(Failure::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        let page = parse(token)?;
+        let Some(version) = page.version else {
+            return Ok(server.store.list_after(slot, call.scope(), &page.after));
+        };
+        let listed = server.store.list_at(slot, call.scope(), Some(&page.after), version);
+        return listed.map_err(|_| refusal::expired_continue(Some(&self::token(None, &page.after))));
+    }
+    if let Some(version) = version {
+        reached(server, version)?;
+        if wanted == Match::Exact {
+            let listed = server.store.list_at(slot, call.scope(), None, version);
+            return listed.map_err(|expired| refusal::expired(version, &expired));
+        }
+    }
+    if let (Some(name), Some(namespace)) = (
+        selection.name(),
+        match call.resource.namespaced {
+            true => call.scope(),
+            false => Some(""),
+        },
+    ) {
+        // A list of one, as `kubectl wait` and informers for a single object ask for: no need to look at the others.
+        let version = server.store.version();
+        let object = server.store.get(slot, &store::key(namespace, name));
+        return Ok(Snapshot {
+            version: object.as_ref().map_or(version, |object| object.version.max(version)),
+            objects: object.into_iter().collect(),
+        });
+    }
+    Ok(server.store.list(slot, call.scope()))
+}
+
+fn version_match(call: &Call, version: Option<u64>) -> Result<Match, Failure> {
+    let Some(text) = call.query.get("resourceVersionMatch") else {
+        return Ok(Match::Any);
+    };
+    let path = Path::new("resourceVersionMatch");
+    let mut errors = Errors::new();
+    let wanted = match text {
+        "NotOlderThan" => Match::NotOlderThan,
+        "Exact" => Match::Exact,
+        other => {
+            let detail = r#"supported values: "Exact", "NotOlderThan""#;
+            errors.push(&path, Cause::NotSupported, other, detail);
+            Match::Any
+        }
+    };
+    let why = match version {
+        None => "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        Some(0) if wanted == Match::Exact => r#"resourceVersionMatch "exact" is forbidden for resourceVersion "0""#,
+        Some(_) if call.query.get("continue").is_some() => {
+            "resourceVersionMatch is forbidden when continue is provided"
+        }
+        Some(_) => "",
+    };
+    if !why.is_empty() {
+        errors.push(&path, Cause::Forbidden, Value::Null, why);
+    }
+    let errors = errors.into_vec();
+    if errors.is_empty() {
+        Ok(wanted)
+    } else {
+        Err(Failure::invalid("meta.k8s.io", "ListOptions", "", &errors))
+    }
+}
+
+/// Refuses a version that this server has not given out yet.
+pub(crate) fn reached(server: &Server, version: u64) -> Result<(), Failure> {
+    let current = server.store.version();
+    if version > current {
+        return Err(refusal::too_new(version, current));
+    }
+    Ok(())
+}
+
+fn token(version: Option<u64>, after: &str) -> String {
+    let version = version.map_or(json!(-1), Value::from);
+    URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": after}).to_string())
+}
+
+fn parse(token: &str) -> Result<Page, Failure> {
+    let invalid = || Failure::bad_request("continue key is not valid: incorrect encoding or version");
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
+    if value["v"] != "meta.k8s.io/v1" {
+        return Err(invalid());
+    }
+    let version = match value["rv"].as_i64() {
+        Some(-1) => None,
+        Some(version) => Some(u64::try_from(version).map_err(|_| invalid())?),
+        None => return Err(invalid()),
+    };
+    let after = value["start"]
+        .as_str()
+        .filter(|start| start.contains('/'))
+        .ok_or_else(invalid)?;
+    Ok(Page {
+        version,
+        after: after.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_continue_token_comes_back_as_it_was() {
+        let page = parse(&token(Some(7), "default/a")).unwrap();
+        assert_eq!((page.version, page.after.as_str()), (Some(7), "default/a"));
+        assert_eq!(parse(&token(None, "/n")).unwrap().version, None);
+        for bad in [
+            "",
+            "x",
+            "e30",
+            &URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":-2,"start":"a/b"}"#),
+        ] {
+            assert_eq!(parse(bad).err().map(|failure| failure.code), Some(400), "{bad}");
+        }
+    }
+}

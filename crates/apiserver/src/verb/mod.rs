@@ -1,0 +1,55 @@
+//! The verbs: what can be done with every resource alike.
+
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod input;
+pub(crate) mod list;
+pub(crate) mod modify;
+pub(crate) mod patch;
+pub(crate) mod select;
+pub(crate) mod update;
+pub(crate) mod watch;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use knarr_resource::Failure;
+
+use crate::auth::review;
+use crate::http::call::Call;
+use crate::http::{body, render};
+use crate::server::Server;
+use crate::subresource::binding;
+
+/// Answers a request for a resource itself.
+pub(crate) async fn answer(server: Arc<Server>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+    if call.resource.plural == "bindings" {
+        return binding::post(&server, &call, body::read(body).await?).await;
+    }
+    if !call.resource.stored() {
+        return review::answer(&server, &call, body::read(body).await?);
+    }
+    match call.verb {
+        "get" => get(&server, &call),
+        "list" => list::answer(&server, &call),
+        "watch" => watch::answer(server, call),
+        "create" => create::answer(&server, &call, &body::read(body).await?).await,
+        "update" => update::answer(&server, &call, None, &body::read(body).await?).await,
+        "patch" => patch::answer(&server, &call, None, &body::read(body).await?).await,
+        "delete" => delete::answer(&server, &call, &body::read(body).await?).await,
+        _ => delete::collection(&server, &call, &body::read(body).await?).await,
+    }
+}
+
+/// One object.
+pub(crate) fn get(server: &Server, call: &Call) -> Result<Response<Body>, Failure> {
+    let object = server
+        .store
+        .get(server.slot_of(call.resource), &call.key())
+        .ok_or_else(|| call.not_found())?;
+    if let Some(version) = call.query.number::<u64>("resourceVersion")? {
+        list::reached(server, version)?;
+    }
+    render::object(server, call, StatusCode::OK, &object)
+}

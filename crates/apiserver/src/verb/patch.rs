@@ -1,0 +1,319 @@
+//! PATCH in its four forms: JSON patch, merge patch, strategic merge patch and apply.
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use knarr_resource::{Cause, Failure, FieldError, Path};
+use knarr_schema::managed::{self, ApplyError, ApplyOptions};
+use knarr_schema::patch::{self, PatchError};
+use knarr_schema::{TypeId, strict};
+use serde_json::{Value, json};
+
+use super::create::{self, Track};
+use super::input::{self, Expected, FieldValidation};
+use super::modify;
+use crate::http::body;
+use crate::http::call::Call;
+use crate::http::render;
+use crate::object::type_of;
+use crate::refusal;
+use crate::server::Server;
+
+const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, \
+                        application/apply-patch+yaml, application/strategic-merge-patch+json";
+/// The most operations a JSON patch may have.
+const OPERATIONS: usize = 10_000;
+
+/// A patch, understood but not yet applied.
+pub(crate) enum Patch {
+    Json(Value),
+    Merge(Value),
+    Strategic(Value),
+    Apply(Value),
+}
+
+impl Patch {
+    /// Reads the body as its Content-Type says.
+    pub(crate) fn read(call: &Call, bytes: &[u8]) -> Result<(Self, Vec<String>), Failure> {
+        let json = || {
+            strict::parse_json(bytes).map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))
+        };
+        let object = |(value, duplicates): (Value, Vec<String>)| match value.is_object() {
+            true => Ok((value, duplicates)),
+            false => Err(Failure::bad_request("error decoding patch: it is not a JSON object")),
+        };
+        match body::essence(call.header("content-type")) {
+            "application/json-patch+json" => {
+                let (value, duplicates) = json()?;
+                match value.as_array().map(Vec::len) {
+                    None => Err(Failure::bad_request("error decoding patch: it is not a JSON array")),
+                    Some(length) if length > OPERATIONS => Err(Failure {
+                        code: 413,
+                        reason: "RequestEntityTooLarge",
+                        message: format!(
+                            "The allowed maximum operations in a JSON patch is {OPERATIONS}, got {length}"
+                        ),
+                        details: Value::Null,
+                    }),
+                    Some(_) => Ok((Self::Json(value), duplicates)),
+                }
+            }
+            "application/merge-patch+json" => object(json()?).map(|(value, more)| (Self::Merge(value), more)),
+            "application/strategic-merge-patch+json" => {
+                object(json()?).map(|(value, more)| (Self::Strategic(value), more))
+            }
+            "application/apply-patch+yaml" => {
+                let (value, duplicates) = strict::parse_yaml(bytes)
+                    .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?;
+                if let Some(duplicate) = duplicates.first() {
+                    return Err(Failure::bad_request(format!("error decoding YAML: {duplicate}")));
+                }
+                object((value, duplicates)).map(|(value, more)| (Self::Apply(value), more))
+            }
+            _ => Err(refusal::unsupported_media_type(ACCEPTED)),
+        }
+    }
+
+    /// Applies anything but an apply, which needs to know more than the object.
+    pub(crate) fn change(&self, id: TypeId, target: &mut Value) -> Result<(), PatchError> {
+        match self {
+            Self::Json(operations) => patch::json_patch(target, operations),
+            Self::Merge(changes) | Self::Apply(changes) => {
+                patch::json_merge(target, changes);
+                Ok(())
+            }
+            Self::Strategic(changes) => patch::strategic_merge(id, target, changes),
+        }
+    }
+
+    fn content(&self) -> &Value {
+        match self {
+            Self::Json(value) | Self::Merge(value) | Self::Strategic(value) | Self::Apply(value) => value,
+        }
+    }
+}
+
+/// The refusal for a patch that does not fit.
+pub(crate) fn refuse(call: &Call, error: PatchError) -> Failure {
+    match error {
+        PatchError::BadRequest(message) => Failure::bad_request(message),
+        PatchError::Invalid(message) => Failure {
+            message,
+            ..Failure::invalid(call.resource.group, call.resource.kind, &call.name, &[])
+        },
+    }
+}
+
+pub(crate) async fn answer(
+    server: &Server,
+    call: &Call,
+    subresource: Option<&str>,
+    bytes: &[u8],
+) -> Result<Response<Body>, Failure> {
+    let (patch, duplicates) = Patch::read(call, bytes)?;
+    if let Patch::Apply(applied) = &patch {
+        return apply(server, call, subresource, applied).await;
+    }
+    let id = type_of(call.resource);
+    let validation = input::field_validation(call)?;
+    let mut warnings = Vec::new();
+    let outcome = modify::modify(server, call, subresource, Track::Fields, |live| {
+        let before = strict::unknown_fields(id, &live);
+        let mut next = live;
+        patch.change(id, &mut next).map_err(|error| refuse(call, error))?;
+        if !next.is_object() {
+            return Err(Failure::bad_request("the patch left no object"));
+        }
+        warnings = duplicates.clone();
+        warnings.extend(
+            strict::unknown_fields(id, &next)
+                .into_iter()
+                .filter(|field| !before.contains(field)),
+        );
+        check(call, &patch, validation, &mut warnings, id, &mut next)?;
+        Ok(next)
+    })
+    .await?;
+    let mut response = outcome.respond(server, call, StatusCode::OK)?;
+    render::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// What a patched object may not have: fields or types that its kind does not know.
+fn check(
+    call: &Call,
+    patch: &Patch,
+    validation: FieldValidation,
+    unknown: &mut Vec<String>,
+    id: TypeId,
+    next: &mut Value,
+) -> Result<(), Failure> {
+    let bad_patch = |why: String| {
+        let error = FieldError {
+            path: Path::new("patch"),
+            cause: Cause::Invalid,
+            value: Value::from(match patch {
+                Patch::Json(operations) => operations.to_string(),
+                other => go(other.content()),
+            }),
+            detail: why,
+        };
+        Failure::invalid("", "", "", &[error])
+    };
+    if let Some(error) = strict::type_errors(id, next).into_iter().next() {
+        return Err(match patch {
+            Patch::Strategic(_) => bad_patch(error),
+            _ => Failure::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: {error}",
+                call.resource.kind, call.resource.version, call.resource.kind
+            )),
+        });
+    }
+    strict::prune(id, next);
+    match validation {
+        FieldValidation::Strict if !unknown.is_empty() => {
+            Err(bad_patch(format!("strict decoding error: {}", unknown.join(", "))))
+        }
+        FieldValidation::Ignore => {
+            unknown.clear();
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A value as Go's `%+v` prints it.
+fn go(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(go).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let mut fields: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", go(value))).collect();
+            fields.sort();
+            format!("map[{}]", fields.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Server-side apply: creates the object if it is not there.
+async fn apply(
+    server: &Server,
+    call: &Call,
+    subresource: Option<&str>,
+    applied: &Value,
+) -> Result<Response<Body>, Failure> {
+    let mut problems = Vec::new();
+    let mut require = |field: &str, detail: &str| {
+        problems.push(FieldError {
+            path: Path::new(field),
+            cause: Cause::Required,
+            value: Value::Null,
+            detail: detail.into(),
+        });
+    };
+    if call.query.get("fieldManager").is_none() {
+        require("fieldManager", "is required for apply patch");
+    }
+    if !problems.is_empty() {
+        return Err(Failure::invalid("meta.k8s.io", "PatchOptions", "", &problems));
+    }
+    let api_version = call.resource.api_version();
+    let expected = Expected {
+        api_version: &api_version,
+        kind: call.resource.kind,
+    };
+    for (key, wanted) in [("apiVersion", expected.api_version), ("kind", expected.kind)] {
+        if applied[key] != wanted {
+            return Err(Failure::bad_request(format!(
+                "the {key} of the applied object is {}, this is {wanted:?}",
+                applied[key]
+            )));
+        }
+    }
+    create::check_place(call, applied)?;
+    if !applied["metadata"]["managedFields"].is_null() {
+        return Err(Failure::bad_request("metadata.managedFields must be nil"));
+    }
+    let id = type_of(call.resource);
+    if let Some(error) = strict::type_errors(id, applied).first() {
+        return Err(Failure::bad_request(format!(
+            "failed to create typed patch object ({}/{}; {api_version}, Kind={}): {error}",
+            call.namespace, call.name, expected.kind
+        )));
+    }
+    let unknown = strict::unknown_fields(id, applied);
+    if let Some(field) = unknown.first() {
+        let field = field.trim_start_matches("unknown field ").trim_matches('"');
+        return Err(Failure::bad_request(format!(
+            "failed to create typed patch object ({}/{}; {api_version}, Kind={}): .{field}: field not declared in schema",
+            call.namespace, call.name, expected.kind
+        )));
+    }
+    let mut applied = applied.clone();
+    if !applied["metadata"].is_object() {
+        applied["metadata"] = json!({});
+    }
+    applied["metadata"]["name"] = call.name.clone().into();
+    if call.resource.namespaced {
+        applied["metadata"]["namespace"] = call.namespace.clone().into();
+    }
+    let options = ApplyOptions {
+        manager: call.manager(),
+        force: call.query.flag("force"),
+        api_version: &api_version,
+        subresource: subresource.unwrap_or_default(),
+        now: server.clock.now(),
+    };
+    let merge = |live: Option<&Value>| managed::apply(id, live, &applied, &options).map_err(refuse_apply);
+    let exists = server.store.get(server.slot_of(call.resource), &call.key()).is_some();
+    let outcome = if exists || subresource.is_some() {
+        modify::modify(server, call, subresource, Track::Done, |live| merge(Some(&live))).await?
+    } else {
+        create::insert(server, call, merge(None)?, Track::Done).await?
+    };
+    let code = if outcome.created() {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    outcome.respond(server, call, code)
+}
+
+fn refuse_apply(error: ApplyError) -> Failure {
+    match error {
+        ApplyError::Invalid(message) => Failure::bad_request(message),
+        ApplyError::Conflicts { message, conflicts } => {
+            let causes: Vec<Value> = conflicts
+                .iter()
+                .map(|conflict| {
+                    json!({
+                        "reason": "FieldManagerConflict",
+                        "message": format!("conflict with {}", conflict.manager),
+                        "field": conflict.field,
+                    })
+                })
+                .collect();
+            Failure {
+                code: 409,
+                reason: "Conflict",
+                message,
+                details: json!({"causes": causes}),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_print_as_in_go() {
+        let value = json!({"spec": {"b": [1, "x"], "a": null}});
+        assert_eq!(go(&value), "map[spec:map[a:<nil> b:[1 x]]]");
+    }
+}

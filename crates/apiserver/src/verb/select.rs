@@ -1,0 +1,62 @@
+//! Which objects a list, a watch or a deletion is about.
+
+use knarr_resource::selector::{FieldSelector, LabelSelector};
+use knarr_resource::{Failure, Resource};
+
+use crate::http::call::Call;
+use crate::http::render;
+use crate::server::native;
+use crate::store::Object;
+
+/// The selectors of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    resource: &'static Resource,
+    /// The stored index knows the fields only as the native version names them.
+    native: bool,
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl Selection {
+    pub(crate) fn of(call: &Call) -> Result<Self, Failure> {
+        let labels = call.query.get("labelSelector").unwrap_or_default();
+        let mut fields = call.query.get("fieldSelector").unwrap_or_default().to_owned();
+        // The old form of a watch on one object: its path names the object.
+        if !call.name.is_empty() {
+            let join = if fields.is_empty() { "" } else { "," };
+            fields = format!("{fields}{join}metadata.name={}", call.name);
+        }
+        Ok(Self {
+            resource: call.resource,
+            native: native(call.resource) == call.resource,
+            labels: LabelSelector::parse(labels)
+                .map_err(|error| Failure::bad_request(format!("unable to parse requirement: {error}")))?,
+            fields: FieldSelector::parse(call.resource, &fields)?,
+        })
+    }
+
+    /// Whether everything is selected.
+    pub(crate) fn everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// The only name that can be selected.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.fields.exact("metadata.name")
+    }
+
+    pub(crate) fn matches(&self, object: &Object) -> bool {
+        if !self.labels.matches(&object.index.labels) {
+            return false;
+        }
+        if self.fields.is_empty() {
+            return true;
+        }
+        if self.native {
+            return self.fields.matches(&object.index.fields);
+        }
+        self.fields
+            .matches(&self.resource.fields(&render::present(self.resource, object)))
+    }
+}

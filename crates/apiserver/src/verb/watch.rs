@@ -1,0 +1,282 @@
+//! Watches: what happens to the selected objects, as it happens.
+//!
+//! A watch is a position in the history of its table, nothing more. When the table changes, every watch reads on from where it
+//! is; one that reads too slowly falls out of the history and is told to list again. So a slow client costs no memory, and
+//! the JSON of an event is shared by all watches: each sends slices of the stored bytes between a few bytes of its own.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::{Stream, stream};
+use http::{HeaderValue, Response, header};
+use knarr_resource::{Cause, Errors, Failure, Path};
+use rand::RngExt;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::select::Selection;
+use crate::http::accept::Encoding;
+use crate::http::call::Call;
+use crate::http::render::Writer;
+use crate::refusal;
+use crate::server::Server;
+use crate::store::{Change, Event, Expired, Object, Slot};
+
+/// Events read from the history at once.
+const BATCH: usize = 128;
+/// Time between bookmarks, for clients that want them.
+const BOOKMARK: Duration = Duration::from_secs(60);
+/// A watch without a timeout ends after this long, or up to twice as long.
+const DEFAULT_TIMEOUT: u64 = 1800;
+
+/// A watch between two events.
+struct Watch {
+    server: Arc<Server>,
+    slot: Slot,
+    namespace: Option<String>,
+    selection: Selection,
+    writer: Writer,
+    /// Everything up to this version has been looked at.
+    version: u64,
+    changes: watch::Receiver<u64>,
+    stopping: CancellationToken,
+    deadline: Instant,
+    /// None if the client does not want bookmarks.
+    bookmark: Option<Instant>,
+    /// The initial events are still to be followed by their bookmark.
+    announce: bool,
+    pending: VecDeque<Bytes>,
+    /// Nothing follows `pending`.
+    ended: bool,
+}
+
+pub(crate) fn answer(server: Arc<Server>, call: Call) -> Result<Response<Body>, Failure> {
+    let form = call.form()?;
+    if form.encoding == Encoding::Yaml {
+        return Err(refusal::not_acceptable());
+    }
+    let selection = Selection::of(&call)?;
+    let writer = Writer::new(&call, form.shape)?;
+    let bookmarks = call.query.flag("allowWatchBookmarks");
+    let initial = initial_events(&call, bookmarks)?;
+    let timeout = match call.query.number::<u64>("timeoutSeconds")? {
+        Some(seconds) if seconds > 0 => seconds.min(365 * 24 * 3600),
+        _ => DEFAULT_TIMEOUT + rand::rng().random_range(0..DEFAULT_TIMEOUT),
+    };
+    let slot = server.slot_of(call.resource);
+    // Subscribing before reading: a change between the two wakes the watch once for nothing, instead of never.
+    let changes = server.store.changes(slot);
+    let now = Instant::now();
+    let mut watch = Watch {
+        slot,
+        namespace: call.scope().map(str::to_owned),
+        selection,
+        writer,
+        version: 0,
+        changes,
+        stopping: server.stopping.clone(),
+        deadline: now + Duration::from_secs(timeout),
+        bookmark: bookmarks.then(|| now + BOOKMARK),
+        announce: false,
+        pending: VecDeque::new(),
+        ended: false,
+        server,
+    };
+    match call.query.number::<u64>("resourceVersion")? {
+        Some(version) if version > 0 && initial != Some(true) => watch.start_at(version),
+        _ if initial == Some(false) => watch.version = watch.server.store.version(),
+        _ => {
+            watch.start_with_everything();
+            watch.announce = initial == Some(true) && bookmarks;
+        }
+    }
+    let mut response = Response::new(Body::from_stream(watch.into_stream()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    Ok(response)
+}
+
+/// `sendInitialEvents`, if given, with its rules.
+fn initial_events(call: &Call, bookmarks: bool) -> Result<Option<bool>, Failure> {
+    let wanted = call
+        .query
+        .get("sendInitialEvents")
+        .map(|_| call.query.flag("sendInitialEvents"));
+    let matching = call.query.get("resourceVersionMatch");
+    let mut errors = Errors::new();
+    let mut forbid = |field: &str, why: &str| errors.push(&Path::new(field), Cause::Forbidden, Value::Null, why);
+    match (wanted, matching) {
+        (None, None) => {}
+        (None, Some(_)) => forbid(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
+        (Some(_), Some("NotOlderThan")) => {
+            if wanted == Some(true) && !bookmarks {
+                forbid(
+                    "sendInitialEvents",
+                    "sendInitialEvents is forbidden for watch unless allowWatchBookmarks is true",
+                );
+            }
+        }
+        (Some(_), _) => forbid(
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+    }
+    match errors.into_vec() {
+        errors if errors.is_empty() => Ok(wanted),
+        errors => Err(Failure::invalid("meta.k8s.io", "ListOptions", "", &errors)),
+    }
+}
+
+impl Watch {
+    /// Continues from a version that the client has seen.
+    fn start_at(&mut self, version: u64) {
+        self.version = version;
+        let current = self.server.store.version();
+        if version > current {
+            // A version of another life of this cluster. Waiting for it would miss everything up to it.
+            self.expire(version, &Expired { oldest: current });
+        }
+    }
+
+    /// Begins with the state as it is, as if every object had just been added.
+    fn start_with_everything(&mut self) {
+        let snapshot = self.server.store.list(self.slot, self.namespace.as_deref());
+        self.version = snapshot.version;
+        for object in snapshot.objects {
+            if self.selection.matches(&object) {
+                self.push(Change::Added, &object);
+            }
+        }
+    }
+
+    fn push(&mut self, change: Change, object: &Object) {
+        const ADDED: &[u8] = br#"{"type":"ADDED","object":"#;
+        const MODIFIED: &[u8] = br#"{"type":"MODIFIED","object":"#;
+        const DELETED: &[u8] = br#"{"type":"DELETED","object":"#;
+        let head = match change {
+            Change::Added => ADDED,
+            Change::Modified => MODIFIED,
+            Change::Deleted => DELETED,
+        };
+        let [first, second] = self.writer.one(&self.server, object);
+        let mut start = Vec::with_capacity(head.len() + first.len());
+        start.extend_from_slice(head);
+        start.extend_from_slice(&first);
+        self.line(start.into(), second);
+    }
+
+    fn line(&mut self, start: Bytes, object: Bytes) {
+        self.pending.push_back(start);
+        self.pending.push_back(object);
+        self.pending.push_back(Bytes::from_static(b"}\n"));
+    }
+
+    fn push_bookmark(&mut self, initial_events_end: bool) {
+        let object = self.writer.bookmark(self.version, initial_events_end);
+        self.line(Bytes::from_static(br#"{"type":"BOOKMARK","object":"#), object);
+        self.bookmark = self.bookmark.map(|_| Instant::now() + BOOKMARK);
+    }
+
+    /// Ends the watch with an error event. The response has long begun, so this is how a watch fails.
+    fn expire(&mut self, version: u64, expired: &Expired) {
+        let status = refusal::expired(version, expired).to_value().to_string();
+        self.line(Bytes::from_static(br#"{"type":"ERROR","object":"#), status.into());
+        self.ended = true;
+    }
+
+    /// Reads on in the history.
+    fn advance(&mut self) {
+        match self.server.store.events(self.slot, self.version, BATCH) {
+            Ok((events, complete)) => {
+                for event in events {
+                    self.event(&event);
+                }
+                self.version = complete;
+            }
+            Err(expired) => self.expire(self.version, &expired),
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        if self
+            .namespace
+            .as_deref()
+            .is_some_and(|namespace| namespace != event.object.namespace())
+        {
+            return;
+        }
+        let was = event
+            .previous
+            .as_ref()
+            .is_some_and(|previous| self.selection.matches(previous));
+        let is = event.change != Change::Deleted && self.selection.matches(&event.object);
+        match (was, is) {
+            (false, false) => {}
+            (false, true) => self.push(Change::Added, &event.object),
+            (true, true) => self.push(Change::Modified, &event.object),
+            (true, false) if event.change == Change::Deleted => self.push(Change::Deleted, &event.object),
+            (true, false) => {
+                // It is still there, only no longer selected. The client gets the state it knew, at the new version.
+                let Some(previous) = &event.previous else { return };
+                let version = event.object.version;
+                let last = Object::new(&previous.key, previous.value(), version, previous.index.clone());
+                self.push(Change::Deleted, &last);
+            }
+        }
+    }
+
+    /// Waits until there is something to send. False at the end.
+    async fn fill(&mut self) -> bool {
+        if self.announce && self.pending.is_empty() {
+            self.announce = false;
+            self.push_bookmark(true);
+        }
+        while self.pending.is_empty() {
+            if self.ended {
+                return false;
+            }
+            self.changes.mark_unchanged();
+            self.advance();
+            if !self.pending.is_empty() || self.version < self.server.store.table_version(self.slot) {
+                continue;
+            }
+            let wake = self
+                .bookmark
+                .map_or(self.deadline, |bookmark| bookmark.min(self.deadline));
+            tokio::select! {
+                changed = self.changes.changed() => {
+                    self.ended |= changed.is_err();
+                }
+                () = tokio::time::sleep_until(wake) => {
+                    if Instant::now() >= self.deadline {
+                        return false;
+                    }
+                    self.advance();
+                    self.push_bookmark(false);
+                }
+                () = self.stopping.cancelled() => return false,
+            }
+        }
+        true
+    }
+
+    fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
+        stream::unfold(self, |mut watch| async move {
+            if !watch.fill().await {
+                return None;
+            }
+            let bytes = watch.pending.pop_front()?;
+            Some((Ok(bytes), watch))
+        })
+    }
+}

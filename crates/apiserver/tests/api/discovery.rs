@@ -1,0 +1,123 @@
+use super::cluster::Cluster;
+use http::Method;
+use serde_json::json;
+
+const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+
+#[tokio::test(start_paused = true)]
+async fn the_old_and_the_aggregated_documents_name_the_same_resources() {
+    let cluster = Cluster::start().await;
+    assert_eq!(cluster.get("/api").await.ok()["versions"], json!(["v1"]));
+    let mut old = Vec::new();
+    let core = cluster.get("/api/v1").await.ok();
+    assert_eq!(
+        (&core["kind"], &core["groupVersion"]),
+        (&json!("APIResourceList"), &json!("v1"))
+    );
+    old.extend(names("v1", &core));
+    let groups = cluster.get("/apis").await.ok();
+    for group in groups["groups"].as_array().unwrap() {
+        for version in group["versions"].as_array().unwrap() {
+            let version = version["groupVersion"].as_str().unwrap();
+            old.extend(names(version, &cluster.get(&format!("/apis/{version}")).await.ok()));
+        }
+        let name = group["name"].as_str().unwrap();
+        let own = cluster.get(&format!("/apis/{name}")).await.ok();
+        assert_eq!(own["preferredVersion"], group["preferredVersion"]);
+    }
+    let mut new = Vec::new();
+    for root in ["/api", "/apis"] {
+        let accept = format!("{V2},{V2BETA1},application/json");
+        let answer = cluster.send(Method::GET, root, &[("accept", &accept)], "").await;
+        assert_eq!(answer.headers["content-type"], V2.replace(";v=v2;as", ";v=v2;as"));
+        let document = answer.ok();
+        assert_eq!(document["apiVersion"], "apidiscovery.k8s.io/v2");
+        for group in document["items"].as_array().unwrap() {
+            for version in group["versions"].as_array().unwrap() {
+                let group = group["metadata"]["name"].as_str().unwrap_or_default();
+                let api = format!("{group}/{}", version["version"].as_str().unwrap());
+                for resource in version["resources"].as_array().unwrap() {
+                    let plural = resource["resource"].as_str().unwrap();
+                    new.push(format!("{} {plural}", api.trim_start_matches('/')));
+                    for sub in resource["subresources"].as_array().into_iter().flatten() {
+                        let sub = sub["subresource"].as_str().unwrap();
+                        new.push(format!("{} {plural}/{sub}", api.trim_start_matches('/')));
+                    }
+                }
+            }
+        }
+    }
+    old.sort();
+    new.sort();
+    assert_eq!(old, new);
+    assert!(old.contains(&"v1 pods/log".to_owned()) && old.contains(&"apps/v1 deployments/scale".to_owned()));
+}
+
+fn names(version: &str, list: &serde_json::Value) -> Vec<String> {
+    let resources = list["resources"].as_array().unwrap();
+    resources
+        .iter()
+        .map(|resource| format!("{version} {}", resource["name"].as_str().unwrap()))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_knows_only_v2beta1_is_not_given_v2() {
+    let cluster = Cluster::start().await;
+    let accept = format!("{V2BETA1},application/json");
+    let answer = cluster.send(Method::GET, "/apis", &[("accept", &accept)], "").await;
+    assert_eq!(answer.headers["content-type"], V2BETA1);
+    assert_eq!(answer.ok()["apiVersion"], "apidiscovery.k8s.io/v2beta1");
+    let plain = cluster
+        .send(Method::GET, "/apis", &[("accept", "application/json, */*")], "")
+        .await;
+    assert_eq!(plain.ok()["kind"], "APIGroupList");
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_and_version_answer_in_the_usual_form() {
+    let cluster = Cluster::start().await;
+    for path in ["/healthz", "/livez", "/readyz", "/readyz/ping"] {
+        let answer = cluster.get(path).await;
+        assert_eq!((answer.code, answer.text.as_str()), (200, "ok"), "{path}");
+    }
+    let verbose = cluster.get("/readyz?verbose").await.text;
+    assert!(
+        verbose.starts_with("[+]ping ok\n") && verbose.ends_with("readyz check passed\n"),
+        "{verbose}"
+    );
+    let version = cluster.get("/version?timeout=5s").await.ok();
+    assert_eq!((&version["major"], &version["minor"]), (&json!("1"), &json!("37")));
+    assert!(version["gitVersion"].as_str().unwrap().starts_with("v1.37."));
+    cluster.server.shutdown().await;
+    assert_eq!(cluster.get("/readyz").await.code, 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn openapi_documents_are_served_under_their_hash() {
+    let cluster = Cluster::start().await;
+    let index = cluster.get("/openapi/v3").await.ok();
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+        .as_str()
+        .expect("apps/v1 has a document")
+        .to_owned();
+    let answer = cluster.get(&url).await;
+    assert!(
+        answer.ok()["paths"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .any(|path| path.contains("deployments"))
+    );
+    let tag = answer.headers["etag"].to_str().unwrap().to_owned();
+    let again = cluster.send(Method::GET, &url, &[("if-none-match", &tag)], "").await;
+    assert_eq!((again.code, again.text.as_str()), (304, ""));
+    // Old clients refuse JSON here.
+    let request = http::Request::get("/openapi/v2")
+        .header("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+        .body(kube::client::Body::empty())
+        .unwrap();
+    let response = cluster.admin.send(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/octet-stream");
+}

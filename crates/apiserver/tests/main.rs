@@ -1,0 +1,14 @@
+//! The API server as its clients see it: every test talks HTTP to a server of its own, in memory and in virtual time.
+
+mod api {
+    pub mod access;
+    pub mod cluster;
+    pub mod deletion;
+    pub mod discovery;
+    pub mod durability;
+    pub mod lists;
+    pub mod objects;
+    pub mod patches;
+    pub mod pods;
+    pub mod watches;
+}
