@@ -1,6 +1,6 @@
 //! Walks over objects with the type in hand: which fields there are, which differ, how two become one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -143,12 +143,12 @@ fn collect(shape: Shape<'_>, value: &Value, path: &mut Vec<String>, set: &mut Se
             }
         }
         Value::Array(items) if shape.is_list() => {
-            let mut seen = HashMap::new();
+            let mut seen = HashSet::new();
             for (index, item) in items.iter().enumerate() {
                 let edge = shape
                     .edge(item)
                     .map_err(|error| format!("{}: element {index}: {error}", show(path)))?;
-                if seen.insert(edge.clone(), index).is_some() {
+                if !seen.insert(edge.clone()) {
                     let last = super::set::display(&[edge.as_str()]);
                     return Err(format!("{}: duplicate entries for key {last}", show(path)));
                 }
@@ -239,14 +239,10 @@ fn differ(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut
         }
     } else {
         let (old_items, new_items) = (index(shape, old), index(shape, new));
-        let gone = old_items
-            .iter()
-            .filter(|(edge, _)| !new_items.iter().any(|(other, _)| other == edge));
-        for (edge, _) in gone.chain(new_items.iter()) {
-            let at = |items: &[(String, usize)]| items.iter().find(|(other, _)| other == edge).map(|(_, at)| *at);
-            let before = at(&old_items).and_then(|at| old?.get(at));
-            let after = at(&new_items).and_then(|at| new?.get(at));
+        let gone = old_items.keys().filter(|edge| !new_items.contains_key(*edge));
+        for edge in gone.chain(new_items.keys()) {
             path.push(edge.clone());
+            let (before, after) = (old_items.get(edge).copied(), new_items.get(edge).copied());
             differ(shape.item(), before, after, path, into);
             path.pop();
         }
@@ -258,14 +254,12 @@ fn differ(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut
     }
 }
 
-/// The edges of a list's items and where they are; an item without its keys, or seen before, has none.
-fn index(shape: Shape<'_>, list: Option<&Value>) -> Vec<(String, usize)> {
-    let mut found: Vec<(String, usize)> = Vec::new();
-    for (at, item) in list.and_then(Value::as_array).into_iter().flatten().enumerate() {
-        if let Ok(edge) = shape.edge(item)
-            && !found.iter().any(|(other, _)| *other == edge)
-        {
-            found.push((edge, at));
+/// A list's items by their edges. An item without its keys has none; of several with one edge the first counts.
+fn index<'a>(shape: Shape<'_>, list: Option<&'a Value>) -> BTreeMap<String, &'a Value> {
+    let mut found = BTreeMap::new();
+    for item in list.and_then(Value::as_array).into_iter().flatten() {
+        if let Ok(edge) = shape.edge(item) {
+            found.entry(edge).or_insert(item);
         }
     }
     found
@@ -295,32 +289,36 @@ pub(super) fn merge(shape: Shape<'_>, live: &mut Value, applied: &Value) {
 fn merge_list(shape: Shape<'_>, live: Vec<Value>, applied: &[Value]) -> Vec<Value> {
     let edges = |items: &[Value]| items.iter().map(|item| shape.edge(item).ok()).collect::<Vec<_>>();
     let (live_edges, applied_edges) = (edges(&live), edges(applied));
+    let wanted: HashSet<&String> = applied_edges.iter().flatten().collect();
+    let mut places: HashMap<&String, usize> = HashMap::new();
+    for (at, edge) in live_edges.iter().enumerate() {
+        if let Some(edge) = edge {
+            places.entry(edge).or_insert(at);
+        }
+    }
     let mut live: Vec<Option<Value>> = live.into_iter().map(Some).collect();
-    let shared = |edge: &Option<String>, others: &[Option<String>]| edge.is_some() && others.contains(edge);
     let mut result = Vec::with_capacity(live.len() + applied.len());
     let (mut l, mut a) = (0, 0);
     while l < live.len() || a < applied.len() {
-        if l < live.len() {
-            let is_shared = shared(&live_edges[l], &applied_edges);
-            let its_turn = a < applied.len() && applied_edges[a] == live_edges[l];
-            if !is_shared {
+        let turn = applied_edges.get(a).and_then(Option::as_ref);
+        if let Some(edge) = live_edges.get(l) {
+            let edge = edge.as_ref();
+            if edge.is_none_or(|edge| !wanted.contains(edge)) {
                 result.extend(live[l].take());
                 l += 1;
                 continue;
             }
-            // Shared, but wanted elsewhere: it is taken when its turn comes.
-            if !its_turn && (a >= applied.len() || shared(&applied_edges[a], &live_edges)) {
+            // Both have it, but it is wanted elsewhere: it is taken when its turn comes.
+            if edge != turn && (a >= applied.len() || turn.is_some_and(|turn| places.contains_key(turn))) {
                 l += 1;
                 continue;
             }
         }
-        if a < applied.len() {
-            let at = live_edges
-                .iter()
-                .position(|edge| edge.is_some() && *edge == applied_edges[a]);
-            let mut item = at.and_then(|at| live[at].take()).unwrap_or(Value::Null);
-            merge(shape.item(), &mut item, &applied[a]);
-            result.push(item);
+        if let Some(item) = applied.get(a) {
+            let at = turn.and_then(|turn| places.get(turn));
+            let mut merged = at.and_then(|at| live[*at].take()).unwrap_or(Value::Null);
+            merge(shape.item(), &mut merged, item);
+            result.push(merged);
             a += 1;
         }
     }

@@ -9,6 +9,8 @@
 //! * `$setElementOrder/containers: [{name: b}, {name: a}]`: the order that the client saw last
 //! * `$retainKeys: [type]`: all other keys go (the union types: volumes, a deployment's strategy)
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::PatchError;
@@ -124,6 +126,7 @@ fn merge_map(
             ids(list, merge_key(fields, name))
         })
         .collect();
+    let mut gone = HashSet::new();
     for (key, value) in patch {
         if key == PATCH || key == RETAIN_KEYS || key.starts_with(ELEMENT_ORDER) {
             continue;
@@ -133,12 +136,13 @@ fn merge_map(
                 return Err(bad("delete from primitive list must be a list"));
             };
             if let Some(Value::Array(list)) = original.get_mut(name) {
-                list.retain(|item| !unwanted.contains(item));
+                let unwanted: HashSet<String> = unwanted.iter().map(Value::to_string).collect();
+                list.retain(|item| !unwanted.contains(&item.to_string()));
             }
             continue;
         }
         if value.is_null() {
-            original.shift_remove(key);
+            gone.insert(key.as_str());
             continue;
         }
         let rule = rule(fields, key);
@@ -158,10 +162,12 @@ fn merge_map(
                 original.insert(key.clone(), value);
             }
             None => {
-                original.shift_remove(key);
+                gone.insert(key.as_str());
             }
         }
     }
+    // All at once: to take one key out of a map that keeps its order is to move all behind it.
+    original.retain(|key, _| !gone.contains(key.as_str()));
     // Orders come last: by now the lists are merged.
     for ((name, order), served) in orders.into_iter().zip(served) {
         let Value::Array(order) = order else {
@@ -202,11 +208,8 @@ fn merge_list(rule: Rule<'_>, original: Vec<Value>, patch: &[Value]) -> Result<V
         Strategy::MergeBy(key) => merge_by_key(of(item), key, original, patch),
         Strategy::MergeScalars => {
             let mut list = original;
-            for value in patch {
-                if !list.contains(value) {
-                    list.push(value.clone());
-                }
-            }
+            let mut seen: HashSet<String> = list.iter().map(Value::to_string).collect();
+            list.extend(patch.iter().filter(|value| seen.insert(value.to_string())).cloned());
             Ok(list)
         }
         Strategy::Default | Strategy::Replace => {
@@ -234,7 +237,7 @@ fn merge_by_key(
     original: Vec<Value>,
     patch: &[Value],
 ) -> Result<Vec<Value>, PatchError> {
-    let (mut list, mut plain_items, mut replaces) = (original, Vec::new(), false);
+    let (mut list, mut plain_items, mut deleted, mut replaces) = (original, Vec::new(), HashSet::new(), false);
     // Deletions come first, wherever they stand.
     for item in patch {
         let Value::Object(item) = item else {
@@ -243,8 +246,7 @@ fn merge_by_key(
         match item.get(PATCH) {
             None => plain_items.push(item),
             Some(directive) if directive == "delete" => {
-                let id = item.get(key).ok_or_else(|| no_merge_key(item, key))?;
-                list.retain(|candidate| !has_key(candidate, key, id));
+                deleted.insert(plain(item.get(key).ok_or_else(|| no_merge_key(item, key))?));
             }
             Some(directive) if directive == "replace" => replaces = true,
             Some(directive) if directive == "merge" => {
@@ -259,22 +261,31 @@ fn merge_by_key(
             }
         }
     }
-    if replaces {
-        list.clear();
+    let id = |item: &Value| item.get(key).map(plain);
+    list.retain(|item| !replaces && id(item).is_none_or(|id| !deleted.contains(&id)));
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (at, item) in list.iter().enumerate() {
+        if let Some(id) = id(item) {
+            places.entry(id).or_insert(at);
+        }
     }
     for item in plain_items {
-        let id = item.get(key).ok_or_else(|| no_merge_key(item, key))?;
-        match list.iter_mut().find(|candidate| has_key(candidate, key, id)) {
-            Some(slot) => {
-                let old = if let Value::Object(old) = slot.take() {
-                    old
-                } else {
-                    Map::new()
-                };
-                *slot = merge_map(fields, old, item)?.unwrap_or_default().into();
+        let id = plain(item.get(key).ok_or_else(|| no_merge_key(item, key))?);
+        let old = match places.get(&id).and_then(|at| list.get_mut(*at)) {
+            Some(old) => old,
+            None => {
+                places.insert(id, list.len());
+                list.push(Value::Null);
+                let Some(new) = list.last_mut() else { continue };
+                new
             }
-            None => list.extend(merge_map(fields, Map::new(), item)?.map(Value::Object)),
-        }
+        };
+        let map = if let Value::Object(map) = old.take() {
+            map
+        } else {
+            Map::new()
+        };
+        *old = merge_map(fields, map, item)?.unwrap_or_default().into();
     }
     Ok(list)
 }
@@ -286,15 +297,7 @@ fn no_merge_key(item: &Map<String, Value>, key: &str) -> PatchError {
     ))
 }
 
-fn has_key(candidate: &Value, key: &str, id: &Value) -> bool {
-    candidate.get(key).is_some_and(|other| same_key(other, id))
-}
-
 /// Kubernetes compares merge keys as text: a patch may say `80` where the object has `"80"`.
-fn same_key(a: &Value, b: &Value) -> bool {
-    a == b || plain(a) == plain(b)
-}
-
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -318,6 +321,14 @@ fn in_order(
     key: Option<&str>,
 ) -> Result<Vec<Value>, PatchError> {
     let wanted = ids(order, key);
+    let places = |ids: &[Option<String>]| -> HashMap<String, usize> {
+        ids.iter()
+            .enumerate()
+            .rev()
+            .filter_map(|(at, id)| Some((id.clone()?, at)))
+            .collect()
+    };
+    let (wanted_places, served_places) = (places(&wanted), places(served));
     if wanted.contains(&None) {
         return Err(bad(format!(
             "$setElementOrder has an item without merge key {}",
@@ -325,15 +336,16 @@ fn in_order(
         )));
     }
     for (item, id) in patched.iter().zip(ids(patched, key)) {
-        if item.get(PATCH).is_none() && id.is_some() && !wanted.contains(&id) {
+        if item.get(PATCH).is_none() && id.is_some_and(|id| !wanted_places.contains_key(&id)) {
             return Err(bad("The order in patch list:\n doesn't match $setElementOrder list:\n"));
         }
     }
     let listed = ids(&list, key);
     let (mut known, mut others) = (Vec::new(), Vec::new());
     for (item, id) in list.into_iter().zip(listed) {
-        let server_place = served.iter().position(|served| *served == id);
-        match wanted.iter().position(|wanted| *wanted == id) {
+        let place = |places: &HashMap<String, usize>| id.as_ref().and_then(|id| places.get(id)).copied();
+        let server_place = place(&served_places);
+        match place(&wanted_places) {
             Some(place) => known.push((place, server_place, item)),
             None => others.push((server_place, item)),
         }
