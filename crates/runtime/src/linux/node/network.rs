@@ -73,6 +73,9 @@ pub(super) fn prepare_node() -> Result<(), Failure> {
     let mut bridge = LinkMessage::default();
     bridge.attributes = vec![
         LinkAttribute::IfName(BRIDGE.into()),
+        // Without one of its own a bridge takes the lowest of its ports', so that each pod that comes or goes may change it, and what the
+        // others have learned of their gateway is wrong for half a minute.
+        LinkAttribute::Address(hardware_address(NODE_IP)),
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
     ];
     netlink
@@ -97,12 +100,11 @@ pub(super) fn prepare_node() -> Result<(), Failure> {
 /// Wires a pod's network to the bridge. Runs in, and comes back to, the node's network.
 pub(super) fn connect_pod(home: &Home, pod: &Shared, address: Ipv4Addr) -> Result<(), Failure> {
     let mut node = Netlink::open()?;
-    let name = link_name(address);
     // A link left by a pod that had this address and whose network the kernel has not taken down yet.
-    drop(node.delete(&name));
+    drop(node.delete(&link_name(address)));
     let bridge = index_of(BRIDGE).context("find the pods' bridge")?;
     node.create(RouteNetlinkMessage::NewLink(veth(
-        &name,
+        address,
         bridge,
         pod.network().as_fd().as_raw_fd(),
     )))
@@ -141,14 +143,23 @@ fn index_of(link: &str) -> std::io::Result<u32> {
     Ok(if_nametoindex(link)?)
 }
 
-fn veth(name: &str, bridge: u32, pod: RawFd) -> LinkMessage {
+/// Fixed to the IP address, so that a neighbour who remembers an earlier pod with it is right. The first byte says "locally administered".
+fn hardware_address(address: Ipv4Addr) -> Vec<u8> {
+    [&[2, 0], address.octets().as_slice()].concat()
+}
+
+fn veth(address: Ipv4Addr, bridge: u32, pod: RawFd) -> LinkMessage {
     let mut peer = LinkMessage::default();
-    peer.attributes = vec![LinkAttribute::IfName("eth0".into()), LinkAttribute::NetNsFd(pod)];
+    peer.attributes = vec![
+        LinkAttribute::IfName("eth0".into()),
+        LinkAttribute::Address(hardware_address(address)),
+        LinkAttribute::NetNsFd(pod),
+    ];
     let mut link = LinkMessage::default();
     link.header.flags = LinkFlags::Up;
     link.header.change_mask = LinkFlags::Up;
     link.attributes = vec![
-        LinkAttribute::IfName(name.into()),
+        LinkAttribute::IfName(link_name(address)),
         LinkAttribute::Controller(bridge),
         LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),
