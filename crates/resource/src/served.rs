@@ -330,3 +330,6 @@ pub static RESOURCES: &[Resource] = &[
         ..ROW
     },
 ];
+
+#[cfg(test)]
+mod tests;

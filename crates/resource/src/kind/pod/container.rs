@@ -63,6 +63,8 @@ pub(super) fn validate<'a>(
     let pull = ["Always", "IfNotPresent", "Never"];
     errors.one_of(&path.child("imagePullPolicy"), &container["imagePullPolicy"], &pull);
     validate_resources(&container["resources"], &path.child("resources"), errors);
+    let security = path.child("securityContext");
+    super::security::validate_container(&container["securityContext"], &security, errors);
     match role {
         Role::Ephemeral => forbid_in_ephemeral(container, path, errors),
         Role::Init if !is_sidecar(container) => forbid(container, path, errors),

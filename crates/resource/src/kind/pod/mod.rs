@@ -1,11 +1,13 @@
 //! Pods.
 
+mod affinity;
 mod bind;
 mod container;
 mod default;
 mod print;
 mod probe;
 mod qos;
+mod security;
 mod spec;
 mod toleration;
 mod update;

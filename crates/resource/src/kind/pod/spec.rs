@@ -1,11 +1,11 @@
 //! The spec of a pod, in a pod or in a template.
 
 use super::container::{self, Role, Surroundings};
-use super::{toleration, volume};
-use crate::check::label::{validate_labels, validate_selector};
+use super::{affinity, security, toleration, volume};
+use crate::check::label::validate_labels;
 use crate::check::name::{label, qualified_name, subdomain};
 use crate::field::{Errors, Path};
-use crate::json::{absent, blank, items, text};
+use crate::json::{absent, items, text};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -47,7 +47,7 @@ pub(crate) fn validate(spec: &Value, path: &Path, place: Place, errors: &mut Err
     }
     validate_policies(spec, path, place, errors);
     validate_labels(&spec["nodeSelector"], &path.child("nodeSelector"), errors);
-    validate_security(&spec["securityContext"], &path.child("securityContext"), errors);
+    security::validate_pod(spec, path, errors);
     for (key, rule) in [
         ("serviceAccountName", subdomain as fn(&str) -> Vec<String>),
         ("nodeName", subdomain),
@@ -64,9 +64,9 @@ pub(crate) fn validate(spec: &Value, path: &Path, place: Place, errors: &mut Err
     }
     validate_numbers(spec, path, errors);
     toleration::validate(&spec["tolerations"], &path.child("tolerations"), errors);
-    validate_affinity(&spec["affinity"], &path.child("affinity"), errors);
+    affinity::validate(&spec["affinity"], &path.child("affinity"), errors);
     validate_gates(spec, path, errors);
-    validate_spread(
+    affinity::validate_spread(
         &spec["topologySpreadConstraints"],
         &path.child("topologySpreadConstraints"),
         errors,
@@ -112,89 +112,6 @@ fn validate_numbers(spec: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-fn validate_security(context: &Value, path: &Path, errors: &mut Errors) {
-    for key in ["runAsUser", "runAsGroup", "fsGroup"] {
-        if !absent(context, key)
-            && !context[key]
-                .as_i64()
-                .is_some_and(|n| (0..=i64::from(i32::MAX)).contains(&n))
-        {
-            let detail = "must be between 0 and 2147483647, inclusive";
-            errors.invalid(&path.child(key), context[key].clone(), detail);
-        }
-    }
-}
-
-fn validate_affinity(affinity: &Value, path: &Path, errors: &mut Errors) {
-    let node = &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
-    let at = path
-        .child("nodeAffinity")
-        .child("requiredDuringSchedulingIgnoredDuringExecution");
-    if !node.is_null() {
-        if items(&node["nodeSelectorTerms"]).is_empty() {
-            let detail = "must have at least one node selector term";
-            errors.required(&at.child("nodeSelectorTerms"), detail);
-        }
-        for (i, term) in items(&node["nodeSelectorTerms"]).iter().enumerate() {
-            validate_node_term(term, &at.child("nodeSelectorTerms").index(i), errors);
-        }
-    }
-    for kind in ["podAffinity", "podAntiAffinity"] {
-        let list = "requiredDuringSchedulingIgnoredDuringExecution";
-        let at = path.child(kind).child(list);
-        for (i, term) in items(&affinity[kind][list]).iter().enumerate() {
-            validate_pod_term(term, &at.index(i), errors);
-        }
-        let list = "preferredDuringSchedulingIgnoredDuringExecution";
-        let at = path.child(kind).child(list);
-        for (i, weighted) in items(&affinity[kind][list]).iter().enumerate() {
-            let weight = weighted["weight"].as_i64().unwrap_or(0);
-            if !(1..=100).contains(&weight) {
-                errors.invalid(&at.index(i).child("weight"), weight, "must be in the range 1-100");
-            }
-            validate_pod_term(
-                &weighted["podAffinityTerm"],
-                &at.index(i).child("podAffinityTerm"),
-                errors,
-            );
-        }
-    }
-}
-
-fn validate_node_term(term: &Value, path: &Path, errors: &mut Errors) {
-    for (i, expression) in items(&term["matchExpressions"]).iter().enumerate() {
-        let at = path.child("matchExpressions").index(i);
-        let values = items(&expression["values"]).len();
-        match text(expression, "operator") {
-            "In" | "NotIn" if values == 0 => {
-                let detail = "must be specified when `operator` is 'In' or 'NotIn'";
-                errors.required(&at.child("values"), detail);
-            }
-            "Exists" | "DoesNotExist" if values > 0 => {
-                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.forbidden(&at.child("values"), detail);
-            }
-            "Gt" | "Lt" if values != 1 => {
-                let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
-                errors.required(&at.child("values"), detail);
-            }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-            other => errors.invalid(&at.child("operator"), other, "not a valid selector operator"),
-        }
-        let key = text(expression, "key");
-        for problem in qualified_name(key) {
-            errors.invalid(&at.child("key"), key, problem);
-        }
-    }
-}
-
-fn validate_pod_term(term: &Value, path: &Path, errors: &mut Errors) {
-    validate_selector(&term["labelSelector"], &path.child("labelSelector"), errors);
-    if blank(term, "topologyKey") {
-        errors.required(&path.child("topologyKey"), "can not be empty");
-    }
-}
-
 fn validate_gates(spec: &Value, path: &Path, errors: &mut Errors) {
     for (list, key) in [("schedulingGates", "name"), ("readinessGates", "conditionType")] {
         let mut seen = HashSet::new();
@@ -208,25 +125,6 @@ fn validate_gates(spec: &Value, path: &Path, errors: &mut Errors) {
                 errors.duplicate(&at, name);
             }
         }
-    }
-}
-
-fn validate_spread(constraints: &Value, path: &Path, errors: &mut Errors) {
-    for (i, constraint) in items(constraints).iter().enumerate() {
-        let at = path.index(i);
-        let skew = constraint["maxSkew"].as_i64().unwrap_or(0);
-        if skew <= 0 {
-            errors.invalid(&at.child("maxSkew"), skew, "must be greater than zero");
-        }
-        if blank(constraint, "topologyKey") {
-            errors.required(&at.child("topologyKey"), "can not be empty");
-        }
-        let choice = text(constraint, "whenUnsatisfiable");
-        if !["DoNotSchedule", "ScheduleAnyway"].contains(&choice) {
-            let choices = ["DoNotSchedule", "ScheduleAnyway"];
-            errors.not_supported(&at.child("whenUnsatisfiable"), choice, &choices);
-        }
-        validate_selector(&constraint["labelSelector"], &at.child("labelSelector"), errors);
     }
 }
 
