@@ -1,7 +1,10 @@
-//! Serves an API server over plain HTTP, without nodes or controllers: something to point kubectl at.
+//! Serves an API server without nodes or controllers: something to point kubectl at.
 //!
 //! `cargo run -p knarr-apiserver --example serve -- 127.0.0.1:8001 [DATABASE]`, then
-//! `kubectl --server http://127.0.0.1:8001 --token admin get all`.
+//! `kubectl --server https://127.0.0.1:8001 --insecure-skip-tls-verify --token admin get all`.
+//! (Over plain HTTP kubectl would not send the token.)
+
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use knarr_apiserver::{ApiServer, Options, Token};
@@ -37,7 +40,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let _ = tokio::signal::ctrl_c().await;
         stop.cancel();
     });
-    server.serve_plain(listener, shutdown).await;
+    server.serve(listener, Arc::new(tls()?), shutdown).await;
     server.shutdown().await;
     Ok(())
+}
+
+fn tls() -> Result<rustls::ServerConfig, Box<dyn std::error::Error>> {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der())?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }

@@ -1,5 +1,7 @@
 //! The API server as its clients see it: every test talks HTTP to a server of its own, in memory and in virtual time.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod api {
     pub mod access;
     pub mod cluster;

@@ -54,12 +54,14 @@ fn key_of(name: u8) -> String {
     key(if name.is_multiple_of(2) { "a" } else { "a-b" }, &format!("n{name}"))
 }
 
+/// Data and version of every object of both tables.
+type Objects = [BTreeMap<String, (u8, u64)>; 2];
+
 #[derive(Default)]
 struct Model {
-    /// Data and version of every object.
-    objects: [BTreeMap<String, (u8, u64)>; 2],
+    objects: Objects,
     /// What the objects were at every version of this life of the store.
-    past: BTreeMap<u64, [BTreeMap<String, (u8, u64)>; 2]>,
+    past: BTreeMap<u64, Objects>,
     floor: u64,
 }
 
