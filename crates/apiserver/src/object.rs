@@ -33,12 +33,8 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
 
 /// Whether nothing keeps a deleted object any more: no finalizers, and for a pod no grace period.
 pub(crate) fn is_gone(resource: &Resource, object: &Value) -> bool {
-    let metadata = &object["metadata"];
-    let empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
-    is_deleting(object)
-        && empty(&metadata["finalizers"])
-        && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
-        && (resource.storage != "namespaces" || empty(&object["spec"]["finalizers"]))
+    let grace = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    is_deleting(object) && !resource.is_held(object) && grace == 0
 }
 
 /// Allocation of addresses and ports.

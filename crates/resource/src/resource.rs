@@ -134,7 +134,8 @@ impl Resource {
             _ => {}
         }
         self.logic.prepare_update(new, old, subresource);
-        if self.logic.counts_generations() {
+        // What is reported is no wish, whatever else it may change (the Deployment controller notes a revision with it).
+        if self.logic.counts_generations() && subresource != Some("status") {
             meta::count_generation(new, old, |o| self.logic.desired(o));
         }
     }
@@ -155,7 +156,7 @@ impl Resource {
         errors.into_vec()
     }
 
-    /// The values that field selectors can ask for.
+    /// The values that field selectors can ask for, of an object as this version serves it.
     pub fn fields(&self, object: &Value) -> Fields {
         let meta = &object["metadata"];
         let mut fields = Fields(Vec::new());
@@ -167,7 +168,7 @@ impl Resource {
         fields
     }
 
-    /// What `kubectl get` shows of these objects at the moment `now`.
+    /// What `kubectl get` shows of these objects, as this version serves them, at the moment `now`.
     pub fn table(&self, objects: &[&Value], now: Timestamp) -> Table {
         Table {
             columns: self.logic.columns(),

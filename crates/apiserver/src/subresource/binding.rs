@@ -3,8 +3,8 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use knarr_resource::{Failure, find};
-use serde_json::{Value, json};
+use knarr_resource::{Failure, bind, find};
+use serde_json::json;
 
 use crate::http::call::Call;
 use crate::http::render;
@@ -31,14 +31,6 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<R
         }
         name => name.to_owned(),
     };
-    let target = &binding["target"];
-    let node = target["name"].as_str().unwrap_or_default();
-    let kind = target["kind"].as_str().unwrap_or_default();
-    if !matches!(kind, "" | "Node") || node.is_empty() {
-        return Err(Failure::bad_request(format!(
-            "the target of a binding is a Node with a name, not {target}"
-        )));
-    }
     let dry_run = call.query.dry_run()?;
     let slot = server.slot_of(pods);
     let key = store::key(&call.namespace, &name);
@@ -47,8 +39,8 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<R
             .store
             .get(slot, &key)
             .ok_or_else(|| Failure::not_found(pods, &name))?;
-        let pod =
-            bind(server, &name, &live.value(), &binding, node).map_err(|why| Failure::conflict(pods, &name, &why))?;
+        let mut pod = live.value();
+        bind(&mut pod, &binding, server.clock.now())?;
         let write = Write {
             slot,
             key: key.clone(),
@@ -66,46 +58,4 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<R
     }
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     render::plain(call.form()?, StatusCode::CREATED, &status)
-}
-
-/// The pod on its node, or why it cannot go there.
-fn bind(server: &Server, name: &str, old: &Value, binding: &Value, node: &str) -> Result<Value, String> {
-    let own = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (wanted, uid) = (own(&binding["metadata"]["uid"]), own(&old["metadata"]["uid"]));
-    if !wanted.is_empty() && wanted != uid {
-        return Err(format!(
-            "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
-        ));
-    }
-    if old["metadata"]["deletionTimestamp"].is_string() {
-        return Err(format!("pod {name} is being deleted, cannot be assigned to a host"));
-    }
-    let assigned = own(&old["spec"]["nodeName"]);
-    if !assigned.is_empty() {
-        return Err(format!("pod {name} is already assigned to node {assigned:?}"));
-    }
-    if old["spec"]["schedulingGates"]
-        .as_array()
-        .is_some_and(|gates| !gates.is_empty())
-    {
-        return Err(format!("pod {name} has non-empty .spec.schedulingGates"));
-    }
-    let mut pod = old.clone();
-    pod["spec"]["nodeName"] = json!(node);
-    if let Some(annotations) = binding["metadata"]["annotations"].as_object() {
-        for (key, value) in annotations {
-            pod["metadata"]["annotations"][key] = value.clone();
-        }
-    }
-    if !pod["status"].is_object() {
-        pod["status"] = json!({});
-    }
-    let now = server.clock.now_seconds().to_string();
-    let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    conditions.retain(|condition| condition["type"] != "PodScheduled");
-    conditions.push(json!({
-        "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
-    }));
-    pod["status"]["conditions"] = conditions.into();
-    Ok(pod)
 }

@@ -297,11 +297,7 @@ fn mark(now: Timestamp, call: &Call, old: &Value, options: &DeleteOptions) -> Op
             next["metadata"]["generation"] = json!(generation + 1);
         }
     }
-    if call.resource.storage == "namespaces" && next["status"].is_object() {
-        next["status"]["phase"] = json!("Terminating");
-    } else if call.resource.storage == "namespaces" {
-        next["status"] = json!({"phase": "Terminating"});
-    }
+    call.resource.mark_terminating(&mut next);
     (!is_gone(call.resource, &next)).then_some(next)
 }
 

@@ -30,8 +30,7 @@ impl Selection {
         Ok(Self {
             resource: call.resource,
             native: native(call.resource) == call.resource,
-            labels: LabelSelector::parse(labels)
-                .map_err(|error| Failure::bad_request(format!("unable to parse requirement: {error}")))?,
+            labels: LabelSelector::parse(labels).map_err(Failure::bad_request)?,
             fields: FieldSelector::parse(call.resource, &fields)?,
         })
     }

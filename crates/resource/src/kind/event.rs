@@ -213,10 +213,10 @@ impl Kind for NewEvent {
             ("regarding.resourceVersion", "resourceVersion"),
             ("regarding.fieldPath", "fieldPath"),
         ] {
-            fields.add(label, text(&event["involvedObject"], key));
+            fields.add(label, text(&event["regarding"], key));
         }
         shared_fields(event, fields);
-        fields.add("reportingController", text(event, "reportingComponent"));
+        fields.add("reportingController", text(event, "reportingController"));
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -224,7 +224,9 @@ impl Kind for NewEvent {
     }
 
     fn row(&self, event: &Value, now: Timestamp) -> Row {
-        CoreEvent.row(event, now)
+        let mut stored = event.clone();
+        self.store(&mut stored);
+        CoreEvent.row(&stored, now)
     }
 
     fn creates_on_update(&self) -> bool {
@@ -279,6 +281,9 @@ mod tests {
         assert_eq!(shown["regarding"]["name"], "p");
         assert_eq!(shown["note"], "Started container c ");
         assert_eq!(shown.get("message"), None);
+        assert_eq!(resource.fields(&shown).get("regarding.name"), Some("p"));
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(resource.table(&[&shown], now).rows, [CoreEvent.row(&event(), now)]);
         resource.to_storage(&mut shown);
         assert_eq!(shown, event());
     }
