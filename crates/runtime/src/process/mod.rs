@@ -88,8 +88,9 @@ impl ProcessRuntime {
         found.ok_or_else(|| RuntimeError::NotFound(format!("container {id:?}")))
     }
 
-    /// Makes a container's directory: `bin` with a link per program of the image, `root` with a link per mount.
-    fn furnish(&self, spec: &ContainerSpec) -> Result<PathBuf, RuntimeError> {
+    /// Makes a container's directory: `bin` with a link per program of the image, `root` with a link per mount. Returns it with the
+    /// search path for programs.
+    fn furnish(&self, spec: &ContainerSpec) -> Result<(PathBuf, String), RuntimeError> {
         let plain = !spec.id.is_empty()
             && spec
                 .id
@@ -99,10 +100,12 @@ impl ProcessRuntime {
             return Err(RuntimeError::NotFound(format!("a directory for the ID {:?}", spec.id)));
         }
         let directory = self.state_dir.join("containers").join(&spec.id);
+        let (programs, whole) = applet::View::of(spec).programs(crate::program::search_path(&spec.env));
+        let bin = directory.join("bin");
         let furnish = || {
-            let (bin, root) = (directory.join("bin"), directory.join("root"));
+            let root = directory.join("root");
             fs::create_dir_all(&bin)?;
-            for (name, program) in applet::programs(spec) {
+            for (name, program) in programs {
                 symlink(program, bin.join(name))?;
             }
             fs::create_dir_all(applet::below(&root, &spec.working_dir))?;
@@ -120,7 +123,12 @@ impl ProcessRuntime {
             Ok(())
         };
         furnish().map_err(io_error("make the container's directory"))?;
-        Ok(directory)
+        let search = std::iter::once(bin)
+            .chain(whole)
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>()
+            .join(":");
+        Ok((directory, search))
     }
 
     async fn run(
@@ -130,7 +138,8 @@ impl ProcessRuntime {
         tty: bool,
         stdin: bool,
     ) -> Result<Started, RuntimeError> {
-        let program = applet::find(argv, &container.spec, &container.directory.join("bin"))?;
+        let search = crate::program::search_path(&container.environment);
+        let program = applet::View::of(&container.spec).program(argv, search, &container.spec.working_dir)?;
         let environment = crate::program::environment(&container.environment, &[], tty);
         let command = Command {
             program,
@@ -193,10 +202,10 @@ impl Runtime for ProcessRuntime {
         let ip = ip
             .ok_or_else(|| RuntimeError::NotFound(format!("sandbox {:?}", spec.sandbox)))?
             .to_string();
-        let directory = self.furnish(&spec)?;
-        let (root, bin) = (directory.join("root"), directory.join("bin"));
+        let (directory, search) = self.furnish(&spec)?;
+        let root = directory.join("root");
         let mut environment: Vec<_> = spec.env.iter().filter(|(name, _)| name != "PATH").cloned().collect();
-        environment.push(("PATH".to_owned(), bin.display().to_string()));
+        environment.push(("PATH".to_owned(), search));
         let root_text = root.display().to_string();
         let extra = [
             ("KNARR_ROOT", root_text.as_str()),
