@@ -6,6 +6,8 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use knarr_resource::{Failure, Resource};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::accept::{Encoding, Form, Shape};
@@ -82,7 +84,7 @@ impl Writer {
     }
 
     /// The stored object as a full one, in two pieces that share memory with the store.
-    pub(crate) fn stored(&self, object: &Object) -> [Bytes; 2] {
+    fn stored(&self, object: &Object) -> [Bytes; 2] {
         if self.native {
             [self.head.clone(), object.json.slice(1..)]
         } else {
@@ -92,103 +94,116 @@ impl Writer {
 
     /// One object in the shape asked for.
     pub(crate) fn one(&self, server: &Server, object: &Object) -> [Bytes; 2] {
+        let mut out = Vec::new();
         match self.shape {
-            Shape::Object => self.stored(object),
-            Shape::Metadata(version) => [Bytes::new(), to_bytes(&metadata(version, object.value()))],
-            Shape::Table(_) => {
-                let list = std::slice::from_ref(object);
+            Shape::Object => return self.stored(object),
+            Shape::Metadata(version) => write_metadata(version, &object.json, &mut out),
+            Shape::Table(version) => {
                 let meta = json!({"resourceVersion": object.version.to_string()});
-                [Bytes::new(), to_bytes(&self.table(server, list.iter(), meta))]
+                self.write_table(server, version, [&*object.json], &meta, &mut out);
             }
         }
+        [Bytes::new(), out.into()]
     }
 
     /// An object that is not stored (the result of a dry run) in the shape asked for.
-    pub(crate) fn value(&self, server: &Server, value: Value) -> Value {
+    pub(crate) fn value(&self, server: &Server, value: &Value) -> Vec<u8> {
+        let bytes = to_bytes(value);
+        let mut out = Vec::new();
         match self.shape {
-            Shape::Object => value,
-            Shape::Metadata(version) => metadata(version, value),
-            Shape::Table(version) => self.table_of(server, version, &[value], json!({})),
+            Shape::Object => out.extend_from_slice(&bytes),
+            Shape::Metadata(version) => write_metadata(version, &bytes, &mut out),
+            Shape::Table(version) => self.write_table(server, version, [&*bytes], &json!({}), &mut out),
         }
+        out.push(b'\n');
+        out
     }
 
-    /// A list in the shape asked for.
+    /// A list in the shape asked for. Where the shape allows it, the objects are copied from the store without parsing them,
+    /// and never is more than one of them parsed at a time.
     pub(crate) fn list(&self, server: &Server, objects: &[Arc<Object>], meta: &Value) -> Vec<u8> {
-        let (kind, api_version, items): (String, String, Vec<Value>) = match self.shape {
-            Shape::Table(_) => {
-                let objects = objects.iter().map(|object| &**object);
-                return to_vec(&self.table(server, objects, meta.clone()));
+        let mut out = Vec::new();
+        let (kind, api_version) = match self.shape {
+            Shape::Table(version) => {
+                self.write_table(
+                    server,
+                    version,
+                    objects.iter().map(|object| &*object.json),
+                    meta,
+                    &mut out,
+                );
+                out.push(b'\n');
+                return out;
             }
-            Shape::Object if self.native => return self.copy(objects, meta),
-            Shape::Object => (
-                self.resource.list_kind(),
-                self.resource.api_version(),
-                objects.iter().map(|object| present(self.resource, object)).collect(),
-            ),
-            Shape::Metadata(version) => (
-                "PartialObjectMetadataList".into(),
-                format!("meta.k8s.io/{version}"),
-                objects.iter().map(|object| metadata(version, object.value())).collect(),
-            ),
+            Shape::Object => (self.resource.list_kind(), self.resource.api_version()),
+            Shape::Metadata(version) => ("PartialObjectMetadataList".into(), format!("meta.k8s.io/{version}")),
         };
-        to_vec(&json!({"kind": kind, "apiVersion": api_version, "metadata": meta, "items": items}))
-    }
-
-    /// The usual list: its items are copied from the store as they are, never parsed.
-    fn copy(&self, objects: &[Arc<Object>], meta: &Value) -> Vec<u8> {
-        let size: usize = objects.iter().map(|object| object.json.len() + 1).sum();
-        let mut out = Vec::with_capacity(size + 256);
-        let head = format!(
-            r#"{{"kind":"{}","apiVersion":"{}","metadata":{meta},"items":["#,
-            self.resource.list_kind(),
-            self.resource.api_version()
-        );
+        if self.shape == Shape::Object {
+            out.reserve(objects.iter().map(|object| object.json.len() + 1).sum::<usize>() + 256);
+        }
+        let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{meta},"items":["#);
         out.extend_from_slice(head.as_bytes());
         for (i, object) in objects.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(&object.json);
+            match self.shape {
+                Shape::Metadata(version) => write_metadata(version, &object.json, &mut out),
+                // The items of a list carry neither kind nor version, as they are stored.
+                _ if self.native => out.extend_from_slice(&object.json),
+                _ => write_value(&present(self.resource, object), &mut out),
+            }
         }
         out.extend_from_slice(b"]}\n");
         out
     }
 
-    fn table<'a>(&self, server: &Server, objects: impl Iterator<Item = &'a Object>, meta: Value) -> Value {
-        let Shape::Table(version) = self.shape else {
-            return Value::Null;
-        };
-        let values: Vec<Value> = objects.map(|object| present(self.resource, object)).collect();
-        self.table_of(server, version, &values, meta)
+    /// A Table of objects as they are stored, or with kind and version.
+    fn write_table<'a>(
+        &self,
+        server: &Server,
+        version: &str,
+        objects: impl IntoIterator<Item = &'a [u8]>,
+        meta: &Value,
+        out: &mut Vec<u8>,
+    ) {
+        let now = server.clock.now();
+        let columns = self.resource.table(&[], now).column_definitions();
+        let head = format!(
+            r#"{{"kind":"Table","apiVersion":"meta.k8s.io/{version}","metadata":{meta},"columnDefinitions":{columns},"rows":["#
+        );
+        out.extend_from_slice(head.as_bytes());
+        for (i, bytes) in objects.into_iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            let value = self.parse(bytes);
+            let row = self.resource.table(&[&value], now).rows.pop().unwrap_or_default();
+            out.extend_from_slice(b"{\"cells\":");
+            write_value(&Value::from(row.cells), out);
+            if !row.conditions.is_empty() {
+                out.extend_from_slice(b",\"conditions\":");
+                write_value(&Value::from(row.conditions), out);
+            }
+            if self.include != Include::Nothing {
+                out.extend_from_slice(b",\"object\":");
+            }
+            match self.include {
+                Include::Nothing => {}
+                Include::Metadata => write_metadata(version, bytes, out),
+                Include::Object => write_value(&value, out),
+            }
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"]}");
     }
 
-    fn table_of(&self, server: &Server, version: &str, values: &[Value], meta: Value) -> Value {
-        let references: Vec<&Value> = values.iter().collect();
-        let table = self.resource.table(&references, server.clock.now());
-        let rows: Vec<Value> = table
-            .rows
-            .iter()
-            .zip(values)
-            .map(|(row, value)| {
-                let mut out = json!({"cells": row.cells});
-                if !row.conditions.is_empty() {
-                    out["conditions"] = Value::from(row.conditions.clone());
-                }
-                match self.include {
-                    Include::Nothing => {}
-                    Include::Metadata => out["object"] = metadata(version, value.clone()),
-                    Include::Object => out["object"] = value.clone(),
-                }
-                out
-            })
-            .collect();
-        json!({
-            "kind": "Table",
-            "apiVersion": format!("meta.k8s.io/{version}"),
-            "metadata": meta,
-            "columnDefinitions": table.column_definitions(),
-            "rows": rows,
-        })
+    fn parse(&self, bytes: &[u8]) -> Value {
+        let mut value: Value = serde_json::from_slice(bytes).expect("written by serde_json");
+        if !self.native && value.get("kind").is_none() {
+            self.resource.from_storage(&mut value);
+        }
+        typed(self.resource.kind, &self.resource.api_version(), value)
     }
 
     /// The object of a bookmark: nothing but a version.
@@ -197,37 +212,51 @@ impl Writer {
         if initial_events_end {
             meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
+        let partial = |version: &str| json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": meta});
         to_bytes(&match self.shape {
             Shape::Object => json!({
                 "kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": meta,
             }),
-            Shape::Metadata(version) => metadata(version, json!({"metadata": meta})),
+            Shape::Metadata(meta_version) => partial(meta_version),
             Shape::Table(table_version) => json!({
                 "kind": "Table", "apiVersion": format!("meta.k8s.io/{table_version}"),
                 "metadata": {"resourceVersion": version.to_string()},
                 "columnDefinitions": self.resource.table(&[], jiff::Timestamp::UNIX_EPOCH).column_definitions(),
-                "rows": [{"cells": [], "object": metadata(table_version, json!({"metadata": meta}))}],
+                "rows": [{"cells": [], "object": partial(table_version)}],
             }),
         })
     }
 }
 
-fn metadata(version: &str, mut value: Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": format!("meta.k8s.io/{version}"),
-        "metadata": value["metadata"].take(),
-    })
+/// Writes the metadata of an object, found in its bytes without building a tree of the rest.
+fn write_metadata(version: &str, object: &[u8], out: &mut Vec<u8>) {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    let head: Option<Head<'_>> = serde_json::from_slice(object).ok();
+    let metadata = head.map_or("{}", |head| head.metadata.get());
+    let text =
+        format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":{metadata}}}"#);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn write_value(value: &Value, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("a Value has string keys only, and a Vec takes all bytes");
 }
 
 fn to_vec(value: &Value) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(value).expect("a Value has string keys only");
+    let mut bytes = Vec::new();
+    write_value(value, &mut bytes);
     bytes.push(b'\n');
     bytes
 }
 
 fn to_bytes(value: &Value) -> Bytes {
-    serde_json::to_vec(value).expect("a Value has string keys only").into()
+    let mut bytes = Vec::new();
+    write_value(value, &mut bytes);
+    bytes.into()
 }
 
 /// A stored object as the response to a request.
@@ -249,8 +278,8 @@ pub(crate) fn object(
 /// An object that is not stored as the response to a request.
 pub(crate) fn value(server: &Server, call: &Call, code: StatusCode, value: Value) -> Result<Response<Body>, Failure> {
     let form = call.form()?;
-    let value = Writer::new(call, form.shape)?.value(server, value);
-    finish(form.encoding, code, to_vec(&value))
+    let bytes = Writer::new(call, form.shape)?.value(server, &value);
+    finish(form.encoding, code, bytes)
 }
 
 /// Any JSON as the response to a request, whatever shape was asked for: reviews, scales, Status objects.

@@ -11,6 +11,7 @@ const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const VERSION: &str = "resourceVersion";
 const FORMAT: &str = "format";
+const CACHE: usize = 16 << 20;
 /// The layout described above.
 const CURRENT_FORMAT: u64 = 1;
 
@@ -71,18 +72,25 @@ impl Disk {
     }
 }
 
+/// Everything is in memory already, so the engine's own cache has little to do.
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE);
+    builder
+}
+
 fn open(place: &Place) -> Result<Database, Error> {
     match place {
         Place::File(path) => {
             private(path)?;
-            Database::create(path).map_err(|error| match error {
+            builder().create(path).map_err(|error| match error {
                 DatabaseError::DatabaseAlreadyOpen => Error::InUse { path: path.clone() },
                 other => describe(place, other),
             })
         }
         Place::Backend(backend) => {
             let backend = backend().map_err(Error::Disk)?;
-            Database::builder()
+            builder()
                 .create_with_backend(AnyBackend(backend))
                 .map_err(|error| describe(place, error))
         }
