@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event as News, Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
@@ -50,6 +50,7 @@ pub(crate) struct Caches {
     pub(crate) endpoint_slices: Store<EndpointSlice>,
     /// Only the heartbeats of nodes.
     pub(crate) node_leases: Store<Lease>,
+    pub(crate) events: Store<News>,
     pub(crate) replica_sets: Store<ReplicaSet>,
     pub(crate) deployments: Store<Deployment>,
 }
@@ -85,6 +86,7 @@ impl Caches {
                     .collect()
             }),
             node_leases: Store::new(|_| Vec::new()),
+            events: Store::new(|_| Vec::new()),
             replica_sets: Store::new(|set| owner::terms(&set.metadata)),
             deployments: Store::new(|_| Vec::new()),
         }
@@ -111,6 +113,7 @@ impl Caches {
             Endpoints,
             EndpointSlice,
             Lease,
+            News,
             ReplicaSet,
             Deployment
         );
@@ -202,6 +205,20 @@ impl Cached for Pod {
         if let Some(status) = &mut self.status {
             status.ephemeral_container_statuses = None;
         }
+    }
+}
+
+/// Only their times matter.
+impl Cached for News {
+    fn store(caches: &Caches) -> &Store<Self> {
+        &caches.events
+    }
+
+    fn slim(&mut self) {
+        self.metadata.managed_fields = None;
+        self.message = None;
+        self.involved_object = Default::default();
+        self.source = None;
     }
 }
 

@@ -126,7 +126,7 @@ pub(crate) fn prepare<C: Controller>(
     async move {
         let work = async {
             join_all(synced).await;
-            tracing::debug!(controller = C::NAME, "caches are complete, starting");
+            tracing::info!(controller = C::NAME, "Caches are synced, starting controller");
             work(controller, cx, queue).await;
         };
         shutdown.run_until_cancelled(work).await;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::key::Key;
 use crate::write::Failure;
 
 /// Notes that may wait; more are dropped.
@@ -94,6 +95,20 @@ impl Recorder {
 
     /// Queues a note.
     pub(crate) fn record(&self, note: Note) {
+        let about = &note.regarding;
+        let object = Key::new(
+            about.namespace.clone().unwrap_or_default(),
+            about.name.clone().unwrap_or_default(),
+        );
+        tracing::info!(
+            object = %object,
+            kind = about.kind,
+            apiVersion = about.api_version,
+            "type" = if note.warning { "Warning" } else { "Normal" },
+            reason = note.reason,
+            detail = note.message,
+            "Event occurred"
+        );
         if self.notes.try_send((self.component, note)).is_err() {
             tracing::debug!("too many events at once, one dropped");
         }
@@ -106,6 +121,7 @@ struct Memory {
     events: HashMap<String, Known>,
     similar: HashMap<String, (Instant, u32)>,
     budgets: HashMap<String, (Instant, f64)>,
+    last_name: i128,
 }
 
 struct Known {
@@ -146,23 +162,43 @@ impl Memory {
             }
             Decision::Create => {}
         }
-        let event = event(component, &note, now, clock.now());
-        let namespace = event["metadata"]["namespace"].as_str().unwrap_or_default();
-        let collection = format!("/api/v1/namespaces/{namespace}/events");
-        let request = http::Request::post(&collection)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(event.to_string().into_bytes());
-        send(client, request).await?;
-        let name = event["metadata"]["name"].as_str().unwrap_or_default();
+        let path = self.create(client, component, &note, clock).await?;
         self.events.insert(
             identity,
             Known {
-                path: format!("{collection}/{name}"),
+                path,
                 count: 1,
                 used: Instant::now(),
             },
         );
         Ok(())
+    }
+
+    /// Events are named by the nanosecond. Where time stands still, or somebody else was there first, by the next one.
+    async fn create(
+        &mut self,
+        client: &Client,
+        component: &str,
+        note: &Note,
+        clock: &Clock,
+    ) -> Result<String, Failure> {
+        loop {
+            self.last_name = clock.now().as_nanosecond().max(self.last_name + 1);
+            let event = event(component, note, clock.now_seconds(), self.last_name);
+            let namespace = event["metadata"]["namespace"].as_str().unwrap_or_default();
+            let collection = format!("/api/v1/namespaces/{namespace}/events");
+            let request = http::Request::post(&collection)
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(event.to_string().into_bytes());
+            match send(client, request).await {
+                Ok(_) => {
+                    let name = event["metadata"]["name"].as_str().unwrap_or_default();
+                    return Ok(format!("{collection}/{name}"));
+                }
+                Err(failure) if failure.reason == "AlreadyExists" => {}
+                Err(failure) => return Err(failure),
+            }
+        }
     }
 
     /// What makes two notes the same news. Combines similar ones by changing the message.
@@ -222,14 +258,14 @@ fn subject(component: &str, note: &Note) -> String {
     )
 }
 
-fn event(component: &str, note: &Note, now: Timestamp, precise: Timestamp) -> Value {
+fn event(component: &str, note: &Note, now: Timestamp, nanosecond: i128) -> Value {
     // Events about cluster-scoped objects have to live somewhere.
     let namespace = note.regarding.namespace.as_deref().unwrap_or("default");
     let name = note.regarding.name.as_deref().unwrap_or_default();
     json!({
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": { "name": format!("{name}.{:x}", precise.as_nanosecond()), "namespace": namespace },
+        "metadata": { "name": format!("{name}.{nanosecond:x}"), "namespace": namespace },
         "involvedObject": note.regarding,
         "type": if note.warning { "Warning" } else { "Normal" },
         "reason": note.reason,

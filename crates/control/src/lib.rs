@@ -16,6 +16,7 @@ mod deployment;
 mod discovery;
 mod endpoint;
 mod event;
+mod event_expiry;
 mod expect;
 mod garbage;
 mod key;
@@ -53,6 +54,8 @@ pub struct Options {
     pub node_grace: Duration,
     /// Most finished pods that are kept.
     pub finished_pods: usize,
+    /// How long events are kept after they were last true.
+    pub event_ttl: Duration,
 }
 
 impl Default for Options {
@@ -63,6 +66,7 @@ impl Default for Options {
             without: Vec::new(),
             node_grace: Duration::from_secs(50),
             finished_pods: 12_500,
+            event_ttl: Duration::from_secs(3600),
         }
     }
 }
@@ -98,6 +102,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         endpoint::legacy::LegacyEndpoints,
         endpoint::mirror::Mirror::default(),
         endpoint::slice::EndpointSlices::default(),
+        event_expiry::EventExpiry { keep: options.event_ttl },
         namespace::Namespaces,
         node::collect::PodCollector::new(options.finished_pods),
         node::evict::TaintEviction,

@@ -194,7 +194,10 @@ impl Scheduler {
         let bound = Note::normal(pod, "Scheduled", format!("Successfully assigned {key} to {node}"));
         let path = Path::of(pod).sub("binding");
         match performer.send(Verb::Create, &path, &binding).await {
-            Ok(_) => performer.recorder.record(bound),
+            Ok(_) => {
+                tracing::info!(pod = %key, node, "Successfully bound pod to node");
+                performer.recorder.record(bound);
+            }
             Err(failure) => {
                 self.lock().cluster.forget(cluster::uid(pod));
                 // Gone, or bound by somebody else: nothing to do.
