@@ -12,6 +12,6 @@ mod source;
 pub use apply::{Applied, ApplyReport, Change, apply};
 pub use discovery::{Discovery, Resource};
 pub use link::{Link, LinkState};
-pub use request::{Patch, Request, Verb};
+pub use request::{Patch, Request, Verb, encode};
 pub(crate) use source::connect;
-pub use source::{ConnectOptions, Contexts, Running, Source, reexec};
+pub use source::{ConnectOptions, Contexts, Running, Source, background, clusters_dir, reexec};

@@ -14,6 +14,7 @@
 pub mod action;
 pub mod app;
 pub mod cluster;
+pub mod config;
 pub mod document;
 pub mod error;
 pub mod keys;

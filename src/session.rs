@@ -7,6 +7,7 @@ mod forward;
 mod logs;
 mod ring;
 mod sessions;
+mod shared;
 
 pub use logs::{LogLine, LogSnapshot};
 pub use sessions::Sessions;

@@ -18,6 +18,7 @@ pub(super) const LEFT: Action = Action::of_view("cursor.left", "", "Scroll left"
 pub(super) const RIGHT: Action = Action::of_view("cursor.right", "", "Scroll right");
 pub(super) const ENTER: Action = Action::new("view.enter", "", "Open what is under the cursor", enter);
 pub(super) const BACK: Action = Action::new("view.back", "", "Go one step back", back);
+pub(super) const CLOSE: Action = Action::new("view.close", "", "Close the view; the last one leaves the program", close);
 pub(super) const MARK: Action = Action::of_view("mark.toggle", "", "Mark the object, or unmark it");
 pub(super) const MARK_ALL: Action = Action::of_view("mark.all", "", "Mark everything shown");
 pub(super) const MARK_CLEAR: Action = Action::of_view("mark.clear", "", "Unmark everything");
@@ -74,6 +75,13 @@ fn back(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
         return view_command(cx, &clear);
     }
     cx.back()
+}
+
+fn close(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    if cx.state.tabs[cx.state.tab].views.len() > 1 || cx.state.tab > 0 {
+        return cx.back();
+    }
+    super::program::leave(cx, line)
 }
 
 fn live(cx: &mut Cx<'_>, action: &'static str) -> Result<()> {

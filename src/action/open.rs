@@ -149,7 +149,7 @@ fn command_run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 const ALIASES: &[(&str, &str, &str)] = &[
     ("q", "app.quit", "leave"),
     ("quit", "app.quit", "leave"),
-    ("q!", "app.quit", "leave"),
+    ("qa", "app.quit", "leave"),
     ("exit", "app.quit", "leave"),
     ("ctx", "context.pick", "contexts"),
     ("context", "context.pick", "contexts"),
@@ -182,6 +182,7 @@ fn alias(typed: &Line) -> Option<Line> {
         ("ns" | "namespace" | "namespaces", Some(name)) if !name.starts_with(['-', '/']) => {
             return Some(Line::with("namespace.set", [name]));
         }
+        ("q!" | "qa!", _) => return Some(Line::with("app.quit", ["--now"])),
         ("ctx" | "context" | "contexts", Some(name)) => return Some(Line::with("context.set", [name])),
         _ => {}
     }

@@ -15,6 +15,8 @@ use crate::view::{Logs, Target, Terminal};
 
 pub(super) const LOGS: Action =
     Action::new("pod.logs", "[--previous] [--container=NAME] [--all]", "Follow the logs of the pod", logs);
+pub(super) const LOGS_REOPEN: Action =
+    Action::new("logs.reopen", "[--previous] [--container=NAME]", "Show the log otherwise", logs_reopen);
 pub(super) const SHELL: Action =
     Action::new("pod.shell", "[--container=NAME] [-- COMMAND...]", "Open a shell in the pod", shell).changes();
 pub(super) const ATTACH: Action =
@@ -117,6 +119,15 @@ fn logs(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     cx.effect(Effect::Open(id, Spec::Logs(spec.clone())));
     cx.push(Logs::new(id, spec));
     Ok(())
+}
+
+/// The log view steps aside, and the pod below it is asked again.
+fn logs_reopen(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    if cx.state.view().title().starts_with("logs:") {
+        cx.back()?;
+    }
+    let args = line.args.iter().filter(|arg| *arg != "--pick").cloned().collect();
+    logs(cx, &Line { name: "pod.logs".into(), args })
 }
 
 fn terminal(cx: &mut Cx<'_>, target: &Target, container: &str, commands: Vec<Vec<String>>, word: &str) {

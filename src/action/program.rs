@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use crate::action::{Action, unknown_bindings};
 use crate::cluster::Source;
+use crate::document::TextLine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{Keymap, Line};
-use crate::state::{Cx, Effect};
+use crate::session::{Info, SessionId, Spec, Status};
+use crate::state::{Cx, Effect, Then};
 use crate::text;
-use crate::theme::Theme;
-use crate::view::overlay::{Entry, Picker};
+use crate::theme::{Role, Theme};
+use crate::view::overlay::{Confirm, Entry, Picker};
 
 pub(super) const EMBEDDED: Action =
     Action::new("cluster.embedded", "", "Start the cluster inside this program and connect to it", embedded);
@@ -17,7 +19,10 @@ pub(super) const RETRY: Action = Action::new("cluster.retry", "", "Try to reach 
 pub(super) const THEME: Action = Action::new("app.theme", "[NAME]", "Change the theme", theme);
 pub(super) const KEYMAP: Action = Action::new("app.keymap", "[NAME]", "Change the keymap", keymap);
 pub(super) const CLIPBOARD: Action = Action::new("clipboard.set", "TEXT", "Put a text on the clipboard", clipboard);
-pub(super) const QUIT: Action = Action::new("app.quit", "", "Leave", quit);
+pub(super) const FILE_SAVE: Action = Action::new("file.save", "PATH TEXT", "Write a text to a new file", file_save);
+pub(super) const URL_OPEN: Action = Action::new("url.open", "URL", "Open a page in the browser", url_open);
+pub(super) const SESSION_CLOSE: Action = Action::new("session.close", "ID", "End a session", session_close);
+pub(super) const QUIT: Action = Action::new("app.quit", "[--now]", "Leave; asks when shells or port-forwards would end", leave);
 
 fn embedded(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     cx.say("starting the embedded cluster ...");
@@ -75,7 +80,44 @@ fn clipboard(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     Ok(())
 }
 
-fn quit(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
-    cx.state.quit = true;
+/// Leaves. Shells and port-forwards end with the program, so it asks while there are any.
+pub(super) fn leave(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let alive = |info: &Info| !matches!(info.spec, Spec::Logs(_)) && !matches!(info.status, Status::Ended(_) | Status::Failed(_));
+    let count = cx.data.sessions().iter().filter(|info| alive(info)).count();
+    if count == 0 || line.has("--now") {
+        cx.state.quit = true;
+        return Ok(());
+    }
+    let verb = if count == 1 { "ends" } else { "end" };
+    let impact = format!("{} {verb} with the program.", text::count(count, "running session"));
+    let question = Confirm::new(
+        "leave knarr?".into(),
+        "leave",
+        Line::with("app.quit", ["--now"]),
+        Vec::new(),
+        vec![TextLine::new().with(Role::Text, &impact)],
+    );
+    cx.overlay(question, Vec::new());
+    Ok(())
+}
+
+fn file_save(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let [path, content] = line.args.as_slice() else { return Err(Error::usage("save what, and where?")) };
+    let id = cx.state.fresh();
+    cx.state.waiting.insert(id, Then::Say(format!("saved to {path}")));
+    cx.effect(Effect::Write(id, path.into(), content.clone()));
+    Ok(())
+}
+
+fn url_open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let url = line.first().ok_or_else(|| Error::usage("open which page?"))?;
+    cx.say(format!("opening {url}"));
+    cx.effect(Effect::Browse(url.to_owned()));
+    Ok(())
+}
+
+fn session_close(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let id = line.first().and_then(|id| id.parse().ok()).ok_or_else(|| Error::usage("end which session?"))?;
+    cx.effect(Effect::Close(SessionId(id)));
     Ok(())
 }

@@ -166,6 +166,17 @@ impl App {
             && self.desk.sessions.is_settled()
     }
 
+    /// Ends sessions, and stops the embedded cluster in good order.
+    pub async fn stop(&mut self) {
+        for session in self.desk.sessions.list() {
+            self.desk.sessions.close(session.id);
+        }
+        self.desk.catalog.connect(None);
+        if let Some(running) = self.desk.running.take() {
+            running.stop().await;
+        }
+    }
+
     /// Number of frames drawn so far.
     pub fn frames(&self) -> u64 {
         self.frames

@@ -24,21 +24,20 @@ impl Screen {
         take()?;
         Ok(Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))? })
     }
-
-    /// Lends the terminal to another program while `run` runs.
-    pub fn lend<T>(&mut self, run: impl FnOnce() -> T) -> io::Result<T> {
-        give_back();
-        let result = run();
-        take()?;
-        self.terminal.clear()?;
-        Ok(result)
-    }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// Lends the terminal to another program while `run` runs; the screen must be drawn anew afterwards.
+pub fn lend<T>(run: impl FnOnce() -> T) -> io::Result<T> {
+    give_back();
+    let result = run();
+    take()?;
+    Ok(result)
 }
 
 fn take() -> io::Result<()> {

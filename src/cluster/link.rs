@@ -60,6 +60,18 @@ impl Link {
         Ok(link)
     }
 
+    /// A link that has not made first contact.
+    #[cfg(test)]
+    pub(crate) fn untried(client: kube::Client) -> Self {
+        Self {
+            client,
+            read_only: false,
+            address: "https://test".into(),
+            discovery: Arc::default(),
+            namespace: "default".into(),
+        }
+    }
+
     /// The client, for feeds, which only read.
     pub(crate) fn reader(&self) -> kube::Client {
         self.client.clone()
@@ -109,6 +121,44 @@ impl Link {
         })
     }
 
+    /// Opens a read that goes on for long, as lines arrive.
+    pub(crate) async fn stream_get(&self, request: &Request) -> Result<impl futures::AsyncBufRead + Unpin + use<>> {
+        let http = http::Request::builder()
+            .uri(request.uri())
+            .body(kube::client::Body::empty())
+            .map_err(|error| Error::new(ErrorKind::Other, format!("cannot {}", request.what)).because(&error))?;
+        let answer = tokio::time::timeout(TIMEOUT, self.client.send(http)).await;
+        let response = answer.map_err(|_| self.silent())?.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let body = response.into_body();
+        if !status.is_success() {
+            let bytes = body.collect().await.map_err(|error| self.unreachable(&error))?.to_bytes();
+            return Err(self.status(status, &bytes, &request.what));
+        }
+        let stream = futures::TryStreamExt::map_err(body.into_data_stream(), std::io::Error::other);
+        Ok(futures::TryStreamExt::into_async_read(Box::pin(stream)))
+    }
+
+    fn silent(&self) -> Error {
+        Error::new(ErrorKind::Unreachable, format!("{} does not answer", self.address))
+            .hint(format!("no answer within {} s; it may be busy, or behind a VPN that is down", TIMEOUT.as_secs()))
+    }
+
+    /// What an error of the client library means for the user.
+    pub(crate) fn explain(&self, error: &kube::Error, what: &str) -> Error {
+        match error {
+            kube::Error::Api(status) => {
+                let code = http::StatusCode::from_u16(status.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+                let body = serde_json::json!({"message": status.message, "reason": status.reason});
+                self.status(code, body.to_string().as_bytes(), what)
+            }
+            kube::Error::UpgradeConnection(error) => {
+                Error::new(ErrorKind::Other, format!("the server refuses to {what}")).because(error)
+            }
+            other => self.unreachable(other),
+        }
+    }
+
     async fn exchange(
         &self,
         method: http::Method,
@@ -131,14 +181,12 @@ impl Link {
             let body = response.into_body().collect().await.map_err(|error| self.unreachable(&error))?;
             Ok((status, body.to_bytes()))
         });
-        let (status, bytes) = answer.await.map_err(|_| {
-            Error::new(ErrorKind::Unreachable, format!("{} does not answer", self.address))
-                .hint(format!("no answer within {} s; it may be busy, or behind a VPN that is down", TIMEOUT.as_secs()))
-        })??;
+        let (status, bytes) = answer.await.map_err(|_| self.silent())??;
         if status.is_success() { Ok(bytes) } else { Err(self.status(status, &bytes, what)) }
     }
 
-    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Error {
+    /// Why nothing came back, with advice.
+    pub(crate) fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Error {
         let unreachable = Error::new(ErrorKind::Unreachable, format!("cannot reach {}", self.address)).because(error);
         let said = unreachable.causes.join(" ");
         if said.contains("Connection refused") {
@@ -153,7 +201,7 @@ impl Link {
     }
 
     /// What a `Status` answer says.
-    fn status(&self, code: http::StatusCode, body: &[u8], what: &str) -> Error {
+    pub(crate) fn status(&self, code: http::StatusCode, body: &[u8], what: &str) -> Error {
         #[derive(Deserialize, Default)]
         #[serde(default)]
         struct Status {

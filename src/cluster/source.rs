@@ -239,3 +239,51 @@ fn impersonate(mut config: kube::Config, options: &ConnectOptions) -> kube::Conf
     }
     config
 }
+
+/// Directory that holds the embedded clusters' state.
+pub fn clusters_dir() -> Option<PathBuf> {
+    knarr_cluster::daemon::directory().ok()
+}
+
+/// Embedded clusters that run without a terminal.
+pub mod background {
+    use super::{Error, ErrorKind, Result};
+    use knarr_cluster::daemon;
+
+    fn failed(error: &(dyn std::error::Error + 'static)) -> Error {
+        let mut chain = Error::new(ErrorKind::Other, error.to_string());
+        if let Some(source) = error.source() {
+            chain = chain.because(source);
+        }
+        chain
+    }
+
+    /// Starts it; what to tell the user.
+    pub fn start(name: &str) -> Result<String> {
+        let path = daemon::start(name).map_err(|error| failed(&error))?;
+        Ok(format!("cluster {name} is running
+export KUBECONFIG={}", path.display()))
+    }
+
+    /// Stops it; what to tell the user.
+    pub fn stop(name: &str) -> Result<String> {
+        let ran = daemon::stop(name).map_err(|error| failed(&error))?;
+        Ok(if ran { format!("cluster {name} has stopped") } else { format!("cluster {name} was not running") })
+    }
+
+    /// Whether it runs, and what to tell the user.
+    pub fn status(name: &str) -> Result<(bool, String)> {
+        daemon::status(name).map(|status| (status.running, status.text)).map_err(|error| failed(&error))
+    }
+
+    /// Deletes it; what to tell the user.
+    pub fn delete(name: &str) -> Result<String> {
+        let was = daemon::delete(name).map_err(|error| failed(&error))?;
+        Ok(if was { format!("cluster {name} is deleted") } else { format!("there was no cluster {name}") })
+    }
+
+    /// The path of its kubeconfig.
+    pub fn kubeconfig(name: &str) -> Result<String> {
+        daemon::kubeconfig(name).map(|path| path.display().to_string()).map_err(|error| failed(&error))
+    }
+}

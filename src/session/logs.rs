@@ -1,8 +1,20 @@
-//! Log tails.
+//! Log tails: one stream per source into one ring, reconnected without repeating or losing lines.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use futures::io::AsyncBufReadExt;
 use jiff::Timestamp;
+
+use super::ring::{CHUNK, Ring};
+use super::shared::Shared;
+use super::{LogSpec, PodTarget, Status};
+use crate::cluster::{Link, Request, Verb, encode};
+use crate::error::{Error, ErrorKind};
+use crate::text;
+
+/// Longest line kept; the rest of a longer one follows as lines of its own.
+const MAX_LINE: usize = 64 * 1024;
 
 /// One log line.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,22 +32,218 @@ pub struct LogLine {
 pub struct LogSnapshot {
     /// Number of the first line held; grows when the ring drops old lines.
     pub first: u64,
-    lines: Vec<Arc<LogLine>>,
+    pub(super) chunks: Arc<[Arc<Vec<LogLine>>]>,
 }
 
 impl LogSnapshot {
     /// Lines held.
     pub fn len(&self) -> usize {
-        self.lines.len()
+        match self.chunks.last() {
+            Some(last) => (self.chunks.len() - 1) * CHUNK + last.len(),
+            None => 0,
+        }
     }
 
     /// Whether no line has come yet.
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.chunks.is_empty()
     }
 
     /// The line at `index` of those held.
     pub fn get(&self, index: usize) -> Option<&LogLine> {
-        self.lines.get(index).map(|line| &**line)
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)
+    }
+}
+
+/// A log session's lines.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    ring: Mutex<Ring>,
+}
+
+impl Lines {
+    pub(super) fn snapshot(&self) -> LogSnapshot {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).snapshot()
+    }
+
+    fn push(&self, line: LogLine) {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    pub(super) fn clear(&self) {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Reads one source until it is over.
+pub(super) async fn tail(link: Link, spec: LogSpec, source: u16, lines: Arc<Lines>, shared: Arc<Shared>) {
+    let Some(target) = spec.sources.get(usize::from(source)).cloned() else { return };
+    let mut last: Option<Timestamp> = None;
+    let mut pause = Duration::from_secs(1);
+    loop {
+        let ended = read(&link, &spec, &target, source, &lines, &shared, &mut last, &mut pause).await;
+        match ended {
+            Ok(()) if !spec.follow => return shared.ended(source, Status::Ended(None)),
+            // The container ended; a restarted one goes on in the same log.
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                return shared.ended(source, if last.is_some() { Status::Ended(None) } else { Status::Failed(error) });
+            }
+            Err(error) if !spec.follow || error.kind == ErrorKind::Forbidden => {
+                return shared.ended(source, Status::Failed(error));
+            }
+            Err(error) => shared.set(Status::Retrying(error)),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(10));
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn read(
+    link: &Link,
+    spec: &LogSpec,
+    target: &PodTarget,
+    source: u16,
+    lines: &Lines,
+    shared: &Shared,
+    last: &mut Option<Timestamp>,
+    pause: &mut Duration,
+) -> Result<(), Error> {
+    let path = format!("/api/v1/namespaces/{}/pods/{}/log", encode(&target.namespace), encode(&target.pod));
+    let mut request = Request::new(Verb::Get, path, "read the log").param("timestamps", "true");
+    if let Some(container) = &target.container {
+        request = request.param("container", &**container);
+    }
+    if spec.previous {
+        request = request.param("previous", "true");
+    } else if spec.follow {
+        request = request.param("follow", "true");
+    }
+    request = match (*last, spec.tail, spec.since_seconds) {
+        // The server filters by whole seconds; what was seen of the last second is dropped below.
+        (Some(last), ..) => request.param("sinceTime", last.to_string()),
+        (None, _, Some(seconds)) => request.param("sinceSeconds", seconds.to_string()),
+        (None, Some(tail), None) => request.param("tailLines", tail.to_string()),
+        (None, None, None) => request,
+    };
+    let mut reader = link.stream_get(&request).await?;
+    shared.set(Status::Running);
+    let resumed = *last;
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        let read = read_line(&mut reader, &mut buffer).await.map_err(|error| {
+            Error::new(ErrorKind::Unreachable, "the log stream broke").because(&error)
+        })?;
+        if read == 0 {
+            return Ok(());
+        }
+        shared.received(read as u64);
+        let raw = String::from_utf8_lossy(&buffer);
+        let raw = raw.trim_end_matches(['\n', '\r']);
+        let (time, text) = split_time(raw);
+        if let Some(time) = time {
+            if resumed.is_some_and(|resumed| time <= resumed) {
+                continue;
+            }
+            *last = Some(time);
+        }
+        *pause = Duration::from_secs(1);
+        lines.push(LogLine { source, time, text: harmless(text) });
+        shared.dirty();
+    }
+}
+
+/// Reads up to a newline or [`MAX_LINE`] bytes; the number of bytes read, 0 at the end.
+async fn read_line(reader: &mut (impl futures::AsyncBufRead + Unpin), buffer: &mut Vec<u8>) -> std::io::Result<usize> {
+    loop {
+        let available = reader.fill_buf().await?;
+        if available.is_empty() {
+            return Ok(buffer.len());
+        }
+        let room = MAX_LINE - buffer.len();
+        let (take, done) = match available.iter().take(room).position(|byte| *byte == b'\n') {
+            Some(at) => (at + 1, true),
+            None => (available.len().min(room), available.len() >= room),
+        };
+        buffer.extend_from_slice(&available[..take]);
+        reader.consume_unpin(take);
+        if done {
+            return Ok(buffer.len());
+        }
+    }
+}
+
+fn split_time(line: &str) -> (Option<Timestamp>, &str) {
+    match line.split_once(' ') {
+        Some((stamp, rest)) => match stamp.parse() {
+            Ok(time) => (Some(time), rest),
+            Err(_) => (None, line),
+        },
+        None => match line.parse() {
+            Ok(time) => (Some(time), ""),
+            Err(_) => (None, line),
+        },
+    }
+}
+
+/// Colour sequences are dropped whole; every other control character is made visible.
+fn harmless(line: &str) -> Box<str> {
+    if !line.contains('\u{1b}') {
+        return text::clean(line).into();
+    }
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find("\u{1b}[") {
+        out.push_str(&rest[..at]);
+        let tail = &rest[at + 2..];
+        match tail.find(|ch: char| !(ch.is_ascii_digit() || ch == ';' || ch == ':')) {
+            Some(end) if tail[end..].starts_with(['m', 'K']) => rest = &tail[end + 1..],
+            _ => {
+                out.push_str("\u{1b}[");
+                rest = tail;
+            }
+        }
+    }
+    out.push_str(rest);
+    text::clean(&out).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_go_and_other_sequences_become_visible() {
+        assert_eq!(&*harmless("\u{1b}[1;31mred\u{1b}[0m plain"), "red plain");
+        assert_eq!(&*harmless("\u{1b}[2Jx"), "␛[2Jx");
+        assert_eq!(&*harmless("a\u{1b}]52;c;evil\u{7}"), "a␛]52;c;evil␇");
+    }
+
+    #[test]
+    fn timestamps_are_split_off() {
+        let (time, text) = split_time("2026-01-01T00:00:00.123456789Z hello world");
+        assert!(time.is_some());
+        assert_eq!(text, "hello world");
+        assert_eq!(split_time("no stamp here"), (None, "no stamp here"));
+    }
+
+    #[tokio::test]
+    async fn endless_lines_are_cut_and_nothing_is_lost() {
+        let long = "x".repeat(MAX_LINE + 10) + "\nnext\n";
+        let mut reader = futures::io::Cursor::new(long.clone().into_bytes());
+        let mut total = 0;
+        let mut pieces = Vec::new();
+        loop {
+            let mut buffer = Vec::new();
+            match read_line(&mut reader, &mut buffer).await.expect("in memory") {
+                0 => break,
+                read => total += read,
+            }
+            pieces.push(buffer.len());
+        }
+        assert_eq!(total, long.len());
+        assert_eq!(pieces, [MAX_LINE, 11, 5]);
     }
 }

@@ -1,23 +1,164 @@
-//! Forwards.
+//! The list of port-forwards: where to, from where, how much went through.
+
+use std::time::Duration;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{Look, View};
-use crate::keys::Scope;
+use super::{Data, Look, Reply, View, not_here};
+use crate::error::{Error, Result};
+use crate::keys::{Line, Scope};
+use crate::session::{ForwardSpec, Info, SessionId, Spec, Status};
+use crate::text;
+use crate::theme::Role;
+use crate::widget::{ColumnSpec, TableCell, TableRow, fit, put, table};
 
-
-/// Forwards.
-#[derive(Debug)]
-pub struct Forwards {  }
+/// Every port-forward of this program.
+#[derive(Debug, Default)]
+pub struct Forwards {
+    cursor: Option<SessionId>,
+    index: usize,
+    count: usize,
+}
 
 impl Forwards {
-    /// Makes one.
-    pub fn new() -> Self { Self {  } }
+    /// The list.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn all(data: &dyn Data) -> Vec<(Info, ForwardSpec)> {
+        let only = |info: Info| match info.spec.clone() {
+            Spec::Forward(spec) => Some((info, spec)),
+            _ => None,
+        };
+        data.sessions().into_iter().filter_map(only).collect()
+    }
+
+    fn move_to(&mut self, data: &dyn Data, index: usize) {
+        let all = Self::all(data);
+        self.count = all.len();
+        self.index = index.min(all.len().saturating_sub(1));
+        self.cursor = all.get(self.index).map(|(info, _)| info.id);
+    }
+
+    fn current(&self, data: &dyn Data) -> Result<Info> {
+        let id = self.cursor.ok_or_else(|| Error::usage("there are no port-forwards"))?;
+        data.session(id).ok_or_else(|| Error::usage("this port-forward has ended"))
+    }
 }
 
 impl View for Forwards {
-    fn title(&self) -> String { String::new() }
-    fn crumbs(&self) -> Vec<String> { Vec::new() }
-    fn scopes(&self) -> Vec<Scope> { vec!["forwards"] }
-    fn draw(&self, _area: Rect, _buf: &mut Buffer, _look: &Look<'_>) {}
+    fn title(&self) -> String {
+        "forwards".into()
+    }
+
+    fn crumbs(&self) -> Vec<String> {
+        vec!["port-forwards".into()]
+    }
+
+    fn status(&self, _data: &dyn Data) -> String {
+        self.count.to_string()
+    }
+
+    fn scopes(&self) -> Vec<Scope> {
+        vec!["forwards", "table"]
+    }
+
+    fn hints(&self) -> &'static [(&'static str, &'static str)] {
+        &[("forward.browse", "open in browser"), ("text.copy", "copy URL"), ("forward.stop", "stop"), ("view.back", "back")]
+    }
+
+    fn sync(&mut self, data: &dyn Data) {
+        let at = Self::all(data).iter().position(|(info, _)| Some(info.id) == self.cursor);
+        self.move_to(data, at.unwrap_or(self.index));
+    }
+
+    fn command(&mut self, line: &Line, data: &dyn Data) -> Result<Reply> {
+        match line.name.as_str() {
+            "cursor.down" => self.move_to(data, self.index + 1),
+            "cursor.up" => self.move_to(data, self.index.saturating_sub(1)),
+            "cursor.first" => self.move_to(data, 0),
+            "cursor.last" => self.move_to(data, usize::MAX),
+            "forward.stop" => {
+                let info = self.current(data)?;
+                return Ok(Reply::Run(Line::with("session.close", [info.id.0.to_string()])));
+            }
+            "forward.browse" | "view.enter" => {
+                let local = self.current(data)?.local.ok_or_else(|| Error::usage("it does not listen yet"))?;
+                return Ok(Reply::Run(Line::with("url.open", [format!("http://{local}/")])));
+            }
+            "text.copy" | "object.copy" => {
+                let local = self.current(data)?.local.ok_or_else(|| Error::usage("it does not listen yet"))?;
+                return Ok(Reply::Run(Line::with("clipboard.set", [format!("http://{local}/")])));
+            }
+            _ => return Err(not_here(line)),
+        }
+        Ok(Reply::Done)
+    }
+
+    fn tick(&self, _data: &dyn Data) -> Option<Duration> {
+        (self.count > 0).then_some(Duration::from_secs(1))
+    }
+
+    fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
+        let all = Self::all(look.data);
+        if all.is_empty() {
+            let base = look.theme.style(Role::Text).patch(look.theme.style(Role::Dim));
+            put(buf, area.x + 4, area.y + 3, area.right(), "no port-forwards: f on a pod opens one", base);
+            return;
+        }
+        let column = |title: &str, right, wanted: usize, rank| ColumnSpec {
+            title: title.into(),
+            right,
+            min: 6,
+            wanted: wanted.min(60) as u16,
+            rank,
+            middle: true,
+        };
+        let local = |info: &Info| info.local.map_or_else(|| "-".to_owned(), |local| format!("http://{local}"));
+        let pods = all.iter().map(|(_, spec)| text::width(&spec.target.pod)).max().unwrap_or(8);
+        let spaces = all.iter().map(|(_, spec)| text::width(&spec.target.namespace)).max().unwrap_or(8);
+        let specs = [
+            column("LOCAL", false, all.iter().map(|(info, _)| local(info).len()).max().unwrap_or(8), 0),
+            column("NAMESPACE", false, spaces, 3),
+            column("POD", false, pods, 0),
+            column("PORT", true, 5, 0),
+            column("STATUS", false, 40, 1),
+            column("OPEN", true, 4, 4),
+            column("IN", true, 7, 2),
+            column("OUT", true, 7, 2),
+            column("AGE", true, 6, 5),
+        ];
+        let widths = fit(&specs, area.width);
+        let now = look.data.now();
+        let rows = all.iter().map(|(info, spec)| {
+            let signs = look.theme.signs;
+            let (sign, role, word) = match &info.status {
+                Status::Opening => (signs.progress, Role::Progress, "opening".to_owned()),
+                Status::Running => (signs.good, Role::Good, "listening".to_owned()),
+                Status::Retrying(error) => (signs.warning, Role::Warning, error.line()),
+                Status::Ended(_) => (signs.done, Role::Done, "ended".to_owned()),
+                Status::Failed(error) => (signs.failed, Role::Failed, error.line()),
+            };
+            let plain = |text: String| TableCell { text: text.into(), role: None, sign: None };
+            TableRow {
+                cells: vec![
+                    plain(local(info)),
+                    plain(spec.target.namespace.to_string()),
+                    plain(spec.target.pod.to_string()),
+                    plain(spec.port.to_string()),
+                    TableCell { text: text::clean(&word).into_owned().into(), role: None, sign: Some((sign, role)) },
+                    plain(info.connections.to_string()),
+                    plain(text::bytes(info.received)),
+                    plain(text::bytes(info.sent)),
+                    plain(text::age(info.since, now)),
+                ],
+                cursor: Some(info.id) == self.cursor,
+                marked: false,
+                role: None,
+            }
+        });
+        table(area, buf, look.theme, &specs, &widths, None, rows);
+    }
 }

@@ -1,23 +1,442 @@
-//! Logs.
+//! The log view: follows, pauses, filters; a million lines cost a screenful.
+
+use std::sync::Arc;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use regex::Regex;
 
-use super::{Look, View};
-use crate::keys::Scope;
-use crate::session::{LogSpec, SessionId};
+use super::{Data, Input, Look, MouseKind, Reply, View, not_here};
+use crate::document::{Document, TextLine};
+use crate::error::{Error, Result};
+use crate::keys::{Line, Scope};
+use crate::session::{LogLine, LogSnapshot, LogSpec, SessionId, Status};
+use crate::text;
+use crate::theme::{Role, Theme};
+use crate::widget::{Pager, PagerState, put};
 
-/// Logs.
+/// The lines of a log session.
 #[derive(Debug)]
-pub struct Logs { id: SessionId, spec: LogSpec }
+pub struct Logs {
+    id: SessionId,
+    spec: LogSpec,
+    snapshot: Arc<LogSnapshot>,
+    /// Number of the last visible line; `None` follows.
+    anchor: Option<u64>,
+    filter: String,
+    matcher: Matcher,
+    /// Numbers of the lines that match, as far as they have been looked at.
+    matches: Vec<u64>,
+    scanned: u64,
+    /// Lines before this number are hidden (`logs.clear`).
+    cleared: u64,
+    timestamps: bool,
+    wrap: bool,
+    size: (u16, u16),
+}
+
+/// A filter on text: a plain substring, a regular expression where it is one, `!` inverts.
+#[derive(Debug, Default)]
+enum Matcher {
+    #[default]
+    All,
+    Text(String, bool),
+    Pattern(Regex, bool),
+}
+
+impl Matcher {
+    fn parse(text: &str) -> Result<Self> {
+        let (text, wanted) = match text.strip_prefix('!') {
+            Some(rest) => (rest, false),
+            None => (text, true),
+        };
+        if text.is_empty() {
+            return Ok(Self::All);
+        }
+        if regex::escape(text) == text {
+            return Ok(Self::Text(text.to_lowercase(), wanted));
+        }
+        let pattern = regex::RegexBuilder::new(text).case_insensitive(true).size_limit(1 << 20).build();
+        match pattern {
+            Ok(pattern) => Ok(Self::Pattern(pattern, wanted)),
+            Err(error) => Err(Error::usage(format!("{text:?} is no regular expression")).because(&error)),
+        }
+    }
+
+    fn keeps(&self, line: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Text(text, wanted) => line.to_lowercase().contains(text) == *wanted,
+            Self::Pattern(pattern, wanted) => pattern.is_match(line) == *wanted,
+        }
+    }
+}
 
 impl Logs {
-    /// Makes one.
-    pub fn new(id: SessionId, spec: LogSpec) -> Self { Self { id, spec } }
+    /// A view of the log session `id`.
+    pub fn new(id: SessionId, spec: LogSpec) -> Self {
+        Self {
+            id,
+            spec,
+            snapshot: Arc::default(),
+            anchor: None,
+            filter: String::new(),
+            matcher: Matcher::All,
+            matches: Vec::new(),
+            scanned: 0,
+            cleared: 0,
+            timestamps: false,
+            wrap: true,
+            size: (80, 24),
+        }
+    }
+
+    fn line(&self, number: u64) -> Option<&LogLine> {
+        self.snapshot.get(usize::try_from(number.checked_sub(self.snapshot.first)?).ok()?)
+    }
+
+    fn start(&self) -> u64 {
+        self.snapshot.first.max(self.cleared)
+    }
+
+    fn end(&self) -> u64 {
+        self.snapshot.first + self.snapshot.len() as u64
+    }
+
+    /// How many lines are shown by the filter.
+    fn count(&self) -> usize {
+        match self.matcher {
+            Matcher::All => usize::try_from(self.end().saturating_sub(self.start())).unwrap_or(usize::MAX),
+            _ => self.matches.len(),
+        }
+    }
+
+    /// The number of the shown line at `index`.
+    fn nth(&self, index: usize) -> Option<u64> {
+        match self.matcher {
+            Matcher::All => Some(self.start() + index as u64).filter(|number| *number < self.end()),
+            _ => self.matches.get(index).copied(),
+        }
+    }
+
+    /// Where among the shown lines `number` is, or the one before it.
+    fn index_of(&self, number: u64) -> usize {
+        match self.matcher {
+            Matcher::All => usize::try_from(number.saturating_sub(self.start())).unwrap_or(0),
+            _ => self.matches.partition_point(|known| *known <= number).saturating_sub(1),
+        }
+    }
+
+    /// Looks at the lines that came since the last time.
+    fn scan(&mut self) {
+        if matches!(self.matcher, Matcher::All) {
+            return;
+        }
+        let start = self.start();
+        let gone = self.matches.partition_point(|number| *number < start);
+        self.matches.drain(..gone);
+        for number in self.scanned.max(start)..self.end() {
+            if self.line(number).is_some_and(|line| self.matcher.keeps(&line.text)) {
+                self.matches.push(number);
+            }
+        }
+        self.scanned = self.end();
+    }
+
+    fn bottom(&self) -> usize {
+        match self.anchor {
+            Some(number) => self.index_of(number).min(self.count().saturating_sub(1)),
+            None => self.count().saturating_sub(1),
+        }
+    }
+
+    fn scroll(&mut self, rows: isize) {
+        let least = usize::from(self.size.1).saturating_sub(1).min(self.count().saturating_sub(1));
+        let target = self.bottom().saturating_add_signed(rows).max(least);
+        self.anchor = if target + 1 >= self.count() { None } else { self.nth(target) };
+    }
+
+    fn styled(&self, line: &LogLine, theme: &Theme) -> TextLine {
+        let mut out = TextLine::new();
+        if self.spec.sources.len() > 1
+            && let Some(source) = self.spec.sources.get(usize::from(line.source))
+        {
+            let name = match &source.container {
+                Some(container) => format!("{}/{container} ", text::cut_middle(&source.pod, 24)),
+                None => format!("{} ", text::cut_middle(&source.pod, 32)),
+            };
+            out.push(Theme::source_role(usize::from(line.source)), &name);
+        }
+        if let (true, Some(time)) = (self.timestamps, line.time) {
+            out.push(Role::LogTime, &format!("{} ", time.strftime("%Y-%m-%d %H:%M:%S%.3f")));
+        }
+        let hang = text::width(&out.plain());
+        out.push(level(&line.text), &line.text);
+        let _ = theme;
+        out.hanging(hang.max(2))
+    }
+
+    fn target_name(&self) -> String {
+        match self.spec.sources.as_slice() {
+            [one] => match &one.container {
+                Some(container) if **container != *one.pod => format!("{}/{container}", one.pod),
+                _ => one.pod.to_string(),
+            },
+            many => text::count(many.len(), "container"),
+        }
+    }
+}
+
+/// The role of a line by the level it carries near its start.
+fn level(line: &str) -> Role {
+    let head: String = line.chars().take(80).collect::<String>().to_ascii_uppercase();
+    let has = |word: &str| {
+        head.match_indices(word).any(|(at, _)| {
+            let before = head[..at].chars().next_back();
+            let after = head[at + word.len()..].chars().next();
+            !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+        })
+    };
+    let glog = |letter: char| head.starts_with(letter) && head[1..].starts_with(|ch: char| ch.is_ascii_digit());
+    if ["ERROR", "FATAL", "PANIC", "CRITICAL", "ERR", "EMERG"].iter().any(|word| has(word)) || glog('E') || glog('F') {
+        Role::LogError
+    } else if has("WARN") || has("WARNING") || glog('W') {
+        Role::LogWarning
+    } else {
+        Role::Text
+    }
 }
 
 impl View for Logs {
-    fn title(&self) -> String { String::new() }
-    fn crumbs(&self) -> Vec<String> { Vec::new() }
-    fn scopes(&self) -> Vec<Scope> { vec!["logs"] }
-    fn draw(&self, _area: Rect, _buf: &mut Buffer, _look: &Look<'_>) {}
+    fn title(&self) -> String {
+        format!("logs:{}", self.target_name())
+    }
+
+    fn crumbs(&self) -> Vec<String> {
+        let mut crumbs: Vec<String> = self.spec.sources.first().map(|source| source.namespace.to_string()).into_iter().collect();
+        crumbs.extend([self.target_name(), if self.spec.previous { "previous logs".into() } else { "logs".into() }]);
+        crumbs
+    }
+
+    fn status(&self, data: &dyn Data) -> String {
+        let mut parts = vec![text::count(self.count(), "line")];
+        if self.snapshot.first > 0 {
+            parts.push(format!("{} older dropped", self.snapshot.first));
+        }
+        if !self.filter.is_empty() {
+            parts.push(format!("/{}", self.filter));
+        }
+        if let Some(anchor) = self.anchor {
+            parts.push(format!("paused, {} below", self.count().saturating_sub(self.index_of(anchor) + 1)));
+        } else if self.spec.follow {
+            parts.push(match data.session(self.id).map(|info| info.status) {
+                Some(Status::Ended(_)) => "ended".into(),
+                Some(Status::Retrying(error)) => format!("waiting: {}", text::cut_end(&error.message, 60)),
+                Some(Status::Failed(_)) => "failed".into(),
+                _ => "following".into(),
+            });
+        }
+        parts.join("  ")
+    }
+
+    fn scopes(&self) -> Vec<Scope> {
+        vec!["logs"]
+    }
+
+    fn hints(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("view.back", "back"),
+            ("logs.follow", "pause/follow"),
+            ("filter.open", "filter"),
+            ("logs.previous", "previous"),
+            ("logs.container", "container"),
+            ("logs.timestamps", "times"),
+            ("logs.wrap", "wrap"),
+            ("logs.save", "save"),
+            ("text.copy", "copy"),
+        ]
+    }
+
+    fn sync(&mut self, data: &dyn Data) {
+        if let Some(snapshot) = data.log(self.id) {
+            self.snapshot = snapshot;
+            self.scan();
+        }
+    }
+
+    fn layout(&mut self, area: Rect, _data: &dyn Data) -> Reply {
+        self.size = (area.width, area.height);
+        Reply::Done
+    }
+
+    fn on(&mut self, input: &Input, _data: &dyn Data) -> Reply {
+        match input {
+            Input::Mouse(mouse) if mouse.kind == MouseKind::WheelDown => self.scroll(3),
+            Input::Mouse(mouse) if mouse.kind == MouseKind::WheelUp => self.scroll(-3),
+            _ => return Reply::Ignored,
+        }
+        Reply::Done
+    }
+
+    fn command(&mut self, line: &Line, data: &dyn Data) -> Result<Reply> {
+        let page = isize::try_from(self.size.1).unwrap_or(2).max(2) - 1;
+        match line.name.as_str() {
+            "cursor.down" => self.scroll(1),
+            "cursor.up" => self.scroll(-1),
+            "cursor.page-down" => self.scroll(page),
+            "cursor.page-up" => self.scroll(-page),
+            "cursor.half-down" => self.scroll(page / 2),
+            "cursor.half-up" => self.scroll(-page / 2),
+            "cursor.first" => self.scroll(isize::MIN / 2),
+            "cursor.last" => self.anchor = None,
+            "logs.follow" => {
+                self.anchor = match self.anchor {
+                    Some(_) => None,
+                    None => self.nth(self.count().saturating_sub(1)),
+                };
+            }
+            "logs.timestamps" => self.timestamps = !self.timestamps,
+            "logs.wrap" | "text.wrap" => self.wrap = !self.wrap,
+            "logs.clear" => {
+                self.cleared = self.end();
+                self.anchor = None;
+                self.scan();
+            }
+            "filter.set" | "search.set" => {
+                let text = line.args.join(" ");
+                self.matcher = Matcher::parse(&text)?;
+                self.filter = text;
+                self.matches.clear();
+                self.scanned = 0;
+                self.anchor = None;
+                self.sync(data);
+                self.scan();
+            }
+            "logs.previous" => {
+                let flag: &[&str] = if self.spec.previous { &[] } else { &["--previous"] };
+                return Ok(Reply::Run(self.again(flag, None)));
+            }
+            "logs.container" => return Ok(Reply::Run(Line::with("logs.reopen", ["--pick"]))),
+            "logs.save" => {
+                let name = format!("{}.log", self.target_name().replace('/', "-"));
+                let path = line.first().map_or(name, str::to_owned);
+                let content = (0..self.count()).filter_map(|at| self.line(self.nth(at)?)).fold(
+                    String::new(),
+                    |mut all, line| {
+                        if let (true, Some(time)) = (self.timestamps, line.time) {
+                            all.push_str(&format!("{time} "));
+                        }
+                        all.push_str(&line.text);
+                        all.push('\n');
+                        all
+                    },
+                );
+                return Ok(Reply::Run(Line::with("file.save", [path, content])));
+            }
+            "text.copy" => {
+                let lines = (0..self.count()).filter_map(|at| self.line(self.nth(at)?));
+                let content: Vec<&str> = lines.map(|line| &*line.text).collect();
+                return Ok(Reply::Run(Line::with("clipboard.set", [content.join("\n")])));
+            }
+            _ => return Err(not_here(line)),
+        }
+        Ok(Reply::Done)
+    }
+
+    fn search(&self) -> &str {
+        &self.filter
+    }
+
+    fn sessions(&self) -> Vec<SessionId> {
+        vec![self.id]
+    }
+
+    fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
+        let inner = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
+        if self.count() == 0 {
+            return self.draw_empty(inner, buf, look);
+        }
+        let mut lines = Vec::new();
+        let mut index = self.bottom();
+        // A screenful of lines is enough whether they wrap or not.
+        for _ in 0..area.height {
+            if let Some(line) = self.nth(index).and_then(|number| self.line(number)) {
+                lines.push(self.styled(line, look.theme));
+            }
+            match index.checked_sub(1) {
+                Some(before) => index = before,
+                None => break,
+            }
+        }
+        lines.reverse();
+        let document = Document { lines };
+        let search = match &self.matcher {
+            Matcher::Text(text, true) => text.clone(),
+            _ => String::new(),
+        };
+        let mut state = PagerState { wrap: self.wrap, search, size: (inner.width, inner.height), ..PagerState::new() };
+        state.last(&document);
+        Pager { document: &document, state: &state }.draw(inner, buf, look.theme);
+    }
+}
+
+impl Logs {
+    /// The line that opens this log again, otherwise.
+    fn again(&self, flags: &[&str], container: Option<&str>) -> Line {
+        let mut args: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let source = &self.spec.sources[0];
+        if let Some(container) = container.or(source.container.as_deref()) {
+            args.push(format!("--container={container}"));
+        }
+        Line { name: "logs.reopen".into(), args }
+    }
+
+    fn draw_empty(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
+        let base = look.theme.style(Role::Text);
+        let (role, lines): (Role, Vec<String>) = match look.data.session(self.id).map(|info| info.status) {
+            Some(Status::Failed(error)) => {
+                let mut lines = vec![format!("{} {}", look.theme.signs.failed, error.line())];
+                lines.extend(error.hints);
+                (Role::Failed, lines)
+            }
+            Some(Status::Retrying(error)) => (Role::Progress, vec![format!("{} {}", look.theme.signs.progress, error.line())]),
+            _ if !self.filter.is_empty() => {
+                let hint = format!("{} clears the filter", look.key("view.back"));
+                (Role::Dim, vec![format!("no line matches {}", self.filter), hint])
+            }
+            Some(Status::Opening) => (Role::Dim, vec![format!("{} opening the log ...", look.theme.signs.progress)]),
+            _ => (Role::Dim, vec!["no log lines yet".into()]),
+        };
+        let mut y = area.y + 1.min(area.height.saturating_sub(1));
+        for line in lines {
+            for piece in text::wrap(&text::clean(&line), usize::from(area.width.saturating_sub(4)).max(8), 2) {
+                if y < area.bottom() {
+                    put(buf, area.x + 2, y, area.right(), piece, base.patch(look.theme.style(role)));
+                }
+                y += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_words_not_parts_of_words() {
+        assert_eq!(level("2024 ERROR cannot open"), Role::LogError);
+        assert_eq!(level("[warn] slow"), Role::LogWarning);
+        assert_eq!(level("terrorist"), Role::Text);
+        assert_eq!(level("E0102 12:00:00 kubelet"), Role::LogError);
+        assert_eq!(level("Everything is fine"), Role::Text);
+    }
+
+    #[test]
+    fn filters_are_text_patterns_or_their_inverse() {
+        assert!(Matcher::parse("GET").expect("parses").keeps("a get b"));
+        assert!(Matcher::parse("5\\d\\d").expect("parses").keeps("status 503"));
+        assert!(!Matcher::parse("!debug").expect("parses").keeps("DEBUG x"));
+        assert!(Matcher::parse("(").is_err());
+    }
 }

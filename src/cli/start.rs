@@ -1,0 +1,216 @@
+//! Starting the workstation.
+
+use std::io::{IsTerminal, Write};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use base64::Engine;
+use crossterm::event::{Event as TerminalEvent, EventStream, KeyEventKind, MouseButton, MouseEventKind};
+use futures::StreamExt;
+use knarr::action;
+use knarr::app::{App, Event, Host, Screen, Settings, install_panic_hook};
+use knarr::cluster::Source;
+use knarr::config::{Config, Paths};
+use knarr::error::{Error, ErrorKind, Result};
+use knarr::keys::{Chord, Keymap};
+use knarr::theme::Theme;
+use knarr::view::{Input, Mouse, MouseKind};
+use knarr_clock::Clock;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+
+use super::Flags;
+
+/// Runs the workstation until the user leaves.
+pub(super) fn run(flags: &Flags, start: Option<String>) -> Result<ExitCode> {
+    let paths = Paths::find();
+    let settings = settings(flags, &paths, start)?;
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Error::new(ErrorKind::Usage, "knarr needs a terminal")
+            .hint("`knarr cluster start` runs a cluster without one"));
+    }
+    log_to(&paths);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .thread_name("knarr-worker")
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Other, "cannot start worker threads").because(&error))?;
+    install_panic_hook();
+    let done = runtime.block_on(workstation(settings));
+    // Tasks that still wait on a slow server must not keep the user.
+    runtime.shutdown_timeout(Duration::from_millis(300));
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+async fn workstation(settings: Settings) -> Result<()> {
+    let failed = |error: &std::io::Error| Error::new(ErrorKind::Other, "cannot use the terminal").because(error);
+    let mut app = App::new(settings);
+    signals(&app);
+    let mut screen = Screen::take().map_err(|error| failed(&error))?;
+    let mut input = Keys::new();
+    let result = app.run(&mut screen.terminal, &mut input, TerminalHost).await;
+    drop(screen);
+    app.stop().await;
+    result
+}
+
+/// The terminal's events as the application's.
+struct Keys {
+    stream: EventStream,
+}
+
+impl Keys {
+    fn new() -> Self {
+        Self { stream: EventStream::new() }
+    }
+}
+
+impl futures::Stream for Keys {
+    type Item = Event;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        use std::task::Poll;
+        loop {
+            match self.stream.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(event))) => {
+                    if let Some(event) = translate(event) {
+                        return Poll::Ready(Some(event));
+                    }
+                }
+                // A terminal that is gone ends the program.
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+fn translate(event: TerminalEvent) -> Option<Event> {
+    match event {
+        TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => Some(Event::Input(Input::Key(Chord::from(key)))),
+        TerminalEvent::Paste(text) => Some(Event::Input(Input::Paste(text))),
+        TerminalEvent::Resize(..) => Some(Event::Resized),
+        TerminalEvent::Mouse(mouse) => {
+            let kind = match mouse.kind {
+                MouseEventKind::Down(MouseButton::Left) => MouseKind::Click,
+                MouseEventKind::ScrollUp => MouseKind::WheelUp,
+                MouseEventKind::ScrollDown => MouseKind::WheelDown,
+                _ => return None,
+            };
+            Some(Event::Input(Input::Mouse(Mouse { column: mouse.column, row: mouse.row, kind })))
+        }
+        _ => None,
+    }
+}
+
+/// What only the owner of a real terminal can do.
+struct TerminalHost;
+
+impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
+    async fn edit(&mut self, terminal: &mut Terminal<CrosstermBackend<W>>, text: &str) -> Result<String> {
+        let failed = |what: &str, error: &std::io::Error| Error::new(ErrorKind::Other, what.to_owned()).because(error);
+        let file = tempfile::Builder::new()
+            .prefix("knarr-")
+            .suffix(".yaml")
+            .tempfile()
+            .map_err(|error| failed("cannot make a file for the editor", &error))?;
+        std::fs::write(file.path(), text).map_err(|error| failed("cannot write the file for the editor", &error))?;
+        let editor = ["KUBE_EDITOR", "VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok());
+        let editor = editor.filter(|editor| !editor.trim().is_empty()).unwrap_or_else(|| "vi".into());
+        let words = knarr::keys::Line::parse(&editor)?;
+        let status = knarr::app::lend(|| {
+            std::process::Command::new(&words.name)
+                .args(&words.args)
+                .arg(file.path())
+                .stdin(Stdio::inherit())
+                .status()
+        });
+        terminal.clear().map_err(|error| failed("cannot clear the screen", &error))?;
+        let status = status.and_then(|status| status).map_err(|error| {
+            failed(&format!("cannot run the editor {editor:?}"), &error).hint("name yours in the variable EDITOR")
+        })?;
+        if !status.success() {
+            return Ok(text.to_owned());
+        }
+        std::fs::read_to_string(file.path()).map_err(|error| failed("cannot read what the editor wrote", &error))
+    }
+
+    fn clipboard(&mut self, text: &str) {
+        // OSC 52: the terminal, wherever it runs, puts the text on its own clipboard.
+        let encoded = base64::engine::general_purpose::STANDARD.encode(text);
+        let mut out = std::io::stdout();
+        let _ = write!(out, "\x1b]52;c;{encoded}\x07").and_then(|()| out.flush());
+    }
+}
+
+fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Settings> {
+    let config = Config::load(paths)?;
+    let (themes, keymaps) = (paths.config.join("themes"), paths.config.join("keymaps"));
+    let mut theme = Theme::load(flags.theme.as_deref().unwrap_or(&config.theme), Some(&themes))?;
+    if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        theme = theme.without_colour();
+    }
+    if flags.ascii || config.ascii {
+        theme = theme.ascii();
+    }
+    let name = flags.keymap.as_deref().unwrap_or(&config.keymap);
+    let keymap = Keymap::load(name, Some(&keymaps))?;
+    let unknown = action::unknown_bindings(&keymap);
+    if !unknown.is_empty() {
+        return Err(Error::new(ErrorKind::Config, format!("keymap {name:?} binds commands that do not exist"))
+            .hint(unknown.join(", ")));
+    }
+    let source = match &flags.embedded {
+        Some(name) => Source::Embedded { name: name.clone(), ephemeral: flags.ephemeral },
+        None => Source::Kubeconfig { path: flags.kubeconfig.clone(), context: flags.context.clone() },
+    };
+    let namespace = match (&flags.namespace, flags.all_namespaces) {
+        (_, true) => Some(None),
+        (Some(namespace), _) => Some(Some(namespace.clone())),
+        (None, false) => None,
+    };
+    Ok(Settings {
+        welcome: matches!(source, Source::Embedded { .. }) && !paths.state.join("welcomed").exists(),
+        source,
+        namespace,
+        read_only: flags.read_only || config.read_only,
+        impersonate: (flags.as_user.clone(), flags.as_group.clone()),
+        start,
+        theme,
+        keymap,
+        themes: Some(themes),
+        keymaps: Some(keymaps),
+        state_dir: Some(paths.state.clone()),
+        clock: Clock::system(),
+    })
+}
+
+/// SIGTERM and SIGHUP end the program as `:quit` does: the terminal is given back, the embedded cluster stops in good order.
+fn signals(app: &App) {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()] {
+        let sender = app.sender();
+        if let Ok(mut signals) = signal(kind) {
+            tokio::spawn(async move {
+                if signals.recv().await.is_some() {
+                    let _ = sender.send(Event::Terminate);
+                }
+            });
+        }
+    }
+}
+
+/// The log goes to a file: the screen is the application's. `KNARR_LOG` sets the level.
+fn log_to(paths: &Paths) {
+    let opened = std::fs::create_dir_all(&paths.state)
+        .and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(paths.log()));
+    if let Ok(file) = opened {
+        let filter = tracing_subscriber::EnvFilter::try_from_env("KNARR_LOG")
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(file).try_init();
+    }
+}

@@ -1,0 +1,97 @@
+//! The user's files: where they are, and the settings in `config.toml`. Flags come before the file, the file before the defaults.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Directories of the platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// `config.toml`, `themes/`, `keymaps/`.
+    pub config: PathBuf,
+    /// What is remembered between runs, and the log.
+    pub state: PathBuf,
+}
+
+impl Paths {
+    /// The platform's directories (XDG on Linux); `KNARR_CONFIG_DIR` and `KNARR_STATE_DIR` come first.
+    pub fn find() -> Self {
+        let own = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let dirs = directories::ProjectDirs::from("", "", "knarr");
+        let fallback = || std::env::temp_dir().join("knarr");
+        let config = own("KNARR_CONFIG_DIR").or_else(|| dirs.as_ref().map(|dirs| dirs.config_dir().to_owned()));
+        let state = own("KNARR_STATE_DIR").or_else(|| {
+            dirs.as_ref().map(|dirs| dirs.state_dir().unwrap_or_else(|| dirs.data_local_dir()).to_owned())
+        });
+        Self { config: config.unwrap_or_else(fallback), state: state.unwrap_or_else(fallback) }
+    }
+
+    /// The log file.
+    pub fn log(&self) -> PathBuf {
+        self.state.join("knarr.log")
+    }
+}
+
+/// `config.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Theme by name.
+    pub theme: String,
+    /// Keymap by name.
+    pub keymap: String,
+    /// Only signs every font has.
+    pub ascii: bool,
+    /// Refuse changes.
+    pub read_only: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { theme: "dark".into(), keymap: "default".into(), ascii: false, read_only: false }
+    }
+}
+
+impl Config {
+    /// Reads the file; a missing one gives the defaults.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or understood, with the line.
+    pub fn load(paths: &Paths) -> Result<Self> {
+        Self::read(&paths.config.join("config.toml"))
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => {
+                return Err(Error::new(ErrorKind::Config, format!("cannot read {}", path.display())).because(&error));
+            }
+        };
+        toml::from_str(&text).map_err(|error| {
+            Error::new(ErrorKind::Config, format!("{} cannot be understood", path.display()))
+                .because(&error)
+                .hint("settings are theme, keymap, ascii and read_only")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_gives_the_defaults_and_a_wrong_one_an_error() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("config.toml");
+        assert_eq!(Config::read(&path).expect("defaults"), Config::default());
+        std::fs::write(&path, "theme = \"light\"\n").expect("write");
+        assert_eq!(Config::read(&path).expect("reads").theme, "light");
+        std::fs::write(&path, "colour = 1\n").expect("write");
+        assert!(Config::read(&path).expect_err("refused").to_string().contains("colour"));
+    }
+}
