@@ -1,7 +1,24 @@
 //! Runs containers as real processes.
 //!
 //! [`Runtime`] is the part of Kubernetes' Container Runtime Interface (CRI) that the kubelet here needs. Implementations differ in how much
-//! the host lets them isolate: see [`Mode`].
+//! the host lets them isolate: see [`Mode`]. A program that wants containers with namespaces lends itself to the runtime:
+//!
+//! ```no_run
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // The runtime starts this program again as its node process.
+//!     if knarr_runtime::is_node() {
+//!         std::process::exit(knarr_runtime::node_main());
+//!     }
+//!     // Before the async runtime has threads: the kernel ends the node process with the thread that started it.
+//!     let helper = knarr_runtime::Helper::spawn().ok();
+//!     let state = std::path::Path::new("/var/lib/knarr");
+//!     tokio::runtime::Runtime::new()?.block_on(async {
+//!         let best = knarr_runtime::start_best(helper, state).await?;
+//!         tracing::info!(mode = best.runtime.mode().name(), refusals = ?best.refusals, "containers");
+//!         Ok(())
+//!     })
+//! }
+//! ```
 
 mod descriptor;
 #[cfg(target_os = "linux")]
@@ -41,6 +58,18 @@ pub enum Mode {
     Processes,
     /// No processes at all: simulated containers for tests and rehearsals.
     Hollow,
+}
+
+impl Mode {
+    /// One word for labels and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::UserNamespace => "userns",
+            Self::Processes => "processes",
+            Self::Hollow => "hollow",
+        }
+    }
 }
 
 /// A pod's shared namespaces: network, UTS, IPC.

@@ -34,6 +34,11 @@ impl Helper {
     pub fn spawn() -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    /// Fails.
+    pub fn spawn_program(_program: &Path) -> io::Result<Self> {
+        Self::spawn()
+    }
 }
 
 pub(crate) type Tried = Result<(Arc<dyn Runtime>, Vec<String>), Vec<String>>;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -37,8 +38,13 @@ impl Helper {
     /// Starts this program again as a node process. Call it from `main`, before the async runtime: the kernel ends the node process
     /// with the *thread* that started it.
     pub fn spawn() -> io::Result<Self> {
+        Self::spawn_program(Path::new("/proc/self/exe"))
+    }
+
+    /// Starts another program that hands over to [`node_main`]: for tests, whose own `main` does not.
+    pub fn spawn_program(program: &Path) -> io::Result<Self> {
         let (ours, theirs) = wire::pair()?;
-        let process = Command::new("/proc/self/exe")
+        let process = Command::new(program)
             .arg0("knarr")
             .arg(node::ARGUMENT)
             .stdin(Stdio::from(theirs))

@@ -204,6 +204,10 @@ pub(crate) fn send<T: Serialize>(
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let mut body = serde_json::to_vec(message).map_err(io::Error::other)?;
+    // The receiver takes what it cannot read for a broken node, and a broken node ends every container.
+    if body.len() as u64 > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the request is too large"));
+    }
     let mut raw: Vec<RawFd> = descriptors.iter().map(|d| d.as_raw_fd()).collect();
     let mut tag = TAG_INLINE;
     let overflow; // Lives until the kernel has taken its reference.

@@ -1,8 +1,10 @@
 //! Nothing outlives the process that started it; and nobody has to be root.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::Failed;
@@ -27,6 +29,46 @@ pub const TESTS: &[(&str, Test)] = &[
 /// Argument that makes this program the main process of a small cluster to be killed.
 pub const VICTIM: &str = "__victim";
 
+/// Argument that makes this program say what it finds out about the host.
+pub const PROBE: &str = "__probe";
+
+pub fn print_probe() -> ExitCode {
+    let probe = knarr_runtime::probe().expect("probe");
+    print(&format!("{:?}\n{}\n", probe.mode, probe.refusals.join("\n")));
+    ExitCode::SUCCESS
+}
+
+fn print(text: &str) {
+    std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).expect("print");
+}
+
+/// In a user namespace that has one user and may not make another.
+pub fn locked_down() -> Result<(), Failed> {
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" \"$1\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "sh", "-c", script])
+        .arg(std::env::current_exe()?)
+        .arg(PROBE);
+    let output = command.output()?;
+    let (text, error) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    if error.starts_with("unshare: unshare failed") {
+        // Locked down already: every other test of this run has been told so.
+        return Ok(());
+    }
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("Processes"), "{text}{error}");
+    let refusals: Vec<&str> = lines.collect();
+    assert!(
+        refusals[0].starts_with("root: ") && refusals[1].starts_with("user namespace: make a user namespace: "),
+        "{text}"
+    );
+    Ok(())
+}
+
 enum Whom {
     Main,
     Node,
@@ -46,7 +88,7 @@ pub fn victim() -> ExitCode {
             processes.push(started);
         }
         let pids: Vec<String> = processes.iter().filter_map(|p| Some(p.pid?.to_string())).collect();
-        std::io::Write::write_all(&mut std::io::stdout(), format!("{}\n", pids.join(" ")).as_bytes()).expect("print");
+        print(&format!("{}\n", pids.join(" ")));
         std::future::pending::<ExitCode>().await
     })
 }
@@ -135,17 +177,37 @@ fn descendants(pid: i32) -> Vec<i32> {
 
 /// This same program once more, as `nobody`.
 pub fn run_unprivileged(variable: &str) -> Result<(), Failed> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .env(variable, "1")
-        .env("TMPDIR", std::env::temp_dir())
-        .args(std::env::args().skip(1))
-        .uid(65534)
-        .gid(65534);
-    let output = command.current_dir("/").output()?;
+    let run = |program: &Path| {
+        let mut command = Command::new(program);
+        command
+            .env(variable, "1")
+            .uid(65534)
+            .gid(65534)
+            .current_dir("/")
+            .output()
+    };
+    let program = std::env::current_exe()?;
+    let output = match run(&program) {
+        // The build directory may be out of reach for others.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let open = tempfile::tempdir()?;
+            fs::set_permissions(open.path(), fs::Permissions::from_mode(0o755))?;
+            let copy = open.path().join("main");
+            fs::copy(&program, &copy)?;
+            run(&copy)?
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            print("skipped: the user namespace this runs in has no user 65534\n");
+            return Ok(());
+        }
+        other => other?,
+    };
     let text = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() {
-        return Ok(());
+    if !output.status.success() || !text.contains("unprivileged::") {
+        return Err(format!("{text}\n{}", String::from_utf8_lossy(&output.stderr)).into());
     }
-    Err(format!("{text}\n{}", String::from_utf8_lossy(&output.stderr)).into())
+    for skipped in text.lines().filter(|line| line.contains("skipped")) {
+        print(&format!("{skipped}\n"));
+    }
+    Ok(())
 }

@@ -27,6 +27,9 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(lifetime::VICTIM) {
         return lifetime::victim();
     }
+    if std::env::args().nth(1).as_deref() == Some(lifetime::PROBE) {
+        return lifetime::print_probe();
+    }
     let arguments = Arguments::from_args();
     let unprivileged = std::env::var_os(UNPRIVILEGED).is_some();
     let namespaces = Stage::namespaces();
@@ -41,7 +44,10 @@ fn main() -> ExitCode {
             &[container::TESTS, container::ISOLATED, network::TESTS, lifetime::TESTS],
         ),
         Err(refusals) => {
-            let note = format!("{kind}: skipped, this host refuses namespaces: {}", refusals.join("; "));
+            let note = format!(
+                "{kind}:: skipped, this host refuses namespaces: {}",
+                refusals.join("; ")
+            );
             trials.push(Trial::test(note, || Ok(())).with_ignored_flag(true));
         }
     }
@@ -51,6 +57,10 @@ fn main() -> ExitCode {
         &processes,
         &[container::TESTS, network::SHARED],
     );
+    trials.push(Trial::test(
+        "a host without user namespaces gets plain processes and is told why",
+        lifetime::locked_down,
+    ));
     if nix::unistd::geteuid().is_root() {
         trials.push(Trial::test("all of it works for an unprivileged user", move || {
             lifetime::run_unprivileged(UNPRIVILEGED)

@@ -6,9 +6,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::linux::wire::{Context, Failure};
+use super::child;
+use crate::linux::wire::{self, Context, Failure};
 use crate::{Limits, Usage};
 
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -38,7 +40,8 @@ impl Groups {
             let parent = Path::new(MOUNT).join(controller).join(path);
             remove_stale(&parent);
             let directory = parent.join(node);
-            fs::create_dir(&directory).ok().map(|()| directory)
+            make(&directory)?;
+            joinable(directory)
         };
         let (memory, cpu, cpuacct) = (legacy("memory"), legacy("cpu"), legacy("cpuacct"));
         let unified = if memory.is_none() {
@@ -69,7 +72,7 @@ impl Groups {
     pub(super) fn add(&self, container: &str, limits: &Limits) -> Option<Group> {
         let under = |directory: &Option<PathBuf>| {
             let path = directory.as_ref()?.join(container);
-            fs::create_dir(&path).ok().map(|()| path)
+            make(&path).map(|()| path)
         };
         let inner = Self {
             unified: under(&self.unified),
@@ -81,6 +84,14 @@ impl Groups {
         let group = Group(inner);
         group.limit(limits);
         Some(group)
+    }
+}
+
+/// Controllers may be mounted together under several names: then what one made is there for the next.
+fn make(directory: &Path) -> Option<()> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => None,
+        _ => Some(()),
     }
 }
 
@@ -130,12 +141,29 @@ fn unified(own: &str, node: &str) -> Option<PathBuf> {
         let directory = parent.join(node);
         fs::create_dir(&directory).ok()?;
         drop(fs::write(parent.join("cgroup.subtree_control"), "+memory +cpu"));
+        let directory = joinable(directory)?;
         let usable = fs::write(directory.join("cgroup.subtree_control"), "+memory +cpu").is_ok();
         if !usable {
             drop(fs::remove_dir(&directory));
         }
         usable.then_some(directory)
     })
+}
+
+/// Keeps a new group only when processes may be moved in. That takes rights on the groups above both places, not just on this one, so
+/// a process tries.
+fn joinable(directory: PathBuf) -> Option<PathBuf> {
+    let tried = wire::pair().context("make a report socket").and_then(|(_, report)| {
+        child::fork(report, |_| {
+            let joined = fs::write(directory.join("cgroup.procs"), "0");
+            std::process::exit(i32::from(joined.is_err()))
+        })
+    });
+    let joined = tried.is_ok_and(|child| matches!(waitpid(child, None), Ok(WaitStatus::Exited(_, 0))));
+    if !joined {
+        drop(fs::remove_dir(&directory));
+    }
+    joined.then_some(directory)
 }
 
 /// One container's group.

@@ -41,12 +41,12 @@ fn start() -> Result<(), Failure> {
     wire::send(link.as_fd(), &Message::Hello { mode, refusals }, &[]).context("greet")?;
     let Some(mode) = mode else { return Ok(()) };
 
-    // Only now: the trial's children would leave a SIGCHLD pending.
+    let groups = Groups::create(getpid());
+    // Only now: the children of the trials would leave a SIGCHLD pending.
     let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD]
         .into_iter()
         .collect::<SigSet>();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None).context("block signals")?;
-    let groups = Groups::create(getpid());
     let result = isolate(mode).and_then(|()| {
         let (report, theirs) = wire::pair().context("make a report socket")?;
         let (for_node, groups) = (link.try_clone().context("duplicate the link")?, groups.clone());

@@ -10,6 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Gid, Uid, fchown, setgroups, setresgid, setresuid};
 
 use super::program::Identity;
+use crate::Mode;
 use crate::linux::wire::{Context, Failure};
 
 /// Capabilities a container's root keeps; the set that container runtimes give by default, by their numbers in `linux/capability.h`.
@@ -51,6 +52,12 @@ pub(super) enum Users {
     OnlyRoot,
     /// The container's user namespace has been joined already.
     Joined,
+}
+
+impl Users {
+    pub(super) fn of(mode: Mode) -> Self {
+        if mode == Mode::Root { Self::All } else { Self::OnlyRoot }
+    }
 }
 
 /// Becomes `identity` without a way back.

@@ -59,11 +59,7 @@ impl Node {
         Ok(Self {
             link,
             home: Home::current()?,
-            users: if mode == Mode::Root {
-                Users::All
-            } else {
-                Users::OnlyRoot
-            },
+            users: Users::of(mode),
             groups,
             state_dir: None,
             addresses: Addresses::new(),

@@ -14,11 +14,15 @@ use nix::sys::wait::{WaitStatus, waitpid};
 
 use super::namespace::{Home, Shared};
 use super::network::{Addresses, connect_pod};
+use super::privilege::{self, Users};
+use super::program::Identity;
 use super::root::{self, Parts};
 use super::{child, guard};
 use crate::linux::wire::{self, Context, Failure};
 use crate::{ContainerSpec, Mode};
 
+/// A user other than root.
+const SOMEBODY: u32 = 1000;
 /// Longest refusal read back.
 const LONGEST: u64 = 4096;
 
@@ -96,6 +100,8 @@ fn rehearse(mode: Mode, writer: &OwnedFd) -> Result<(), Failure> {
     }
     let spec = ContainerSpec {
         root: image,
+        uid: Some(SOMEBODY),
+        gid: Some(SOMEBODY),
         ..ContainerSpec::default()
     };
     home.fork_into(None, || {
@@ -107,7 +113,9 @@ fn rehearse(mode: Mode, writer: &OwnedFd) -> Result<(), Failure> {
                     layer: &layer,
                     shm: &shm,
                     rootless: mode != Mode::Root,
-                })
+                })?;
+                // Root of somebody else's user namespace may have no other users to become.
+                privilege::become_user(&Identity::of(&spec), Users::of(mode))
             },
             writer,
         )
