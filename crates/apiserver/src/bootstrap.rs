@@ -2,6 +2,7 @@
 //!
 //! They are made if they are missing, at every start. What a user has changed in them stays changed.
 
+use base64::Engine;
 use knarr_resource::{Context, find};
 use serde_json::{Value, json};
 
@@ -44,7 +45,27 @@ pub(crate) async fn run(server: &Server) -> Result<(), Error> {
         let class = json!({"metadata": {"name": name}, "value": value, "description": description});
         ensure(server, "scheduling.k8s.io", "priorityclasses", "", class).await?;
     }
+    cluster_info(server).await?;
     kubernetes_service(server).await
+}
+
+/// How to reach and trust this cluster, for those who know nothing but its name.
+async fn cluster_info(server: &Server) -> Result<(), Error> {
+    let (Some(address), false) = (server.options.advertise, server.options.ca_pem.is_empty()) else {
+        return Ok(());
+    };
+    let authority = base64::engine::general_purpose::STANDARD.encode(&server.options.ca_pem);
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{
+            "name": "",
+            "cluster": {"certificate-authority-data": authority, "server": format!("https://{address}")},
+        }],
+    });
+    let text = serde_yaml::to_string(&kubeconfig).map_err(|error| Error::Options(error.to_string()))?;
+    let map = json!({"metadata": {"name": "cluster-info"}, "data": {"kubeconfig": text}});
+    replace(server, "", "configmaps", "kube-public", map, "data").await
 }
 
 /// The Service by which pods reach this server. Its endpoints follow the address of this start.

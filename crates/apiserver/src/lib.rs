@@ -62,7 +62,7 @@ pub struct Options {
     pub service_cidr: String,
     /// The address under which the `kubernetes` Service reaches this server.
     pub advertise: Option<SocketAddr>,
-    /// The certificate of the authority that signed the server's certificate, in PEM.
+    /// The certificate of the authority that signed the server's certificate, in PEM; `kube-public/cluster-info` shows it.
     pub ca_pem: String,
     /// `gitVersion` of `/version`.
     pub version: String,
@@ -106,6 +106,8 @@ impl ApiServer {
     }
 
     /// Serves HTTP/1.1 and HTTP/2 over TLS until `shutdown`, and then lets open requests finish for a moment.
+    ///
+    /// Watches do not finish by themselves: [`ApiServer::shutdown`], called first, ends them at once.
     pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, shutdown: CancellationToken) {
         http::listen::tls(self.server.clone(), listener, tls, shutdown).await;
     }

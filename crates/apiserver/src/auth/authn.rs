@@ -5,6 +5,7 @@ use knarr_resource::Failure;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use super::token::ISSUER;
 use super::{ANONYMOUS, User, rbac};
 use crate::refusal;
 use crate::server::Server;
@@ -22,14 +23,14 @@ pub(crate) fn authenticate(server: &Server, headers: &HeaderMap) -> Result<User,
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
     match token {
-        Some(token) if !token.is_empty() => verify(server, token).ok_or_else(refusal::unauthorized),
+        Some(token) if !token.is_empty() => verify(server, token, &[ISSUER]).ok_or_else(refusal::unauthorized),
         // Another scheme is one that this server does not know: as without credentials.
         _ => Ok(User::anonymous()),
     }
 }
 
-/// The user a token stands for.
-pub(crate) fn verify(server: &Server, token: &str) -> Option<User> {
+/// The user a token stands for, if it is meant for one of the audiences.
+pub(crate) fn verify(server: &Server, token: &str, audiences: &[&str]) -> Option<User> {
     let known = server
         .options
         .tokens
@@ -39,6 +40,8 @@ pub(crate) fn verify(server: &Server, token: &str) -> Option<User> {
         return Some(User::authenticated(&known.user, &known.groups));
     }
     let claims = server.signer.verify(token, server.clock.now().as_second())?;
+    let meant = claims["aud"].as_array()?.iter().filter_map(Value::as_str);
+    meant.into_iter().find(|own| audiences.contains(own))?;
     service_account(server, &claims)
 }
 

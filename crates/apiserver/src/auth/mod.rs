@@ -2,6 +2,7 @@
 
 pub(crate) mod authn;
 pub(crate) mod defaults;
+pub(crate) mod escalate;
 pub(crate) mod rbac;
 pub(crate) mod review;
 pub(crate) mod token;

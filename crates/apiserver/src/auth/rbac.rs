@@ -13,7 +13,8 @@ use super::{MASTERS, User};
 use crate::server::Server;
 use crate::store::Store;
 
-const GROUP: &str = "rbac.authorization.k8s.io";
+/// The API group of roles and bindings.
+pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +75,17 @@ pub(crate) struct Policy {
 }
 
 impl Rule {
+    /// Everything on every resource.
+    pub(crate) fn everything() -> Self {
+        let all = || vec!["*".to_owned()];
+        Self {
+            verbs: all(),
+            api_groups: all(),
+            resources: all(),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn allows(&self, asked: &Attributes<'_>) -> bool {
         let has = |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
         if !has(&self.verbs, asked.verb) {
@@ -170,7 +182,8 @@ impl Policy {
     }
 }
 
-fn own_rules(role: &Value) -> Vec<Rule> {
+/// The rules that a role itself has.
+pub(crate) fn own_rules(role: &Value) -> Vec<Rule> {
     serde_json::from_value(role["rules"].clone()).unwrap_or_default()
 }
 
@@ -245,12 +258,7 @@ pub(crate) fn rules(server: &Server, user: &User, namespace: &str) -> Vec<Rule> 
     if user.in_group(MASTERS) {
         let all = || vec!["*".to_owned()];
         return vec![
-            Rule {
-                verbs: all(),
-                api_groups: all(),
-                resources: all(),
-                ..Rule::default()
-            },
+            Rule::everything(),
             Rule {
                 verbs: all(),
                 urls: all(),
@@ -263,6 +271,17 @@ pub(crate) fn rules(server: &Server, user: &User, namespace: &str) -> Vec<Rule> 
         .bound(user, namespace)
         .flat_map(|binding| binding.rules.iter().cloned())
         .collect()
+}
+
+/// What a role allows; none if there is no such role.
+pub(crate) fn rules_of(server: &Server, plural: &str, namespace: &str, name: &str) -> Option<Vec<Rule>> {
+    if plural == "roles" {
+        return server.find(GROUP, plural, namespace, name).map(|role| own_rules(&role));
+    }
+    server.find(GROUP, plural, "", name)?;
+    let snapshot = server.store.list(server.slot(GROUP, plural), None);
+    let roles: Vec<Value> = snapshot.objects.iter().map(|object| object.value()).collect();
+    Some(cluster_rules(&roles, name))
 }
 
 /// 403 in the words of Kubernetes.

@@ -133,8 +133,13 @@ fn rules(server: &Server, user: &User, namespace: &str) -> Value {
 }
 
 fn token(server: &Server, spec: &Value) -> Value {
-    match authn::verify(server, spec["token"].as_str().unwrap_or_default()) {
-        Some(user) => json!({"authenticated": true, "user": user.to_value(), "audiences": [ISSUER]}),
+    let asked = spec["audiences"].as_array().into_iter().flatten();
+    let mut audiences: Vec<&str> = asked.filter_map(Value::as_str).collect();
+    if audiences.is_empty() {
+        audiences.push(ISSUER);
+    }
+    match authn::verify(server, spec["token"].as_str().unwrap_or_default(), &audiences) {
+        Some(user) => json!({"authenticated": true, "user": user.to_value(), "audiences": audiences}),
         None => json!({"authenticated": false, "user": {}, "error": "invalid bearer token"}),
     }
 }

@@ -47,24 +47,23 @@ pub(crate) fn media(content_type: &str, body: &[u8]) -> Result<Media, Failure> {
     }
 }
 
-/// The body as an object, and its duplicate fields.
-pub(crate) fn decode(content_type: &str, body: &[u8]) -> Result<(Value, Vec<String>), Failure> {
+/// The body as an object of a kind, and its duplicate fields.
+pub(crate) fn decode(content_type: &str, kind: &str, body: &[u8]) -> Result<(Value, Vec<String>), Failure> {
     let parsed = match media(content_type, body)? {
-        Media::Json => strict::parse_json(body).map_err(|error| error.to_string()),
-        Media::Yaml => strict::parse_yaml(body).map_err(|error| error.to_string()),
+        Media::Json => strict::parse_json(body).map_err(|error| format!("json parse error: {error}")),
+        Media::Yaml => strict::parse_yaml(body).map_err(|error| format!("yaml parse error: {error}")),
         Media::Protobuf => proto::decode_request(body)
             .map(|value| (value, Vec::new()))
             .map_err(|error| error.to_string()),
     };
-    let (value, duplicates) = parsed.map_err(|error| {
+    let unusable = |why: String| {
         Failure::bad_request(format!(
-            "the object provided is unrecognized (must be of type object): {error}"
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why}"
         ))
-    })?;
+    };
+    let (value, duplicates) = parsed.map_err(unusable)?;
     if !value.is_object() {
-        return Err(Failure::bad_request(
-            "the object provided is unrecognized (must be of type object): it is no JSON or YAML object",
-        ));
+        return Err(unusable("it is not an object".into()));
     }
     Ok((value, duplicates))
 }

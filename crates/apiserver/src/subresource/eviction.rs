@@ -15,7 +15,7 @@ use crate::store::{Expect, Write};
 use crate::verb::delete::{self, DeleteOptions};
 
 pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
-    let (eviction, _) = body::decode(call.header("content-type"), bytes)?;
+    let (eviction, _) = body::decode(call.header("content-type"), "Eviction", bytes)?;
     let api_version = eviction["apiVersion"].as_str().unwrap_or("policy/v1");
     if !matches!(api_version, "policy/v1" | "policy/v1beta1")
         || !matches!(eviction["kind"].as_str(), None | Some("Eviction"))

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::input::{self, Expected};
 use super::modify::Outcome;
+use crate::auth::escalate;
 use crate::http::call::Call;
 use crate::http::render;
 use crate::object::{Service, name_of, type_of, typed_for};
@@ -97,6 +98,7 @@ pub(crate) async fn insert(server: &Server, call: &Call, object: Value, track: T
     };
     admission::admit(&request, &mut value, None, server)?;
     resource.default(&mut value);
+    escalate::check(server, &call.user, resource, &value, None)?;
     let _lock = Service::lock(server, resource).await;
     Service::assign(server, resource, &mut value, None)?;
     let errors = resource.validate_create(&value);

@@ -60,7 +60,7 @@ impl DeleteOptions {
                 ..Self::default()
             }
         } else {
-            let (value, _) = body::decode(call.header("content-type"), bytes)?;
+            let (value, _) = body::decode(call.header("content-type"), "DeleteOptions", bytes)?;
             Self::parse(value)?
         };
         options.check(call)?;

@@ -43,7 +43,7 @@ pub(crate) fn field_validation(call: &Call) -> Result<FieldValidation, Failure> 
 
 /// Reads a body as an object of the expected kind. Returns it with the warnings for the client.
 pub(crate) fn read(call: &Call, expected: &Expected<'_>, bytes: &[u8]) -> Result<(Value, Vec<String>), Failure> {
-    let (mut object, duplicates) = body::decode(call.header("content-type"), bytes)?;
+    let (mut object, duplicates) = body::decode(call.header("content-type"), expected.kind, bytes)?;
     check_kind(&mut object, expected)?;
     let warnings = check_fields(call, expected, &mut object, duplicates)?;
     Ok((object, warnings))

@@ -10,6 +10,7 @@ use knarr_schema::managed;
 use serde_json::{Value, json};
 
 use super::create::{Track, check_place};
+use crate::auth::escalate;
 use crate::http::call::Call;
 use crate::http::render;
 use crate::object::{Service, is_gone, type_of, typed_for};
@@ -148,6 +149,7 @@ fn prepare(
     };
     admission::admit(&request, &mut next, Some(old), server)?;
     resource.default(&mut next);
+    escalate::check(server, &call.user, resource, &next, Some(old))?;
     if subresource.is_none() {
         Service::assign(server, resource, &mut next, Some(old))?;
     }

@@ -49,7 +49,9 @@ struct Watch {
     deadline: Instant,
     /// None if the client does not want bookmarks.
     bookmark: Option<Instant>,
-    /// The initial events are still to be followed by their bookmark.
+    /// Objects that were there when the watch began and are still to be sent, as if they had just been added.
+    initial: std::vec::IntoIter<Arc<Object>>,
+    /// They are to be followed by their bookmark.
     announce: bool,
     pending: VecDeque<Bytes>,
     /// Nothing follows `pending`.
@@ -83,6 +85,7 @@ pub(crate) fn answer(server: Arc<Server>, call: Call) -> Result<Response<Body>, 
         stopping: server.stopping.clone(),
         deadline: now + Duration::from_secs(timeout),
         bookmark: bookmarks.then(|| now + BOOKMARK),
+        initial: Vec::new().into_iter(),
         announce: false,
         pending: VecDeque::new(),
         ended: false,
@@ -148,11 +151,18 @@ impl Watch {
         }
     }
 
-    /// Begins with the state as it is, as if every object had just been added.
+    /// Begins with the state as it is.
     fn start_with_everything(&mut self) {
         let snapshot = self.server.store.list(self.slot, self.namespace.as_deref());
         self.version = snapshot.version;
-        for object in snapshot.objects {
+        self.initial = snapshot.objects.into_iter();
+    }
+
+    /// Sends on with the objects that were there at the beginning, some at a time.
+    fn push_initial(&mut self) {
+        while self.pending.len() < BATCH
+            && let Some(object) = self.initial.next()
+        {
             if self.selection.matches(&object) {
                 self.push(Change::Added, &object);
             }
@@ -237,6 +247,9 @@ impl Watch {
 
     /// Waits until there is something to send. False at the end.
     async fn fill(&mut self) -> bool {
+        if self.pending.is_empty() {
+            self.push_initial();
+        }
         if self.announce && self.pending.is_empty() {
             self.announce = false;
             self.push_bookmark(true);

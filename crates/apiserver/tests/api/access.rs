@@ -129,6 +129,84 @@ async fn a_role_can_be_limited_to_names_and_be_added_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_gives_away_rights_they_do_not_have() {
+    let cluster = Cluster::start().await;
+    let bind = |name: &str, role: &str, user: &str| {
+        json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        })
+    };
+    let bindings = format!("{RBAC}/namespaces/default/rolebindings");
+    cluster.post(&bindings, bind("jane", "admin", "jane")).await.ok();
+    let jane = cluster.server.client("jane", &[]);
+    let post = |path: String, body: Value| {
+        let jane = jane.clone();
+        async move { send(&jane, Method::POST, &path, JSON, body.to_string()).await }
+    };
+    post(bindings.clone(), bind("bob", "edit", "bob")).await.ok();
+    let (code, reason, message) = post(bindings.clone(), bind("root", "cluster-admin", "jane"))
+        .await
+        .failure();
+    assert_eq!((code, reason.as_str()), (403, "Forbidden"));
+    assert!(
+        message.starts_with(
+            "rolebindings.rbac.authorization.k8s.io \"root\" is forbidden: user \"jane\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{"
+        ),
+        "{message}"
+    );
+    let roles = format!("{RBAC}/namespaces/default/roles");
+    let role = |resource: &str| json!({"metadata": {"name": resource}, "rules": [{"apiGroups": [""], "resources": [resource], "verbs": ["get"]}]});
+    post(roles.clone(), role("secrets")).await.ok();
+    assert_eq!(post(roles.clone(), role("nodes")).await.failure().0, 403);
+    let missing = post(bindings, bind("x", "nothing", "bob")).await.failure();
+    assert_eq!((missing.0, missing.1.as_str()), (404, "NotFound"));
+    let path = format!("{roles}/secrets");
+    let more = json!([{"op": "add", "path": "/rules/0/verbs/-", "value": "escalate"}]);
+    let media = [("content-type", "application/json-patch+json")];
+    assert_eq!(
+        send(&jane, Method::PATCH, &path, &media, more.to_string())
+            .await
+            .failure()
+            .0,
+        403
+    );
+    let label = json!([{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]);
+    send(&jane, Method::PATCH, &path, &media, label.to_string()).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_for_another_audience_opens_nothing_here() {
+    let cluster = Cluster::start().await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let token = cluster.post(path, json!({"spec": {"audiences": ["vault"]}})).await.ok();
+    let token = token["status"]["token"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {token}");
+    let refused = cluster
+        .send(Method::GET, "/version", &[("authorization", &bearer)], "")
+        .await;
+    assert_eq!(refused.failure().0, 401);
+    let review = |audiences: Value| {
+        let spec = json!({"spec": {"token": token, "audiences": audiences}});
+        let cluster = &cluster;
+        async move {
+            cluster
+                .post("/apis/authentication.k8s.io/v1/tokenreviews", spec)
+                .await
+                .ok()["status"]
+                .clone()
+        }
+    };
+    assert_eq!(review(json!([])).await["authenticated"], false);
+    let status = review(json!(["vault"])).await;
+    assert_eq!(
+        (&status["authenticated"], &status["audiences"]),
+        (&json!(true), &json!(["vault"]))
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn reviews_answer_who_may_do_what() {
     let cluster = Cluster::start().await;
     let path = format!("{REVIEWS}/selfsubjectaccessreviews");

@@ -367,6 +367,56 @@ async fn services_never_share_an_address_or_a_port() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_is_the_same_in_both_of_its_groups() {
+    let cluster = Cluster::start().await;
+    let old = "/api/v1/namespaces/default/events";
+    let new = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let event = json!({
+        "metadata": {"name": "e", "namespace": "default"},
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "reason": "Started", "message": "hello", "type": "Normal", "source": {"component": "kubelet"},
+        "firstTimestamp": EPOCH, "lastTimestamp": EPOCH, "count": 2,
+    });
+    cluster.post(old, event).await.ok();
+    let seen = cluster.get(&format!("{new}/e")).await.ok();
+    assert_eq!(
+        (&seen["apiVersion"], &seen["note"]),
+        (&json!("events.k8s.io/v1"), &json!("hello"))
+    );
+    assert_eq!(
+        (&seen["regarding"]["name"], &seen["deprecatedCount"]),
+        (&json!("p"), &json!(2))
+    );
+    assert!(seen.get("message").is_none());
+    let listed = cluster
+        .get(&format!("{new}?fieldSelector=regarding.name%3Dp"))
+        .await
+        .ok();
+    assert_eq!(listed["items"][0]["note"], "hello");
+    let patched = cluster
+        .patch(&format!("{new}/e"), "merge", json!({"deprecatedCount": 3}))
+        .await
+        .ok();
+    assert_eq!(patched["deprecatedCount"], 3);
+    let back = cluster
+        .get(&format!("{old}?fieldSelector=involvedObject.name%3Dp"))
+        .await
+        .ok();
+    assert_eq!(
+        (&back["items"][0]["count"], &back["items"][0]["message"]),
+        (&json!(3), &json!("hello"))
+    );
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    for path in [old, new] {
+        let table = cluster.send(Method::GET, path, &[("accept", table)], "").await.ok();
+        assert!(
+            table["rows"][0]["cells"].to_string().contains("hello"),
+            "{path}: {table}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn responses_come_in_the_form_asked_for() {
     let cluster = Cluster::start().await;
     cluster.post(PODS, pod("a", json!({"app": "x"}))).await.ok();
