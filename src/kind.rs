@@ -29,12 +29,24 @@ pub struct Column {
 impl Column {
     /// A text column.
     pub const fn text(title: &'static str, min: u16, rank: u8) -> Self {
-        Self { title, right: false, min, rank, wide: false }
+        Self {
+            title,
+            right: false,
+            min,
+            rank,
+            wide: false,
+        }
     }
 
     /// A right-aligned column.
     pub const fn number(title: &'static str, min: u16, rank: u8) -> Self {
-        Self { title, right: true, min, rank, wide: false }
+        Self {
+            title,
+            right: true,
+            min,
+            rank,
+            wide: false,
+        }
     }
 
     /// The same column, shown in wide tables only.
@@ -106,7 +118,10 @@ pub fn find(resource: &Resource) -> &'static Kind {
 /// Makes rows for the store.
 pub fn row_maker(resource: &Resource) -> crate::store::RowMaker {
     let kind = find(resource);
-    Arc::new(move |object, changed| crate::store::row_of(object, changed, kind.row))
+    crate::store::RowMaker {
+        titles: kind.columns.iter().map(|column| column.title).collect(),
+        make: Arc::new(move |object, changed| crate::store::row_of(object, changed, kind.row)),
+    }
 }
 
 /// The AGE cell: from `metadata.creationTimestamp`.
@@ -121,7 +136,9 @@ fn age_cell(object: &Object) -> Cell {
         metadata: Meta,
     }
     match object.parse::<Partial>() {
-        Ok(Partial { metadata: Meta { created: Some(created) } }) => Cell::Age(created),
+        Ok(Partial {
+            metadata: Meta { created: Some(created) },
+        }) => Cell::Age(created),
         _ => Cell::Empty,
     }
 }

@@ -6,13 +6,18 @@
 mod catalog;
 mod feed;
 mod filter;
+mod index;
 mod lens;
 mod listing;
 mod object;
 mod row;
+mod rows;
 
-pub use catalog::{Catalog, RowMaker};
+pub use catalog::{Catalog, MakeRow, RowMaker};
+pub use feed::{Decoder, Event, Page};
 pub use filter::Filter;
+pub use index::Change;
+pub use lens::Lens;
 pub use listing::{FeedState, Listing};
 pub use object::{Object, ObjectId};
 pub use row::{Cell, Health, Row, row_of};

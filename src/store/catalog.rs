@@ -1,46 +1,132 @@
 //! Feeds and lenses for the union of all views' needs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
+use knarr_clock::Clock;
 
+use super::feed::{Feed, Spec};
 use crate::cluster::{Link, Resource};
-use crate::store::{Listing, Need, Object, Row};
+use crate::store::{Listing, Need, Object, Query, Row};
 
-/// Makes the row of an object of one resource: the columns belong to the kinds, which the store does not know.
-pub type RowMaker = Arc<dyn Fn(&Arc<Object>, Option<Timestamp>) -> Row + Send + Sync>;
+/// Makes the rows of one resource: the columns belong to the kinds, which the store does not know.
+#[derive(Clone)]
+pub struct RowMaker {
+    /// Titles of the columns, in the order of a row's cells: what a filter calls them.
+    pub titles: Arc<[&'static str]>,
+    /// The row of an object, and when it was last seen to change.
+    pub make: MakeRow,
+}
+
+/// Makes one row.
+pub type MakeRow = Arc<dyn Fn(&Arc<Object>, Option<Timestamp>) -> Row + Send + Sync>;
+
+/// Wakes the application when a listing has changed, at most once until it has looked.
+pub(super) struct Notifier {
+    dirty: AtomicBool,
+    notify: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Notifier {
+    /// Something new is published. Called after it is.
+    pub(super) fn raise(&self) {
+        if !self.dirty.swap(true, Ordering::AcqRel) {
+            (self.notify)();
+        }
+    }
+}
 
 /// Keeps feeds alive while some view needs them.
-pub struct Catalog {}
+pub struct Catalog {
+    link: Option<Link>,
+    feeds: HashMap<Query, Feed>,
+    wanted: HashSet<Need>,
+    notifier: Arc<Notifier>,
+    maker: Arc<dyn Fn(&Resource) -> RowMaker + Send + Sync>,
+    clock: Clock,
+    loading: Arc<Listing>,
+}
 
 impl Catalog {
     /// A catalog without feeds. `notify` is called from feed tasks when a listing has changed, at most once until
     /// [`Catalog::take_dirty`]; `maker` gives the row maker of a resource.
     pub fn new(
-        _notify: Arc<dyn Fn() + Send + Sync>,
-        _maker: Arc<dyn Fn(&Resource) -> RowMaker + Send + Sync>,
-        _clock: knarr_clock::Clock,
+        notify: Arc<dyn Fn() + Send + Sync>,
+        maker: Arc<dyn Fn(&Resource) -> RowMaker + Send + Sync>,
+        clock: Clock,
     ) -> Self {
-        Self {}
+        Self {
+            link: None,
+            feeds: HashMap::new(),
+            wanted: HashSet::new(),
+            notifier: Arc::new(Notifier {
+                dirty: AtomicBool::new(false),
+                notify,
+            }),
+            maker,
+            clock,
+            loading: Arc::default(),
+        }
     }
 
-    /// Switches to another cluster: all feeds stop.
-    pub fn connect(&mut self, _link: Option<Link>) {}
+    /// Switches to another cluster: all feeds stop, and what is wanted begins anew there.
+    pub fn connect(&mut self, link: Option<Link>) {
+        self.feeds.clear();
+        self.link = link;
+        let wanted = std::mem::take(&mut self.wanted);
+        self.want(&wanted);
+    }
 
-    /// Starts what is newly needed, retires what no view needs any more.
-    pub fn want(&mut self, _needs: &HashSet<Need>) {}
+    /// Starts what is newly needed; what no view needs any more ends after a while. Must be called inside a tokio runtime.
+    pub fn want(&mut self, needs: &HashSet<Need>) {
+        self.wanted.clone_from(needs);
+        let Some(link) = &self.link else { return };
+        let mut by_query: HashMap<&Query, Vec<Spec>> = HashMap::new();
+        for need in needs {
+            by_query.entry(&need.query).or_default().push(Spec::of(need));
+        }
+        self.feeds
+            .retain(|query, feed| feed.want(by_query.get(query).map_or(&[], Vec::as_slice)));
+        for (query, specs) in by_query {
+            self.feeds.entry(query.clone()).or_insert_with(|| {
+                let maker = (self.maker)(&query.resource);
+                let feed = Feed::start(
+                    link.clone(),
+                    query.clone(),
+                    maker,
+                    self.clock.clone(),
+                    self.notifier.clone(),
+                );
+                feed.want(&specs);
+                feed
+            });
+        }
+    }
 
-    /// The newest listing for a need; an empty, loading one when its feed has just begun.
-    pub fn listing(&self, _need: &Need) -> Arc<Listing> {
-        Arc::default()
+    /// The newest listing for a need; an empty, loading one when its feed has just begun. When only its sort or filter is
+    /// new, the rows of the lens before it [stand in](Listing::stand_in), so that a table never flashes empty.
+    pub fn listing(&self, need: &Need) -> Arc<Listing> {
+        let feed = self.feeds.get(&need.query);
+        feed.and_then(|feed| feed.listing(&Spec::of(need)))
+            .unwrap_or_else(|| self.loading.clone())
+    }
+
+    #[cfg(test)]
+    pub(super) fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
     }
 
     /// Allows the next notification.
-    pub fn take_dirty(&self) {}
+    pub fn take_dirty(&self) {
+        self.notifier.dirty.store(false, Ordering::Release);
+    }
 
-    /// Whether every feed is live or failed, and every lens has published what its feed has: what tests wait for.
+    /// Whether every wanted feed has completed its first list (or failed to), and everything received is published and
+    /// looked at: what tests wait for.
     pub fn is_settled(&self) -> bool {
-        true
+        let settled = |need: &Need| self.feeds.get(&need.query).is_some_and(Feed::is_settled);
+        self.link.is_none() || (self.wanted.iter().all(settled) && !self.notifier.dirty.load(Ordering::Acquire))
     }
 }

@@ -1,22 +1,73 @@
 //! The filter a user types at `/`.
+//!
+//! | typed | keeps rows |
+//! |---|---|
+//! | `web` | with `web` in the namespace, the name or a shown cell (ages aside), in any case |
+//! | `"two words"` | with this text, spaces and all |
+//! | `web run` | that pass both terms |
+//! | `web \| db` | that pass either side |
+//! | `!web` | that do not pass the term |
+//! | `~wbf` | whose name has these letters in this order |
+//! | `/^web-\d+$/` | where the regular expression matches; `web-[12]` is one too, by its metacharacters |
+//! | `status:crash` | with the text in this column; `namespace:` and `name:` always work |
+//! | `status=Running`, `status!=Running` | whose cell is exactly this, in any case |
+//! | `restarts>=3`, `age<10m`, `cpu>500m` | by number, duration, quantity; the start of a title is enough |
+//! | `app=web`, `app!=web` | by label, when no column is called so |
+//! | `label:app`, `label:app=web` | with this label |
+//!
+//! A filter is parsed while it is typed, so half a term is no error: what is still empty keeps everything.
+
+mod parse;
+mod term;
+
+use jiff::Timestamp;
 
 use crate::error::Result;
 use crate::store::Row;
+use term::Term;
 
 /// A parsed filter.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    text: String,
+    /// Alternatives of terms that must all pass; no alternative keeps everything.
+    alternatives: Vec<Vec<Term>>,
 }
 
 impl Filter {
-    /// Parses what the user typed; `columns` are the kind's column titles, for `column:value` terms.
-    pub fn parse(text: &str, _columns: &[&str]) -> Result<Self> {
-        Ok(Self { text: text.to_lowercase() })
+    /// Parses what the user typed; `columns` are the kind's column titles in the order of a row's cells.
+    ///
+    /// # Errors
+    ///
+    /// A regular expression between slashes that is none, a comparison with an unknown column or with no number.
+    pub fn parse(text: &str, columns: &[&str]) -> Result<Self> {
+        parse::parse(text, columns).map(|alternatives| Self { alternatives })
     }
 
-    /// Whether the row stays.
-    pub fn keeps(&self, row: &Row) -> bool {
-        self.text.is_empty() || row.id.name.contains(&self.text)
+    /// The text taken literally: for what cannot be parsed.
+    pub fn literal(text: &str) -> Self {
+        Self {
+            alternatives: vec![vec![Term::text(text)]],
+        }
+    }
+
+    /// Whether the row stays, at `now`.
+    pub fn keeps(&self, row: &Row, now: Timestamp) -> bool {
+        self.alternatives.is_empty()
+            || self
+                .alternatives
+                .iter()
+                .any(|terms| terms.iter().all(|term| term.passes(row, now)))
+    }
+
+    /// The next moment after `now` at which time alone may change the answer for `row`.
+    pub fn flip(&self, row: &Row, now: Timestamp) -> Option<Timestamp> {
+        self.alternatives
+            .iter()
+            .flatten()
+            .filter_map(|term| term.flip(row, now))
+            .min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,16 @@
-//! An immutable, sorted window onto a feed: cloning it is one reference count.
+//! An immutable, sorted window onto a feed: cloning it is a few reference counts.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::index::{Change, Index};
+use super::rows::Rows;
 use crate::error::Error;
-use crate::store::Row;
+use crate::store::{Row, Sort};
+
+/// How far around its last place a row is looked for before anything dearer.
+const NEIGHBOURS: usize = 16;
 
 /// How a feed is doing.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -35,7 +40,13 @@ pub struct Listing {
     pub total: usize,
     /// Rows (before the filter) that need attention.
     pub faults: usize,
-    rows: Arc<Vec<Arc<Row>>>,
+    /// The rows are those of another sort or filter of the same feed, shown until the wanted ones are ready: what is
+    /// absent here may be there.
+    pub stand_in: bool,
+    pub(super) rows: Rows,
+    pub(super) sort: Sort,
+    pub(super) index: Arc<Index>,
+    pub(super) generation: u64,
 }
 
 impl Listing {
@@ -46,7 +57,7 @@ impl Listing {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
     }
 
     /// The row at `index`.
@@ -56,19 +67,60 @@ impl Listing {
 
     /// Rows from `start`, at most `count`.
     pub fn window(&self, start: usize, count: usize) -> impl Iterator<Item = &Arc<Row>> {
-        self.rows.iter().skip(start).take(count)
+        self.rows.iter_from(start).take(count)
     }
 
     /// All rows in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Row>> {
-        self.rows.iter()
+        self.rows.iter_from(0)
     }
 
     /// Where the object with `uid` is; `near` is where it was last seen.
     pub fn position(&self, uid: &str, near: usize) -> Option<usize> {
-        match self.get(near) {
-            Some(row) if *row.id.uid == *uid => Some(near),
-            _ => self.rows.iter().position(|row| *row.id.uid == *uid),
+        let is = |at: usize| self.get(at).is_some_and(|row| *row.id.uid == *uid);
+        let around = |step: usize| [near.checked_add(step), near.checked_sub(step)].into_iter().flatten();
+        if let Some(at) = (0..=NEIGHBOURS).flat_map(around).find(|at| is(*at)) {
+            return Some(at);
+        }
+        let (generation, row) = {
+            let known = self.index.read();
+            (known.generation, known.rows.get(uid).cloned())
+        };
+        let found = row.and_then(|row| self.rows.find(&row, self.sort));
+        // The feed may be ahead of this listing: then its row can stand elsewhere in it, and only a look at all tells.
+        if found.is_some() || generation == self.generation {
+            return found;
+        }
+        self.iter().position(|row| *row.id.uid == *uid)
+    }
+}
+
+impl FromIterator<Arc<Row>> for Listing {
+    /// A live listing of these rows by namespace and name.
+    fn from_iter<I: IntoIterator<Item = Arc<Row>>>(rows: I) -> Self {
+        let sort = Sort::default();
+        let mut rows: Vec<Arc<Row>> = rows.into_iter().collect();
+        rows.sort_by(|a, b| sort.order(a, b));
+        let index = Arc::new(Index::default());
+        index.apply(
+            &rows
+                .iter()
+                .map(|row| Change {
+                    old: None,
+                    new: Some(row.clone()),
+                })
+                .collect::<Vec<_>>(),
+        );
+        let generation = index.read().generation;
+        Self {
+            state: FeedState::Live,
+            total: rows.len(),
+            faults: rows.iter().filter(|row| row.health.needs_attention()).count(),
+            stand_in: false,
+            rows: Rows::from_sorted(&rows),
+            sort,
+            generation,
+            index,
         }
     }
 }

@@ -60,7 +60,11 @@ pub enum Cell {
 impl Cell {
     /// Text, or [`Cell::Empty`] when there is none. Untrusted text is made harmless here.
     pub fn text(text: &str) -> Self {
-        if text.is_empty() { Cell::Empty } else { Cell::Text(text::clean(text).into()) }
+        if text.is_empty() {
+            Cell::Empty
+        } else {
+            Cell::Text(text::clean(text).into())
+        }
     }
 
     /// A state word, made harmless.
@@ -122,7 +126,7 @@ fn rank(cell: &Cell) -> u8 {
 }
 
 /// `web-2` before `web-10`: runs of digits compare as numbers.
-fn natural(a: &str, b: &str) -> Ordering {
+pub(super) fn natural(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
     loop {
         match (left.first(), right.first()) {
@@ -163,16 +167,15 @@ pub struct Row {
 impl Row {
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels.iter().find(|(known, _)| &**known == key).map(|(_, value)| &**value)
+        self.labels
+            .iter()
+            .find(|(known, _)| &**known == key)
+            .map(|(_, value)| &**value)
     }
 }
 
 /// Makes the row of `object` from what its kind makes of it.
-pub fn row_of(
-    object: &Arc<Object>,
-    changed: Option<Timestamp>,
-    kind: impl Fn(&Object) -> (Health, Vec<Cell>),
-) -> Row {
+pub fn row_of(object: &Arc<Object>, changed: Option<Timestamp>, kind: impl Fn(&Object) -> (Health, Vec<Cell>)) -> Row {
     #[derive(serde::Deserialize)]
     struct Meta {
         #[serde(default)]
@@ -182,7 +185,10 @@ pub fn row_of(
     struct Partial {
         metadata: Meta,
     }
-    let labels = object.parse::<Partial>().map(|partial| partial.metadata.labels).unwrap_or_default();
+    let labels = object
+        .parse::<Partial>()
+        .map(|partial| partial.metadata.labels)
+        .unwrap_or_default();
     let (health, cells) = kind(object);
     Row {
         id: object.id.clone(),

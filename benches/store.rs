@@ -1,0 +1,5 @@
+//! Costs of the store.
+
+fn main() {
+    divan::main();
+}

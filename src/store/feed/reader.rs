@@ -1,0 +1,420 @@
+//! The half of a feed that talks to the cluster: lists in pages, watches from there, and tries again.
+//!
+//! ```text
+//! list ──ok──▶ watch ──ended──▶ watch again from the last version seen
+//!  ▲ │           │ │
+//!  │ └─failed────┼─┴──broke──▶ wait 0.5 s, 1 s ... 30 s, watch again
+//!  └─────────────┴──410, refused: what is known may be wrong
+//! ```
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use knarr_clock::Clock;
+use kube::client::Body;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::wire::{Decoder, Event, Page};
+use super::{News, Shared};
+use crate::cluster::{Link, Request, Verb};
+use crate::error::{Error, ErrorKind};
+use crate::store::{FeedState, Query};
+
+/// Objects per page.
+const PAGE: usize = 500;
+/// Longest silence during a list.
+const LIST_SILENCE: Duration = Duration::from_secs(20);
+/// How long a watch may take to begin. Longer than for a list: some proxies hold the headers back until something follows.
+const WATCH_BEGIN: Duration = Duration::from_secs(60);
+/// How long the server is asked to keep a watch open: below the five minutes after which many proxies cut it.
+const WATCH_SECONDS: u64 = 290;
+/// Longest silence of a watch: the server should have ended it itself.
+const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS + 30);
+/// A watch that breaks later than this is opened again at once; only if that fails is the feed stale.
+const SOUND: Duration = Duration::from_secs(10);
+/// First and longest pause before another attempt.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How often a resource that cannot be watched (metrics) is listed.
+pub(super) const POLL: Duration = Duration::from_secs(15);
+/// Largest page, line of a watch, and error body understood.
+const LARGEST_PAGE: usize = 256 << 20;
+const LARGEST_LINE: usize = 16 << 20;
+const LARGEST_STATUS: usize = 1 << 20;
+
+pub(super) struct Reader {
+    link: Link,
+    query: Query,
+    decoder: Decoder,
+    clock: Clock,
+    out: mpsc::Sender<News>,
+    shared: Arc<Shared>,
+    watchable: bool,
+    state: FeedState,
+    heard: Timestamp,
+    pause: Duration,
+}
+
+/// Why a list or a watch came to an end.
+#[derive(Debug)]
+enum Trouble {
+    /// The version or the continue token is too old (410).
+    Expired(Error),
+    /// The server answered with this HTTP code.
+    Refused(u16, Error),
+    /// The server did not answer, or not in a way that makes sense.
+    Broken(Error),
+}
+
+/// Nobody listens any more.
+struct Over;
+
+/// What was tried, unless nobody listens any more.
+type Tried<T> = Result<Result<T, Trouble>, Over>;
+
+impl Reader {
+    pub(super) fn new(link: Link, query: Query, clock: Clock, out: mpsc::Sender<News>, shared: Arc<Shared>) -> Self {
+        let verbs = &query.resource.verbs;
+        Self {
+            decoder: Decoder::new(&query.resource),
+            watchable: verbs.is_empty() || query.resource.can("watch"),
+            heard: clock.now(),
+            state: FeedState::Loading,
+            pause: PAUSE.0,
+            link,
+            query,
+            clock,
+            out,
+            shared,
+        }
+    }
+
+    /// Reads until nobody listens any more.
+    pub(super) async fn run(mut self) {
+        let Err(Over) = self.read().await;
+    }
+
+    async fn read(&mut self) -> Result<Infallible, Over> {
+        loop {
+            match self.list().await? {
+                Ok(version) => {
+                    // Stale ends when a watch is open again: what may be listed but not watched is stale between lists.
+                    if !self.watchable || !matches!(self.state, FeedState::Stale { .. }) {
+                        self.tell(FeedState::Live).await?;
+                    }
+                    self.shared.progress.listing.store(false, Ordering::Release);
+                    if self.watchable {
+                        self.follow(version).await?;
+                    } else {
+                        self.pause = PAUSE.0;
+                        sleep(POLL).await;
+                    }
+                }
+                Err(trouble) => {
+                    self.unlisted(trouble).await?;
+                    self.shared.progress.listing.store(false, Ordering::Release);
+                    self.wait().await;
+                }
+            }
+        }
+    }
+
+    async fn unlisted(&mut self, trouble: Trouble) -> Result<(), Over> {
+        match trouble {
+            Trouble::Refused(400 | 403 | 404 | 405 | 422, error) => {
+                // What the server does not let us see (any more) is not shown, and asking often does not help.
+                self.pause = PAUSE.1;
+                self.send(News::Begin).await?;
+                self.send(News::End).await?;
+                self.tell(FeedState::Failed(error)).await
+            }
+            Trouble::Refused(_, error) | Trouble::Expired(error) | Trouble::Broken(error) => match self.state {
+                FeedState::Loading | FeedState::Failed(_) => self.tell(FeedState::Failed(error)).await,
+                FeedState::Live | FeedState::Stale { .. } => self.stale(error).await,
+            },
+        }
+    }
+
+    /// Watches until it must be listed again.
+    async fn follow(&mut self, mut version: String) -> Result<(), Over> {
+        loop {
+            let begun = Instant::now();
+            let end = self.watch(&mut version).await?;
+            let sound = begun.elapsed() >= SOUND;
+            if sound {
+                self.pause = PAUSE.0;
+            }
+            match end {
+                Ok(()) | Err(Trouble::Broken(_)) if sound => {}
+                Ok(()) => self.wait().await,
+                Err(Trouble::Broken(error)) => {
+                    self.stale(error).await?;
+                    self.wait().await;
+                }
+                Err(Trouble::Expired(_)) => {
+                    self.shared.progress.listing.store(true, Ordering::Release);
+                    if !sound {
+                        self.wait().await;
+                    }
+                    return Ok(());
+                }
+                Err(Trouble::Refused(405, _)) => {
+                    self.watchable = false;
+                    return self.tell(FeedState::Live).await;
+                }
+                Err(Trouble::Refused(_, error)) => {
+                    self.stale(error).await?;
+                    self.wait().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Lists page by page; the version to watch from. A continue token that expires on the way makes it begin anew, then
+    /// without pages, so that a slow reader of a large list comes to an end.
+    async fn list(&mut self) -> Tried<String> {
+        let (mut limit, mut token) = (PAGE, String::new());
+        self.send(News::Begin).await?;
+        loop {
+            let page = match self.page(limit, &token).await {
+                Ok(page) => page,
+                Err(Trouble::Expired(_)) if !token.is_empty() => {
+                    (limit, token) = (0, String::new());
+                    self.send(News::Begin).await?;
+                    continue;
+                }
+                Err(trouble) => return Ok(Err(trouble)),
+            };
+            self.send(News::Page(page.objects)).await?;
+            if page.next.is_empty() {
+                self.send(News::End).await?;
+                return Ok(Ok(page.resource_version));
+            }
+            token = page.next;
+        }
+    }
+
+    async fn page(&mut self, limit: usize, token: &str) -> Result<Page, Trouble> {
+        let mut request = self.request();
+        if limit > 0 {
+            request = request.param("limit", limit.to_string());
+        }
+        if !token.is_empty() {
+            request = request.param("continue", token);
+        }
+        let response = self.begin(&request, LIST_SILENCE).await?;
+        let body = self.collect(response.into_body(), LARGEST_PAGE).await?;
+        self.decoder
+            .page(&body)
+            .map_err(|error| Trouble::Broken(self.nonsense(&error)))
+    }
+
+    /// Watches from `version`, which moves along, until the server ends it.
+    async fn watch(&mut self, version: &mut String) -> Tried<()> {
+        let request = self
+            .request()
+            .param("watch", "true")
+            .param("allowWatchBookmarks", "true")
+            .param("timeoutSeconds", WATCH_SECONDS.to_string())
+            .param("resourceVersion", version.as_str());
+        let mut body = match self.begin(&request, WATCH_BEGIN).await {
+            Ok(response) => response.into_body(),
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        self.tell(FeedState::Live).await?;
+        let mut lines = Lines::default();
+        loop {
+            let bytes = match self.frame(&mut body, WATCH_SILENCE).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(Ok(())),
+                Err(trouble) => return Ok(Err(trouble)),
+            };
+            lines.push(&bytes);
+            while let Some(line) = lines.next() {
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                match self.decoder.event(&line) {
+                    Ok(Event::Set(object)) => {
+                        version.clear();
+                        version.push_str(&object.resource_version);
+                        self.send(News::Set(object)).await?;
+                    }
+                    Ok(Event::Gone(uid, at)) => {
+                        *version = at;
+                        self.send(News::Gone(uid)).await?;
+                    }
+                    Ok(Event::Bookmark(at)) => *version = at,
+                    Ok(Event::Error(code, status)) => return Ok(Err(self.status(code, status.as_bytes()))),
+                    Ok(Event::Other) => {}
+                    Err(error) => return Ok(Err(Trouble::Broken(self.nonsense(&error)))),
+                }
+            }
+            if lines.len() > LARGEST_LINE {
+                let error = Error::new(
+                    ErrorKind::Other,
+                    format!("{} sent an object that is too large", self.link.address),
+                );
+                return Ok(Err(Trouble::Refused(0, error)));
+            }
+        }
+    }
+
+    fn request(&self) -> Request {
+        let path = self.query.resource.path(self.query.namespace.as_deref());
+        let mut request = Request::new(Verb::Get, path, format!("list {}", self.query.resource.full_name()));
+        for (name, selector) in [
+            ("labelSelector", &self.query.labels),
+            ("fieldSelector", &self.query.fields),
+        ] {
+            if !selector.is_empty() {
+                request = request.param(name, selector);
+            }
+        }
+        request
+    }
+
+    /// Sends a request, and waits for the head of a good answer.
+    async fn begin(&mut self, request: &Request, silence: Duration) -> Result<http::Response<Body>, Trouble> {
+        let message = http::Request::get(request.uri())
+            .header(http::header::ACCEPT, "application/json")
+            // A compressed watch would hold events back until a block is full.
+            .header(http::header::ACCEPT_ENCODING, "identity")
+            .body(Body::empty())
+            .map_err(|error| {
+                Trouble::Broken(Error::new(ErrorKind::Other, format!("cannot {}", request.what)).because(&error))
+            })?;
+        let response = match timeout(silence, self.link.reader().send(message)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(Trouble::Broken(self.link.unreachable(&error))),
+            Err(_) => return Err(Trouble::Broken(self.silent(silence))),
+        };
+        self.heard = self.clock.now();
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let code = response.status().as_u16();
+        let body = self.collect(response.into_body(), LARGEST_STATUS).await?;
+        Err(self.status(code, &body))
+    }
+
+    async fn collect(&mut self, mut body: Body, largest: usize) -> Result<BytesMut, Trouble> {
+        let mut all = BytesMut::new();
+        while let Some(bytes) = self.frame(&mut body, LIST_SILENCE).await? {
+            if all.len() + bytes.len() > largest {
+                let error = Error::new(ErrorKind::Other, format!("{} answers with too much", self.link.address))
+                    .hint(format!("no more than {} MiB are read at once", largest >> 20));
+                return Err(Trouble::Broken(error));
+            }
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all)
+    }
+
+    /// The next bytes of a body; `None` at its end.
+    async fn frame(&mut self, body: &mut Body, silence: Duration) -> Result<Option<Bytes>, Trouble> {
+        loop {
+            match timeout(silence, body.frame()).await {
+                Ok(Some(Ok(frame))) => {
+                    self.heard = self.clock.now();
+                    // Trailers carry nothing for us.
+                    if let Ok(bytes) = frame.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+                Ok(Some(Err(error))) => return Err(Trouble::Broken(self.link.unreachable(&error))),
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(Trouble::Broken(self.silent(silence))),
+            }
+        }
+    }
+
+    fn status(&self, code: u16, body: &[u8]) -> Trouble {
+        let what = format!("list {}", self.query.resource.full_name());
+        let status = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+        let error = self.link.status(status, body, &what);
+        if code == 410 {
+            Trouble::Expired(error)
+        } else {
+            Trouble::Refused(code, error)
+        }
+    }
+
+    fn silent(&self, silence: Duration) -> Error {
+        Error::new(ErrorKind::Unreachable, format!("{} does not answer", self.link.address)).hint(format!(
+            "nothing was heard for {} s; it may be busy, or behind a VPN that is down",
+            silence.as_secs()
+        ))
+    }
+
+    fn nonsense(&self, error: &serde_json::Error) -> Error {
+        Error::new(
+            ErrorKind::Other,
+            format!("{} answers with no Kubernetes JSON", self.link.address),
+        )
+        .because(error)
+    }
+
+    async fn stale(&mut self, error: Error) -> Result<(), Over> {
+        self.tell(FeedState::Stale {
+            since: self.heard,
+            error,
+        })
+        .await
+    }
+
+    async fn tell(&mut self, state: FeedState) -> Result<(), Over> {
+        if state == self.state {
+            return Ok(());
+        }
+        self.state = state.clone();
+        self.send(News::State(state)).await
+    }
+
+    async fn send(&mut self, news: News) -> Result<(), Over> {
+        // Counted before it is on its way: whoever compares the counts never finds a feed settled that is not.
+        self.shared.progress.received.fetch_add(1, Ordering::AcqRel);
+        self.out.send(news).await.map_err(|_| Over)
+    }
+
+    async fn wait(&mut self) {
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSE.1);
+    }
+}
+
+/// Splits what arrives into lines.
+#[derive(Default)]
+struct Lines {
+    bytes: BytesMut,
+    /// How far there is no end of a line.
+    searched: usize,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Bytes of the line that is not complete yet.
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let Some(at) = memchr::memchr(b'\n', &self.bytes[self.searched..]) else {
+            self.searched = self.bytes.len();
+            return None;
+        };
+        let line = self.bytes.split_to(self.searched + at).freeze();
+        self.bytes.advance(1);
+        self.searched = 0;
+        Some(line)
+    }
+}

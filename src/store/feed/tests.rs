@@ -1,0 +1,582 @@
+//! Feeds against a server whose every answer the test gives by hand, in paused time.
+
+use std::sync::atomic::AtomicUsize;
+
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use jiff::Timestamp;
+use kube::client::Body;
+use tokio::sync::oneshot;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::*;
+use crate::cluster::Resource;
+use crate::error::ErrorKind;
+use crate::store::{Catalog, Cell, Health, row_of};
+
+type Answer = http::Response<UnsyncBoxBody<bytes::Bytes, std::io::Error>>;
+
+/// A request that waits for its answer.
+struct Asked {
+    uri: String,
+    answer: oneshot::Sender<Answer>,
+    at: Instant,
+}
+
+/// An open watch.
+struct Watch(mpsc::UnboundedSender<std::io::Result<Frame<bytes::Bytes>>>);
+
+impl Asked {
+    fn says(self, code: u16, body: &str) {
+        let body = Full::new(bytes::Bytes::copy_from_slice(body.as_bytes())).map_err(|never| match never {});
+        let answer = http::Response::builder()
+            .status(code)
+            .body(body.boxed_unsync())
+            .unwrap();
+        let _ = self.answer.send(answer);
+    }
+
+    fn status(self, code: u16, message: &str) {
+        self.says(
+            code,
+            &format!(r#"{{"kind":"Status","code":{code},"message":"{message}"}}"#),
+        );
+    }
+
+    fn list(self, version: u32, next: &str, items: &[String]) {
+        let items = items.join(",");
+        let metadata = format!(r#"{{"resourceVersion":"{version}","continue":"{next}"}}"#);
+        self.says(
+            200,
+            &format!(r#"{{"kind":"PodList","apiVersion":"v1","metadata":{metadata},"items":[{items}]}}"#),
+        );
+    }
+
+    fn watch(self) -> Watch {
+        assert!(self.uri.contains("watch=true"), "{}", self.uri);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let body = StreamBody::new(UnboundedReceiverStream::new(receiver)).boxed_unsync();
+        let _ = self.answer.send(http::Response::new(body));
+        Watch(sender)
+    }
+}
+
+impl Watch {
+    fn bytes(&self, text: &str) {
+        let _ = self
+            .0
+            .send(Ok(Frame::data(bytes::Bytes::copy_from_slice(text.as_bytes()))));
+    }
+
+    fn event(&self, kind: &str, object: &str) {
+        self.bytes(&format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n"));
+    }
+
+    fn breaks(self) {
+        let _ = self.0.send(Err(std::io::Error::other("connection reset by peer")));
+    }
+}
+
+fn pod(name: &str, uid: &str, version: u32, count: i64) -> String {
+    let metadata = format!(
+        r#"{{"name":"{name}","namespace":"n","uid":"{uid}","resourceVersion":"{version}","managedFields":[{{"a":1}}]}}"#
+    );
+    format!(r#"{{"metadata":{metadata},"count":{count},"faulty":{}}}"#, count < 0)
+}
+
+fn maker() -> RowMaker {
+    let make = |object: &Object| {
+        let value = object.value();
+        let health = if value["faulty"] == true {
+            Health::Failed
+        } else {
+            Health::Good
+        };
+        (
+            health,
+            vec![
+                Cell::text(&object.id.name),
+                Cell::Int(value["count"].as_i64().unwrap_or_default()),
+            ],
+        )
+    };
+    RowMaker {
+        titles: Arc::new(["NAME", "COUNT"]),
+        make: Arc::new(move |object, changed| row_of(object, changed, make)),
+    }
+}
+
+/// A catalog, the server it talks to, and what it has notified.
+struct Bench {
+    catalog: Catalog,
+    server: mpsc::UnboundedReceiver<Asked>,
+    woken: Arc<Notify>,
+    notified: Arc<AtomicUsize>,
+    clock: Clock,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (sender, server) = mpsc::unbounded_channel();
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let (answer, answered) = oneshot::channel();
+            let _ = sender.send(Asked {
+                uri: request.uri().to_string(),
+                answer,
+                at: Instant::now(),
+            });
+            // A dropped question is a refused connection; a kept one hangs.
+            async { answered.await.map_err(|_| std::io::Error::other("Connection refused")) }
+        });
+        let clock = Clock::virtual_at(Timestamp::from_second(1_700_000_000).unwrap());
+        let (woken, notified) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let notify = {
+            let (woken, notified) = (woken.clone(), notified.clone());
+            Arc::new(move || {
+                notified.fetch_add(1, Ordering::Relaxed);
+                woken.notify_one();
+            })
+        };
+        let mut catalog = Catalog::new(notify, Arc::new(|_| maker()), clock.clone());
+        catalog.connect(Some(Link::untried(kube::Client::new(service, "default"))));
+        Self {
+            catalog,
+            server,
+            woken,
+            notified,
+            clock,
+        }
+    }
+
+    async fn asked(&mut self) -> Asked {
+        self.server.recv().await.expect("the client lives")
+    }
+
+    fn want(&mut self, needs: &[&Need]) {
+        self.catalog.want(&needs.iter().map(|need| (*need).clone()).collect());
+    }
+
+    /// Waits for a listing that `is` so, waking as the application does.
+    async fn until(&mut self, need: &Need, is: impl Fn(&Listing) -> bool) -> Arc<Listing> {
+        loop {
+            self.catalog.take_dirty();
+            let listing = self.catalog.listing(need);
+            if is(&listing) {
+                return listing;
+            }
+            self.woken.notified().await;
+        }
+    }
+
+    async fn live(&mut self, need: &Need, items: &[String]) -> Watch {
+        self.asked().await.list(10, "", items);
+        let watch = self.asked().await.watch();
+        self.until(need, |listing| listing.state == FeedState::Live).await;
+        watch
+    }
+}
+
+fn pods() -> Need {
+    let resource = Resource {
+        version: "v1".into(),
+        plural: "pods".into(),
+        kind: "Pod".into(),
+        namespaced: true,
+        ..Resource::default()
+    };
+    Need::all(Query::new(Arc::new(resource), Some("n".into())))
+}
+
+fn names(listing: &Listing) -> Vec<&str> {
+    listing.iter().map(|row| &*row.id.name).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_show_as_they_arrive_then_the_watch_moves_rows() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let first = bench.asked().await;
+    assert_eq!(first.uri, "/api/v1/namespaces/n/pods?limit=500");
+    assert!(!bench.catalog.is_settled());
+    first.list(10, "token", &[pod("b-2", "u2", 5, 1), pod("b-10", "u10", 6, -1)]);
+    let listing = bench.until(&need, |listing| listing.len() == 2).await;
+    assert_eq!(
+        (listing.state.clone(), names(&listing)),
+        (FeedState::Loading, vec!["b-2", "b-10"])
+    );
+    assert!(!bench.catalog.is_settled());
+    let second = bench.asked().await;
+    assert_eq!(second.uri, "/api/v1/namespaces/n/pods?limit=500&continue=token");
+    second.list(10, "", &[pod("a", "u1", 7, 3)]);
+    let asked = bench.asked().await;
+    let expected = "?watch=true&allowWatchBookmarks=true&timeoutSeconds=290&resourceVersion=10";
+    assert!(asked.uri.ends_with(expected), "{}", asked.uri);
+    let watch = asked.watch();
+    let listing = bench.until(&need, |listing| listing.state == FeedState::Live).await;
+    assert_eq!(
+        (names(&listing), listing.total, listing.faults),
+        (vec!["a", "b-2", "b-10"], 3, 1)
+    );
+    assert!(bench.catalog.is_settled());
+    assert!(
+        listing
+            .iter()
+            .all(|row| row.changed.is_none() && !row.object.raw.contains("managedFields"))
+    );
+
+    // An event may arrive in pieces, and several at once; the newest of one object counts.
+    let line = format!("{{\"object\":{},\"type\":\"MODIFIED\"}}\n", pod("b-10", "u10", 11, 8));
+    let (head, tail) = line.split_at(70);
+    watch.bytes(head);
+    watch.bytes(tail);
+    watch.event("ADDED", &pod("c", "u3", 12, 1));
+    watch.event("MODIFIED", &pod("c", "u3", 13, 2));
+    watch.event("DELETED", &pod("a", "u1", 14, 3));
+    watch.event("BOOKMARK", r#"{"metadata":{"resourceVersion":"20"}}"#);
+    let listing = bench
+        .until(&need, |listing| listing.len() == 3 && listing.faults == 0)
+        .await;
+    assert_eq!(names(&listing), ["b-2", "b-10", "c"]);
+    assert_eq!(listing.get(2).unwrap().cells[1], Cell::Int(2));
+    assert_eq!(listing.get(2).unwrap().changed, Some(bench.clock.now()));
+    assert_eq!(listing.get(0).unwrap().changed, None);
+
+    // A heartbeat that shows nothing new points at nothing, but the object is the newer one.
+    let shown = listing.get(2).unwrap().changed;
+    tokio::time::advance(Duration::from_secs(5)).await;
+    watch.event("MODIFIED", &pod("c", "u3", 21, 2));
+    let listing = bench
+        .until(&need, |listing| {
+            listing.get(2).is_some_and(|row| &*row.object.resource_version == "21")
+        })
+        .await;
+    assert_eq!(listing.get(2).unwrap().changed, shown);
+
+    // Deleted and created again under the same name is another object.
+    watch.event("DELETED", &pod("c", "u3", 22, 2));
+    watch.event("ADDED", &pod("c", "u4", 23, 2));
+    let listing = bench.until(&need, |listing| listing.position("u4", 0).is_some()).await;
+    assert_eq!((listing.position("u3", 2), listing.position("u4", 0)), (None, Some(2)));
+
+    // The server ends the watch: the next begins where this one was.
+    tokio::time::advance(Duration::from_secs(280)).await;
+    drop(watch);
+    let asked = bench.asked().await;
+    assert!(asked.uri.ends_with("resourceVersion=23"), "{}", asked.uri);
+    asked.watch();
+    assert_eq!(bench.catalog.listing(&need).state, FeedState::Live);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_is_published_in_batches_and_notified_once_until_taken() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let watch = bench.live(&need, &[]).await;
+    let before = bench.notified.load(Ordering::Relaxed);
+    for index in 0..1000 {
+        watch.event(
+            "ADDED",
+            &pod(&format!("p-{index}"), &format!("u{index}"), 20 + index, 1),
+        );
+    }
+    // Nobody takes the notification, so there is only one, however many batches are published meanwhile.
+    tokio::time::sleep(BATCH / 2).await;
+    assert_eq!(bench.catalog.listing(&need).len(), 0, "a batch is gathered first");
+    assert!(!bench.catalog.is_settled());
+    tokio::time::sleep(BATCH).await;
+    assert_eq!(bench.catalog.listing(&need).len(), 1000);
+    watch.event("DELETED", &pod("p-7", "u7", 2000, 1));
+    tokio::time::sleep(BATCH * 2).await;
+    assert_eq!(bench.catalog.listing(&need).len(), 999);
+    assert_eq!(bench.notified.load(Ordering::Relaxed) - before, 1);
+    assert!(!bench.catalog.is_settled(), "not looked at yet");
+    bench.catalog.take_dirty();
+    assert!(bench.catalog.is_settled());
+    watch.event("DELETED", &pod("p-8", "u8", 2001, 1));
+    bench.until(&need, |listing| listing.len() == 998).await;
+    assert_eq!(bench.notified.load(Ordering::Relaxed) - before, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_version_is_listed_again_without_the_table_flashing() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let watch = bench
+        .live(
+            &need,
+            &[pod("a", "u1", 1, 1), pod("b", "u2", 2, 1), pod("c", "u3", 3, 1)],
+        )
+        .await;
+    let same = bench.catalog.listing(&need).get(0).unwrap().clone();
+    watch.event(
+        "ERROR",
+        r#"{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}"#,
+    );
+    let asked = bench.asked().await;
+    assert!(!bench.catalog.is_settled());
+    assert_eq!(bench.catalog.listing(&need).len(), 3);
+    asked.list(50, "t", &[pod("a", "u1", 1, 1)]);
+    // The continue token expires as well: from the beginning, and at once.
+    bench
+        .asked()
+        .await
+        .status(410, "The provided continue parameter is too old");
+    let asked = bench.asked().await;
+    assert_eq!(asked.uri, "/api/v1/namespaces/n/pods");
+    assert_eq!(bench.catalog.listing(&need).len(), 3);
+    asked.list(60, "", &[pod("a", "u1", 1, 1), pod("c", "u3", 55, -4)]);
+    let listing = bench.until(&need, |listing| listing.len() == 2).await;
+    assert_eq!((names(&listing), listing.faults), (vec!["a", "c"], 1));
+    assert!(
+        Arc::ptr_eq(listing.get(0).unwrap(), &same),
+        "what has not changed is not made anew"
+    );
+    assert!(bench.asked().await.uri.ends_with("resourceVersion=60"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_watch_keeps_its_rows_and_tries_again_ever_more_slowly() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let watch = bench.live(&need, &[pod("a", "u1", 1, 1)]).await;
+    tokio::time::advance(Duration::from_secs(3)).await;
+    watch.event("MODIFIED", &pod("a", "u1", 12, 2));
+    bench
+        .until(&need, |listing| listing.get(0).is_some_and(|row| row.changed.is_some()))
+        .await;
+    let (heard, broke) = (bench.clock.now(), Instant::now());
+    watch.breaks();
+    let listing = bench.until(&need, |listing| listing.state != FeedState::Live).await;
+    let FeedState::Stale { since, error } = &listing.state else {
+        panic!("{:?}", listing.state)
+    };
+    assert!(heard.duration_since(*since).as_secs() < 1);
+    assert_eq!(error.kind, ErrorKind::Unreachable);
+    assert!(error.line().contains("connection reset by peer"), "{error}");
+    assert_eq!(listing.len(), 1);
+    assert!(bench.catalog.is_settled(), "waiting to try again is settled");
+    let mut pauses = Vec::new();
+    let mut last = broke;
+    for _ in 0..8 {
+        let asked = bench.asked().await;
+        assert!(asked.uri.ends_with("resourceVersion=12"), "{}", asked.uri);
+        pauses.push((asked.at - last).as_millis());
+        last = asked.at;
+    }
+    assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+    let watch = bench.asked().await.watch();
+    bench.until(&need, |listing| listing.state == FeedState::Live).await;
+
+    // A watch that had been sound is opened again at once, and nobody notices.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let broke = Instant::now();
+    watch.breaks();
+    let asked = bench.asked().await;
+    assert!(asked.at - broke < Duration::from_millis(10));
+    assert_eq!(bench.catalog.listing(&need).state, FeedState::Live);
+    // An error that is no 410 is a reason to list again.
+    asked.status(500, "etcdserver: leader changed");
+    let asked = bench.asked().await;
+    assert!(!asked.uri.contains("watch"), "{}", asked.uri);
+    let listing = bench.catalog.listing(&need);
+    assert!(matches!(&listing.state, FeedState::Stale { error, .. } if error.message.contains("leader changed")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forbidden_is_not_shown_and_asked_for_slowly() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let asked = bench.asked().await;
+    let first = asked.at;
+    asked.status(403, "pods is forbidden: User jane cannot list");
+    let listing = bench.until(&need, |listing| listing.state != FeedState::Loading).await;
+    let FeedState::Failed(error) = &listing.state else {
+        panic!("{:?}", listing.state)
+    };
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::Forbidden, "pods is forbidden: User jane cannot list")
+    );
+    assert!(bench.catalog.is_settled());
+    let asked = bench.asked().await;
+    assert_eq!(asked.at - first, Duration::from_secs(30));
+    asked.list(10, "", &[pod("a", "u1", 1, 1)]);
+    let listing = bench.until(&need, |listing| listing.state == FeedState::Live).await;
+    assert_eq!(listing.len(), 1);
+    // The right to it is taken away: so are the rows.
+    let watch = bench.asked().await.watch();
+    watch.event("ERROR", r#"{"kind":"Status","code":410,"message":"expired"}"#);
+    bench.asked().await.status(403, "no more");
+    let listing = bench.until(&need, |listing| listing.state != FeedState::Live).await;
+    assert_eq!((listing.len(), listing.total), (0, 0));
+    assert!(matches!(listing.state, FeedState::Failed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_is_noticed() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let hanging = bench.asked().await;
+    let listing = bench.until(&need, |listing| listing.state != FeedState::Loading).await;
+    assert_eq!(hanging.at.elapsed(), Duration::from_secs(20));
+    assert!(matches!(&listing.state, FeedState::Failed(error) if error.kind == ErrorKind::Unreachable));
+    let watch = bench.live(&need, &[]).await;
+    let silent = Instant::now();
+    // A watch nobody ends and nothing comes from is opened again, once the server should have ended it.
+    let asked = bench.asked().await;
+    assert_eq!(asked.at - silent, Duration::from_secs(320));
+    assert!(asked.uri.contains("watch=true"));
+    drop(watch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_watched_is_listed_now_and_then() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    bench.asked().await.list(10, "", &[pod("a", "", 0, 1)]);
+    bench.asked().await.status(405, "the server does not allow this method");
+    bench
+        .asked()
+        .await
+        .list(11, "", &[pod("a", "", 0, 2), pod("b", "", 0, 1)]);
+    bench
+        .until(&need, |listing| listing.len() == 2 && listing.state == FeedState::Live)
+        .await;
+    let before = Instant::now();
+    let asked = bench.asked().await;
+    assert!(!asked.uri.contains("watch"));
+    assert_eq!(asked.at - before, reader::POLL);
+    asked.list(12, "", &[pod("b", "", 0, 7)]);
+    let listing = bench.until(&need, |listing| listing.len() == 1).await;
+    assert_eq!(listing.get(0).unwrap().cells[1], Cell::Int(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_filter_shows_the_rows_before_it_until_its_own_are_ready() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let watch = bench
+        .live(&need, &[pod("web", "u1", 1, 1), pod("db", "u2", 2, -2)])
+        .await;
+    let filtered = Need {
+        filter: "count<0".into(),
+        ..need.clone()
+    };
+    let shown = bench.catalog.listing(&filtered);
+    assert!(shown.stand_in && shown.len() == 2, "asked before anybody wanted it");
+    bench.want(&[&filtered]);
+    let shown = bench.catalog.listing(&filtered);
+    assert!(shown.stand_in && shown.len() == 2);
+    assert!(!bench.catalog.is_settled());
+    let shown = bench.until(&filtered, |listing| !listing.stand_in).await;
+    assert_eq!((names(&shown), shown.total, shown.faults), (vec!["db"], 2, 1));
+    assert!(bench.catalog.is_settled());
+    let turned = Need {
+        sort: Sort {
+            column: Some(1),
+            descending: true,
+        },
+        ..need.clone()
+    };
+    bench.want(&[&turned, &need]);
+    let shown = bench.until(&turned, |listing| !listing.stand_in).await;
+    assert_eq!(names(&shown), ["web", "db"]);
+    watch.event("MODIFIED", &pod("db", "u2", 20, 5));
+    let shown = bench.until(&turned, |listing| listing.faults == 0).await;
+    assert_eq!(names(&shown), ["db", "web"]);
+    assert_eq!(names(&bench.catalog.listing(&need)), ["db", "web"]);
+    assert!(bench.server.try_recv().is_err(), "no lens asks the cluster again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_outlives_its_views_for_a_while_and_only_for_a_while() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let watch = bench.live(&need, &[pod("a", "u1", 1, 1)]).await;
+    bench.want(&[]);
+    tokio::time::sleep(GRACE / 2).await;
+    watch.event("ADDED", &pod("b", "u2", 12, 1));
+    tokio::time::sleep(GRACE / 4).await;
+    bench.want(&[&need]);
+    let shown = bench.catalog.listing(&need);
+    assert_eq!((shown.len(), shown.stand_in), (2, false), "back, as if never away");
+    tokio::time::sleep(GRACE * 2).await;
+    assert!(!watch.0.is_closed());
+    bench.want(&[]);
+    watch.0.closed().await;
+    assert!(bench.catalog.listing(&need).is_empty());
+    bench.want(&[&need]);
+    let watch = bench.live(&need, &[pod("a", "u1", 1, 1)]).await;
+
+    // Another cluster: everything stops, and what is wanted begins anew.
+    let other = Bench::new();
+    let (link, server) = (other.catalog.link().cloned(), other.server);
+    bench.catalog.connect(link);
+    watch.0.closed().await;
+    bench.server = server;
+    assert_eq!(bench.catalog.listing(&need).state, FeedState::Loading);
+    bench.live(&need, &[]).await;
+    bench.catalog.connect(None);
+    assert!(bench.catalog.is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_age_filter_follows_the_time_without_any_event() {
+    let mut bench = Bench::new();
+    bench.catalog = {
+        let (woken, clock) = (bench.woken.clone(), bench.clock.clone());
+        let link = bench.catalog.link().cloned();
+        let born = clock.now();
+        let make = RowMaker {
+            titles: Arc::new(["AGE"]),
+            make: Arc::new(move |object, changed| row_of(object, changed, |_| (Health::None, vec![Cell::Age(born)]))),
+        };
+        let mut catalog = Catalog::new(
+            Arc::new(move || woken.notify_one()),
+            Arc::new(move |_| make.clone()),
+            clock,
+        );
+        catalog.connect(link);
+        catalog
+    };
+    let need = Need {
+        filter: "age<10m".into(),
+        ..pods()
+    };
+    bench.want(&[&need]);
+    let begun = Instant::now();
+    let _watch = bench.live(&need, &[pod("a", "u1", 1, 1)]).await;
+    assert_eq!(bench.catalog.listing(&need).len(), 1);
+    let shown = tokio::time::timeout(Duration::from_secs(650), bench.until(&need, Listing::is_empty))
+        .await
+        .unwrap();
+    assert_eq!(shown.total, 1);
+    assert_eq!(begun.elapsed().as_secs(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_without_end_are_not_gathered_for_ever() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let watch = bench.live(&need, &[]).await;
+    let piece = "x".repeat(1 << 20);
+    for _ in 0..17 {
+        watch.bytes(&piece);
+    }
+    watch.0.closed().await;
+    let asked = bench.asked().await;
+    assert!(!asked.uri.contains("watch"), "the list may be readable");
+    assert!(matches!(bench.catalog.listing(&need).state, FeedState::Stale { .. }));
+    drop(watch);
+}

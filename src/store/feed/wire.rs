@@ -1,0 +1,315 @@
+//! From the bytes of lists and watches to objects, without ever building a tree of them.
+//!
+//! Two borrowed passes per object: one finds where the objects are, one reads the few fields that identify it and where
+//! its `managedFields` are. The JSON itself is copied once, around them.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::cluster::Resource;
+use crate::store::{Object, ObjectId};
+
+/// One page of a list.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Its objects.
+    pub objects: Vec<Arc<Object>>,
+    /// Where the next page begins; empty when this is the last.
+    pub next: String,
+    /// Version of the whole list, to watch from.
+    pub resource_version: String,
+}
+
+/// One line of a watch.
+#[derive(Debug)]
+pub enum Event {
+    /// The object is now like this.
+    Set(Arc<Object>),
+    /// The object with this UID is gone, since this version.
+    Gone(Arc<str>, String),
+    /// Nothing changed up to this version.
+    Bookmark(String),
+    /// The watch ends with this status: HTTP code and the JSON that explains it.
+    Error(u16, String),
+    /// A type that is not known.
+    Other,
+}
+
+/// Decodes the objects of one resource.
+#[derive(Debug)]
+pub struct Decoder {
+    /// What list items lack: `"apiVersion":"v1",`
+    api_version: String,
+    /// `"kind":"Pod",`
+    kind: String,
+    /// Thousands of objects share a few namespaces.
+    namespaces: HashSet<Arc<str>>,
+}
+
+#[derive(Deserialize)]
+struct RawPage<'a> {
+    #[serde(default)]
+    metadata: ListMeta,
+    #[serde(borrow, default)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct ListMeta {
+    #[serde(rename = "continue")]
+    next: String,
+    resource_version: String,
+}
+
+#[derive(Deserialize)]
+struct RawEvent<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    #[serde(borrow)]
+    api_version: Option<&'a RawValue>,
+    #[serde(borrow)]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Meta<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+    #[serde(borrow)]
+    resource_version: Cow<'a, str>,
+    #[serde(borrow)]
+    managed_fields: Option<&'a RawValue>,
+}
+
+impl Decoder {
+    /// For the objects of `resource`.
+    pub fn new(resource: &Resource) -> Self {
+        let field = |name: &str, value: &str| format!("\"{name}\":{},", serde_json::Value::from(value));
+        Self {
+            api_version: field("apiVersion", &resource.api_version()),
+            kind: field("kind", &resource.kind),
+            namespaces: HashSet::new(),
+        }
+    }
+
+    /// Decodes a page of a list. An item that is no object with metadata is left out: one broken item of an aggregated
+    /// API must not hide the others.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the body is no list.
+    pub fn page(&mut self, body: &[u8]) -> Result<Page, serde_json::Error> {
+        let page: RawPage<'_> = serde_json::from_slice(body)?;
+        let items = page.items.unwrap_or_default();
+        let objects = items.into_iter().filter_map(|item| match self.object(item) {
+            Ok(object) => Some(object),
+            Err(error) => {
+                tracing::warn!(%error, "left out an item of a list that is no object");
+                None
+            }
+        });
+        Ok(Page {
+            objects: objects.collect(),
+            next: page.metadata.next,
+            resource_version: page.metadata.resource_version,
+        })
+    }
+
+    /// Decodes a line of a watch.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the line is no watch event.
+    pub fn event(&mut self, line: &[u8]) -> Result<Event, serde_json::Error> {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Status {
+            code: u16,
+        }
+        let event: RawEvent<'_> = serde_json::from_slice(line)?;
+        Ok(match &*event.kind {
+            "ADDED" | "MODIFIED" => Event::Set(self.object(event.object)?),
+            "DELETED" => {
+                let object = self.object(event.object)?;
+                Event::Gone(object.id.uid.clone(), object.resource_version.to_string())
+            }
+            "BOOKMARK" => {
+                let head: Head<'_> = serde_json::from_str(event.object.get())?;
+                Event::Bookmark(head.metadata.resource_version.into_owned())
+            }
+            "ERROR" => {
+                let status: Status = serde_json::from_str(event.object.get()).unwrap_or_default();
+                Event::Error(status.code, event.object.get().to_owned())
+            }
+            _ => Event::Other,
+        })
+    }
+
+    fn object(&mut self, json: &RawValue) -> Result<Arc<Object>, serde_json::Error> {
+        let text = json.get();
+        let head: Head<'_> = serde_json::from_str(text)?;
+        let Meta {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            managed_fields,
+        } = &head.metadata;
+        let uid: Arc<str> = match &**uid {
+            // Computed objects (metrics, component statuses) have none; their name must do.
+            "" => format!("{namespace}/{name}").into(),
+            uid => uid.into(),
+        };
+        let cut = managed_fields.and_then(|value| managed(text, value)).unwrap_or(0..0);
+        let mut raw = String::with_capacity(text.len() - cut.len() + self.api_version.len() + self.kind.len());
+        raw.push('{');
+        if head.api_version.is_none() {
+            raw.push_str(&self.api_version);
+        }
+        if head.kind.is_none() {
+            raw.push_str(&self.kind);
+        }
+        // Serde took it for a map, so it begins with the brace that is there already.
+        raw.push_str(&text[1..cut.start.max(1)]);
+        raw.push_str(&text[cut.end.max(1)..]);
+        let id = ObjectId {
+            namespace: self.namespace(namespace),
+            name: (&**name).into(),
+            uid,
+        };
+        Ok(Arc::new(Object {
+            id,
+            resource_version: (&**resource_version).into(),
+            raw: raw.into(),
+        }))
+    }
+
+    fn namespace(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.namespaces.get(name) {
+            return known.clone();
+        }
+        let new: Arc<str> = name.into();
+        self.namespaces.insert(new.clone());
+        new
+    }
+}
+
+/// The bytes of `"managedFields": value` and one comma beside it.
+fn managed(text: &str, value: &RawValue) -> Option<std::ops::Range<usize>> {
+    let start = (value.get().as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    let end = start + value.get().len();
+    let before = text
+        .get(..start)?
+        .trim_end()
+        .strip_suffix(':')?
+        .trim_end()
+        .strip_suffix("\"managedFields\"")?
+        .trim_end();
+    match before.strip_suffix(',') {
+        Some(before) => Some(before.len()..end),
+        None => {
+            let after = text.get(end..)?;
+            let comma = after
+                .trim_start()
+                .strip_prefix(',')
+                .map_or(0, |rest| after.len() - rest.len());
+            Some(before.len()..end + comma)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder() -> Decoder {
+        Decoder::new(&Resource {
+            version: "v1".into(),
+            kind: "Pod".into(),
+            plural: "pods".into(),
+            ..Resource::default()
+        })
+    }
+
+    fn one(item: &str) -> Arc<Object> {
+        let body = format!(r#"{{"kind":"PodList","items":[{item}],"metadata":{{"resourceVersion":"9"}}}}"#);
+        let page = decoder().page(body.as_bytes()).expect("a list");
+        page.objects.first().cloned().expect("one object")
+    }
+
+    #[test]
+    fn items_get_what_lists_leave_out_and_lose_their_managed_fields_wherever_they_stand() {
+        let fields = r#""managedFields" : [{"manager":"a,}\"]","fieldsV1":{"f:x":{}}}]"#;
+        for metadata in [
+            format!(r#"{{ {fields} }}"#),
+            format!(r#"{{ {fields} , "name":"a"}}"#),
+            format!(r#"{{"name":"a",{fields}}}"#),
+            format!(r#"{{"name":"a", {fields},"uid":"u"}}"#),
+        ] {
+            let object = one(&format!(r#"{{"metadata":{metadata},"spec":{{"x":[1,2]}}}}"#));
+            let value = object.value();
+            assert_eq!(value["apiVersion"], "v1", "{}", object.raw);
+            assert_eq!(value["kind"], "Pod");
+            assert_eq!(value["spec"]["x"][1], 2);
+            assert!(value["metadata"].get("managedFields").is_none(), "{}", object.raw);
+        }
+    }
+
+    #[test]
+    fn what_an_item_says_of_itself_is_kept() {
+        let object =
+            one(r#"{"kind":"Special","metadata":{"name":"a\u0062","namespace":"n","uid":"u"},"apiVersion":"x/v2"}"#);
+        assert_eq!(object.raw.matches("apiVersion").count(), 1);
+        assert_eq!(object.value()["kind"], "Special");
+        assert_eq!(
+            (&*object.id.name, &*object.id.namespace, &*object.id.uid),
+            ("ab", "n", "u")
+        );
+        assert_eq!(&*one(r#"{"metadata":{"name":"a","namespace":"n"}}"#).id.uid, "n/a");
+    }
+
+    #[test]
+    fn a_null_list_is_empty_and_a_broken_item_hides_no_other() {
+        let page = decoder()
+            .page(br#"{"items":null,"metadata":{"continue":"c"}}"#)
+            .expect("a list");
+        assert!(page.objects.is_empty());
+        assert_eq!(page.next, "c");
+        let page = decoder()
+            .page(br#"{"items":[7,{"metadata":{"name":"a"}},{}]}"#)
+            .expect("a list");
+        assert_eq!(page.objects.len(), 1);
+        assert!(decoder().page(b"<html>").is_err());
+    }
+
+    #[test]
+    fn the_type_may_follow_the_object() {
+        let mut decoder = decoder();
+        let line = br#"{"object":{"kind":"Pod","metadata":{"uid":"u","resourceVersion":"7"}},"type":"DELETED"}"#;
+        assert!(matches!(decoder.event(line), Ok(Event::Gone(uid, version)) if &*uid == "u" && version == "7"));
+        let line = br#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"12","creationTimestamp":null}}}"#;
+        assert!(matches!(decoder.event(line), Ok(Event::Bookmark(version)) if version == "12"));
+        let line = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;
+        assert!(matches!(decoder.event(line), Ok(Event::Error(410, _))));
+        assert!(decoder.event(b"{}").is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! What the guide promises, row by row.
