@@ -379,7 +379,7 @@ fn context_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     }
     let path = match &cx.state.source {
         crate::cluster::Source::Kubeconfig { path, .. } => path.clone(),
-        crate::cluster::Source::Embedded { .. } => None,
+        _ => None,
     };
     let source = crate::cluster::Source::Kubeconfig { path, context: Some(name.to_owned()) };
     cx.effect(Effect::Connect(source));

@@ -26,6 +26,38 @@ pub enum Source {
         /// Keep nothing.
         ephemeral: bool,
     },
+    /// A client that is there already: of a cluster in this process, or of any service that answers as one. Made for tests and for
+    /// programs that bring their own.
+    Given {
+        /// What it is called.
+        name: String,
+        /// The client.
+        client: Given,
+    },
+}
+
+/// A client to connect with. Two are equal when they are clones of one.
+#[derive(Clone)]
+pub struct Given(Arc<kube::Client>);
+
+impl From<kube::Client> for Given {
+    fn from(client: kube::Client) -> Self {
+        Self(Arc::new(client))
+    }
+}
+
+impl PartialEq for Given {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Given {}
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Given")
+    }
 }
 
 impl Source {
@@ -36,6 +68,7 @@ impl Source {
             Source::Kubeconfig { .. } => "kubeconfig".into(),
             Source::Embedded { name, .. } if name == "default" => "embedded".into(),
             Source::Embedded { name, .. } => format!("embedded:{name}"),
+            Source::Given { name, .. } => name.clone(),
         }
     }
 }
@@ -55,6 +88,7 @@ impl Contexts {
         let path = match source {
             Source::Kubeconfig { path, .. } => path.as_deref(),
             Source::Embedded { .. } => None,
+            Source::Given { .. } => return Ok(Self::default()),
         };
         let config = read(path)?;
         Ok(Self {
@@ -114,6 +148,10 @@ pub(crate) async fn connect(
             Ok((link, name, running))
         }
         Source::Embedded { name, ephemeral } => embedded(name, *ephemeral, options, running).await,
+        Source::Given { name, client } => {
+            let client = kube::Client::clone(&client.0);
+            Ok((Link::open(client, options.read_only, name, "default").await?, name.clone(), running))
+        }
     }
 }
 
