@@ -4,12 +4,17 @@
 //! name it was called by and becomes that program. Nothing else needs to be installed in an image.
 
 mod account;
+mod app;
 mod host;
+mod net;
+mod nginx;
 mod random;
 mod say;
 mod sh;
 mod sys;
 mod table;
+mod tool;
+mod vi;
 mod which;
 
 pub use table::{applet, dispatch, names};

@@ -434,3 +434,35 @@ impl Shell {
         }
     }
 }
+
+/// A signal's number by name or number.
+pub(crate) fn signal_number(text: &str) -> Option<i32> {
+    signal::number(text)
+}
+
+/// The program `kill`.
+pub(crate) fn kill(args: &[String]) -> i32 {
+    match builtin::kill_with(args.get(1..).unwrap_or_default(), |_| None) {
+        Ok(text) => {
+            crate::say::out(text.unwrap_or_default());
+            0
+        }
+        Err(errors) => errors.iter().map(|e| crate::say::fail("kill", e)).max().unwrap_or(1),
+    }
+}
+
+/// The program `echo`.
+pub(crate) fn echo(args: &[String]) -> i32 {
+    crate::say::out(builtin::echo_text(args.get(1..).unwrap_or_default()));
+    0
+}
+
+/// The program `printf`.
+pub(crate) fn print_formatted(args: &[String]) -> i32 {
+    let Some(format) = args.get(1) else {
+        return crate::say::fail("printf", "usage: printf FORMAT [ARG]...");
+    };
+    let (bytes, errors) = printf::format(format, &args[2..]);
+    crate::say::out(bytes);
+    errors.iter().map(|e| crate::say::fail("printf", e)).max().unwrap_or(0)
+}

@@ -1,0 +1,8 @@
+//! The example applications.
+
+pub(crate) mod files;
+pub(crate) mod fortune;
+pub(crate) mod kuard;
+pub(crate) mod node;
+pub(crate) mod pause;
+mod pet;

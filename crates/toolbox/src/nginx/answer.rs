@@ -1,0 +1,749 @@
+//! Answers requests: files, redirects, error pages, proxying; and the access log.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::site::{Location, Match, Return, Server, Settings, Sites};
+use crate::app::files::{below, load};
+use crate::net::client;
+use crate::net::serve::{Call, Reply, reply};
+use crate::net::url::{Url, decode, html};
+
+/// Internal redirects (`error_page`, `try_files`, `index`) of one request.
+const MAX_REDIRECTS: usize = 10;
+
+pub(super) struct State {
+    sites: Sites,
+    version: String,
+    requests: AtomicU64,
+    log: Mutex<()>,
+}
+
+/// An answer before its standard headers are added.
+struct Draft {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// An error without a page of its own yet.
+    bare: bool,
+}
+
+impl Draft {
+    fn error(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+            bare: true,
+        }
+    }
+
+    fn redirect(status: u16, location: String) -> Self {
+        Self {
+            status,
+            headers: vec![("Location".to_owned(), location)],
+            body: Vec::new(),
+            bare: true,
+        }
+    }
+}
+
+fn reason(status: u16) -> String {
+    let text = match status {
+        302 => "Moved Temporarily",
+        404 => "Not Found",
+        405 => "Not Allowed",
+        413 => "Request Entity Too Large",
+        503 => "Service Temporarily Unavailable",
+        504 => "Gateway Time-out",
+        other => http::StatusCode::from_u16(other)
+            .ok()
+            .and_then(|s| s.canonical_reason())
+            .unwrap_or(""),
+    };
+    format!("{status} {text}")
+}
+
+impl State {
+    pub(super) fn new(sites: Sites, version: String) -> Self {
+        Self {
+            sites,
+            version,
+            requests: AtomicU64::new(0),
+            log: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn answer(&self, call: &Call) -> Reply {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let host = call.header("host").unwrap_or("");
+        let Some(server) = self.sites.server(call.local, host) else {
+            return reply(404, &[], "");
+        };
+        let (draft, settings) = if call.version == http::Version::HTTP_11 && host.is_empty() {
+            (Draft::error(400), &server.settings)
+        } else {
+            self.serve(call, server, &decode(call.path()), 0)
+        };
+        self.finish(call, draft, settings)
+    }
+
+    fn serve<'a>(&'a self, call: &Call, server: &'a Server, path: &str, depth: usize) -> (Draft, &'a Settings) {
+        if depth > MAX_REDIRECTS {
+            return (Draft::error(500), &server.settings);
+        }
+        if let Some(answer) = server.answer.as_ref().filter(|_| depth == 0) {
+            return (self.returned(call, answer), &server.settings);
+        }
+        let location = server.location(path);
+        let settings = location.map_or(&server.settings, |l| &l.settings);
+        let draft = self.located(call, server, location, path, depth);
+        self.error_page(call, server, draft, settings, depth)
+    }
+
+    fn error_page<'a>(
+        &'a self,
+        call: &Call,
+        server: &'a Server,
+        draft: Draft,
+        settings: &'a Settings,
+        depth: usize,
+    ) -> (Draft, &'a Settings) {
+        let page = settings
+            .error_pages
+            .iter()
+            .find(|(codes, ..)| draft.bare && draft.status >= 300 && codes.contains(&draft.status));
+        let Some((_, change, target)) = page else {
+            return (draft, settings);
+        };
+        if target.starts_with("http://") || target.starts_with("https://") {
+            return (Draft::redirect(302, target.clone()), settings);
+        }
+        let mut inner = match server.named(target) {
+            Some(location) => (
+                self.located(call, server, Some(location), call.path(), depth + 1),
+                &location.settings,
+            ),
+            None => self.serve(call, server, target, depth + 1),
+        };
+        if inner.0.status == 200 {
+            inner.0.status = change.unwrap_or(draft.status);
+            return inner;
+        }
+        (draft, settings)
+    }
+
+    fn returned(&self, call: &Call, answer: &Return) -> Draft {
+        let text = answer.text.as_ref().map(|t| variables(t, call));
+        match (answer.status, text) {
+            (301 | 302 | 303 | 307 | 308, Some(target)) => Draft::redirect(answer.status, absolute(call, &target)),
+            (status, Some(text)) => Draft {
+                status,
+                headers: Vec::new(),
+                body: text.into_bytes(),
+                bare: false,
+            },
+            (status, None) if status < 300 => Draft {
+                status,
+                headers: Vec::new(),
+                body: Vec::new(),
+                bare: false,
+            },
+            (status, None) => Draft::error(status),
+        }
+    }
+
+    fn located(&self, call: &Call, server: &Server, location: Option<&Location>, path: &str, depth: usize) -> Draft {
+        if let Some(location) = location {
+            if location.deny {
+                return Draft::error(403);
+            }
+            if let Some(answer) = &location.answer {
+                return self.returned(call, answer);
+            }
+            if location.stub_status {
+                let n = self.requests.load(Ordering::Relaxed);
+                let body = format!(
+                    "Active connections: 1 \nserver accepts handled requests\n {n} {n} {n} \nReading: 0 Writing: 1 Waiting: 0 \n"
+                );
+                return Draft {
+                    status: 200,
+                    headers: vec![("Content-Type".into(), "text/plain".into())],
+                    body: body.into_bytes(),
+                    bare: false,
+                };
+            }
+            if let Some(target) = &location.proxy_pass {
+                return proxy(call, location, target, path);
+            }
+        }
+        if !matches!(call.method.as_str(), "GET" | "HEAD") && depth == 0 {
+            return Draft::error(405);
+        }
+        let settings = location.map_or(&server.settings, |l| &l.settings);
+        if let Some(location) = location
+            && let Some((last, tries)) = location.try_files.split_last()
+        {
+            for candidate in tries {
+                let name = variables(candidate, call).replace("$uri", path);
+                let Some(full) = file_of(location, settings, &name) else {
+                    continue;
+                };
+                let wants_dir = name.ends_with('/');
+                if full.is_file() && !wants_dir {
+                    return self.file(&full, settings, call);
+                }
+                if full.is_dir() && wants_dir {
+                    return self.directory(call, server, &name, &full, settings, depth);
+                }
+            }
+            if let Some(code) = last.strip_prefix('=').and_then(|c| c.parse().ok()) {
+                return Draft::error(code);
+            }
+            let next = variables(last, call).replace("$uri", path);
+            return match server.named(&next) {
+                Some(named) => self.located(call, server, Some(named), path, depth + 1),
+                None => {
+                    self.serve(call, server, next.split('?').next().unwrap_or("/"), depth + 1)
+                        .0
+                }
+            };
+        }
+        let full = match location {
+            Some(location) => file_of(location, settings, path),
+            None => below(Path::new(&settings.root), &encode(path)),
+        };
+        let Some(full) = full else { return Draft::error(400) };
+        match std::fs::metadata(&full) {
+            Ok(meta) if meta.is_dir() && !path.ends_with('/') => {
+                Draft::redirect(301, absolute(call, &format!("{}/", encode(path))))
+            }
+            Ok(meta) if meta.is_dir() => self.directory(call, server, path, &full, settings, depth),
+            Ok(_) if !path.ends_with('/') => self.file(&full, settings, call),
+            Ok(_) => missing(call, &full, 20, "Not a directory"),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                super::log(
+                    "error",
+                    &format!(
+                        "*1 open() \"{}\" failed (13: Permission denied), {}",
+                        full.display(),
+                        context(call)
+                    ),
+                );
+                Draft::error(403)
+            }
+            Err(_) => missing(call, &full, 2, "No such file or directory"),
+        }
+    }
+
+    fn directory(
+        &self,
+        call: &Call,
+        server: &Server,
+        path: &str,
+        full: &Path,
+        settings: &Settings,
+        depth: usize,
+    ) -> Draft {
+        for name in &settings.index {
+            if full.join(name).is_file() {
+                // An index is found anew through the locations, which may treat it in their own way.
+                let next = format!("{path}{name}");
+                if depth < MAX_REDIRECTS && server.location(&next).is_some() {
+                    return self.serve(call, server, &next, depth + 1).0;
+                }
+                return self.file(&full.join(name), settings, call);
+            }
+        }
+        if settings.autoindex {
+            return listing(full, path);
+        }
+        super::log(
+            "error",
+            &format!(
+                "*1 directory index of \"{}/\" is forbidden, {}",
+                full.display().to_string().trim_end_matches('/'),
+                context(call)
+            ),
+        );
+        Draft::error(403)
+    }
+
+    fn file(&self, full: &Path, settings: &Settings, call: &Call) -> Draft {
+        let (Ok(meta), Ok(body)) = (std::fs::metadata(full), load(full)) else {
+            super::log(
+                "error",
+                &format!(
+                    "*1 open() \"{}\" failed (13: Permission denied), {}",
+                    full.display(),
+                    context(call)
+                ),
+            );
+            return Draft::error(403);
+        };
+        let extension = full
+            .extension()
+            .map(|e| e.to_string_lossy().to_ascii_lowercase())
+            .unwrap_or_default();
+        let kind = self
+            .sites
+            .types
+            .get(&extension)
+            .cloned()
+            .unwrap_or_else(|| settings.default_type.clone());
+        let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let seconds = modified
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let tag = format!("\"{seconds:x}-{:x}\"", body.len());
+        let when = http_date(i64::try_from(seconds).unwrap_or(0));
+        let mut headers = vec![
+            ("Content-Type".to_owned(), kind),
+            ("Last-Modified".to_owned(), when.clone()),
+            ("ETag".to_owned(), tag.clone()),
+        ];
+        let fresh = match (call.header("if-none-match"), call.header("if-modified-since")) {
+            (Some(tags), _) => tags
+                .split(',')
+                .any(|t| t.trim().trim_start_matches("W/") == tag || t.trim() == "*"),
+            (None, Some(date)) => date == when,
+            (None, None) => false,
+        };
+        if fresh {
+            headers.remove(0);
+            return Draft {
+                status: 304,
+                headers,
+                body: Vec::new(),
+                bare: false,
+            };
+        }
+        headers.push(("Accept-Ranges".to_owned(), "bytes".to_owned()));
+        if let Some(range) = call.header("range") {
+            match range_of(range, body.len()) {
+                Some(Ok((from, to))) => {
+                    headers.push((
+                        "Content-Range".to_owned(),
+                        format!("bytes {from}-{}/{}", to - 1, body.len()),
+                    ));
+                    return Draft {
+                        status: 206,
+                        headers,
+                        body: body[from..to].to_vec(),
+                        bare: false,
+                    };
+                }
+                Some(Err(())) => {
+                    let mut draft = Draft::error(416);
+                    draft
+                        .headers
+                        .push(("Content-Range".to_owned(), format!("bytes */{}", body.len())));
+                    return draft;
+                }
+                None => {}
+            }
+        }
+        Draft {
+            status: 200,
+            headers,
+            body,
+            bare: false,
+        }
+    }
+
+    fn finish(&self, call: &Call, mut draft: Draft, settings: &Settings) -> Reply {
+        let server = if settings.server_tokens {
+            format!("nginx/{}", self.version)
+        } else {
+            "nginx".to_owned()
+        };
+        if draft.bare && !matches!(draft.status, 204 | 304 | 444) && draft.status >= 300 {
+            let title = reason(draft.status);
+            let text = format!(
+                "<html>\r\n<head><title>{title}</title></head>\r\n<body{}>\r\n<center><h1>{title}</h1></center>\r\n<hr><center>{server}</center>\r\n</body>\r\n</html>\r\n",
+                if self.version.starts_with("1.14") || self.version.starts_with("1.7") {
+                    " bgcolor=\"white\""
+                } else {
+                    ""
+                }
+            );
+            draft.body = text.into_bytes();
+            draft
+                .headers
+                .insert(0, ("Content-Type".to_owned(), "text/html".to_owned()));
+        }
+        let has = |draft: &Draft, name: &str| draft.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        if !has(&draft, "content-type") && draft.status != 304 {
+            draft
+                .headers
+                .insert(0, ("Content-Type".to_owned(), settings.default_type.clone()));
+        }
+        if draft.status < 400 {
+            for (name, value) in &settings.headers {
+                draft.headers.push((name.clone(), variables(value, call)));
+            }
+        }
+        self.compress(call, &mut draft, settings);
+        self.access(call, &draft, settings);
+        let date = http_date(jiff::Timestamp::now().as_second());
+        let mut headers: Vec<(&str, &str)> = vec![("Server", &server), ("Date", &date)];
+        headers.extend(draft.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+        reply(draft.status, &headers, draft.body)
+    }
+
+    fn compress(&self, call: &Call, draft: &mut Draft, settings: &Settings) {
+        let kind = draft
+            .headers
+            .iter()
+            .find(|(n, _)| n == "Content-Type")
+            .map_or("", |(_, v)| v.as_str())
+            .to_owned();
+        let wanted = settings.gzip
+            && call.header("accept-encoding").is_some_and(|v| v.contains("gzip"))
+            && draft.body.len() >= settings.gzip_min_length
+            && matches!(draft.status, 200 | 403 | 404)
+            && settings
+                .gzip_types
+                .iter()
+                .any(|t| t == "*" || kind.starts_with(t.as_str()));
+        if !wanted {
+            return;
+        }
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        if encoder.write_all(&draft.body).is_ok()
+            && let Ok(bytes) = encoder.finish()
+        {
+            draft.body = bytes;
+            draft.headers.retain(|(n, _)| n != "Accept-Ranges");
+            draft.headers.push(("Content-Encoding".to_owned(), "gzip".to_owned()));
+        }
+    }
+
+    fn access(&self, call: &Call, draft: &Draft, settings: &Settings) {
+        let Some(target) = &settings.access_log else { return };
+        let now = jiff::Zoned::now().strftime("%d/%b/%Y:%H:%M:%S %z").to_string();
+        // Whatever a client sends may end in a terminal that shows the log.
+        let quoted = |text: &str| -> String {
+            text.chars()
+                .map(|c| {
+                    if c.is_control() || c == '"' || c == '\\' {
+                        format!("\\x{:02X}", u32::from(c))
+                    } else {
+                        c.to_string()
+                    }
+                })
+                .collect()
+        };
+        let header = |name: &str| quoted(call.header(name).unwrap_or("-"));
+        let length = if call.method == http::Method::HEAD {
+            0
+        } else {
+            draft.body.len()
+        };
+        let line = format!(
+            "{} - - [{now}] \"{} {} {:?}\" {} {length} \"{}\" \"{}\" \"{}\"\n",
+            call.peer.ip().to_canonical(),
+            call.method,
+            quoted(&call.target()),
+            call.version,
+            draft.status,
+            header("referer"),
+            header("user-agent"),
+            header("x-forwarded-for"),
+        );
+        let _one = self.log.lock();
+        if matches!(target.as_str(), "/dev/stdout" | "/var/log/nginx/access.log") {
+            let _ = crate::sys::write_all(1, line.as_bytes());
+        } else if let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(target) {
+            let _ = file.write_all(line.as_bytes());
+        }
+    }
+}
+
+fn encode(path: &str) -> String {
+    path.replace('%', "%25").replace('?', "%3F")
+}
+
+fn context(call: &Call) -> String {
+    let host = call.header("host").unwrap_or("");
+    format!(
+        "client: {}, server: localhost, request: \"{} {} {:?}\", host: \"{host}\"",
+        call.peer.ip().to_canonical(),
+        call.method,
+        call.target(),
+        call.version
+    )
+}
+
+fn missing(call: &Call, full: &Path, number: i32, why: &str) -> Draft {
+    super::log(
+        "error",
+        &format!(
+            "*1 open() \"{}\" failed ({number}: {why}), {}",
+            full.display(),
+            context(call)
+        ),
+    );
+    Draft::error(404)
+}
+
+/// Where a path is in the file system.
+fn file_of(location: &Location, settings: &Settings, path: &str) -> Option<std::path::PathBuf> {
+    match (&location.alias, &location.matches) {
+        (Some(alias), Match::Prefix(prefix, _) | Match::Exact(prefix)) => {
+            let rest = encode(path.strip_prefix(prefix.as_str())?);
+            // `/img` with an alias `/data` must not let `/img../etc` climb.
+            let full = if rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/') {
+                below(Path::new(alias), &rest)?
+            } else {
+                below(Path::new("/"), &format!("{alias}{rest}"))?
+            };
+            Some(full)
+        }
+        (Some(alias), _) => Some(alias.into()),
+        (None, _) => below(Path::new(&settings.root), &encode(path)),
+    }
+}
+
+/// Replaces the variables that configurations use most.
+fn variables(text: &str, call: &Call) -> String {
+    if !text.contains('$') {
+        return text.to_owned();
+    }
+    let host = call.header("host").unwrap_or("").to_owned();
+    let name = host.split(':').next().unwrap_or("").to_owned();
+    let query = call.uri.query().unwrap_or("").to_owned();
+    let peer = call.peer.ip().to_canonical().to_string();
+    let forwarded = match call.header("x-forwarded-for") {
+        Some(list) => format!("{list}, {peer}"),
+        None => peer.clone(),
+    };
+    let mut out = text.to_owned();
+    for (variable, value) in [
+        ("request_uri", call.target()),
+        ("http_host", host),
+        ("host", name.clone()),
+        ("hostname", crate::host::name()),
+        ("server_name", name),
+        ("server_addr", call.local.ip().to_canonical().to_string()),
+        ("server_port", call.local.port().to_string()),
+        ("scheme", "http".to_owned()),
+        ("args", query.clone()),
+        ("query_string", query.clone()),
+        (
+            "is_args",
+            if query.is_empty() {
+                String::new()
+            } else {
+                "?".to_owned()
+            },
+        ),
+        ("remote_addr", peer),
+        ("remote_port", call.peer.port().to_string()),
+        ("proxy_add_x_forwarded_for", forwarded),
+        ("request_method", call.method.to_string()),
+        ("http_user_agent", call.header("user-agent").unwrap_or("").to_owned()),
+        ("uri", decode(call.path())),
+    ] {
+        out = out.replace(&format!("${{{variable}}}"), &value);
+        // `$uri` stays for try_files, which may look at another path by now.
+        if variable != "uri" {
+            out = replace_name(&out, variable, &value);
+        }
+    }
+    out
+}
+
+/// Replaces `$name` where the name ends there: `$host` is not the beginning of `$hostname`.
+fn replace_name(text: &str, name: &str, value: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    let needle = format!("${name}");
+    while let Some(at) = rest.find(&needle) {
+        let after = &rest[at + needle.len()..];
+        out.push_str(&rest[..at]);
+        if after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+            out.push_str(&needle);
+        } else {
+            out.push_str(value);
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+fn absolute(call: &Call, target: &str) -> String {
+    let target = replace_name(target, "uri", &decode(call.path()));
+    if target.starts_with('/') {
+        format!("http://{}{target}", call.header("host").unwrap_or("localhost"))
+    } else {
+        target
+    }
+}
+
+fn http_date(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map(|t| t.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+        .unwrap_or_default()
+}
+
+/// One byte range. `None`: none that is understood, send all. `Err`: outside of the file.
+fn range_of(header: &str, size: usize) -> Option<Result<(usize, usize), ()>> {
+    let (from, to) = header.strip_prefix("bytes=")?.split_once('-')?;
+    if to.contains(',') {
+        return None;
+    }
+    let range = match (from.parse::<usize>(), to.parse::<usize>()) {
+        (Ok(from), Ok(to)) if from <= to => (from, to.saturating_add(1).min(size)),
+        (Ok(from), Err(_)) if to.is_empty() => (from, size),
+        (Err(_), Ok(last)) if from.is_empty() => (size.saturating_sub(last), size),
+        _ => return None,
+    };
+    Some(if range.0 >= size { Err(()) } else { Ok(range) })
+}
+
+fn listing(full: &Path, path: &str) -> Draft {
+    let mut lines = String::new();
+    let mut entries: Vec<(bool, String, SystemTime, u64)> = std::fs::read_dir(full)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| {
+            let meta = std::fs::metadata(e.path()).ok()?;
+            let name = e.file_name().to_string_lossy().into_owned();
+            (!name.starts_with('.')).then(|| {
+                (
+                    !meta.is_dir(),
+                    name,
+                    meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                    meta.len(),
+                )
+            })
+        })
+        .collect();
+    entries.sort();
+    for (file, name, when, size) in entries {
+        let slash = if file { "" } else { "/" };
+        let seconds = when
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let when = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0))
+            .map(|t| t.strftime("%d-%b-%Y %H:%M").to_string());
+        let size = if file { size.to_string() } else { "-".to_owned() };
+        let shown = format!("{name}{slash}");
+        let pad = " ".repeat(51usize.saturating_sub(shown.chars().count()));
+        lines.push_str(&format!(
+            "<a href=\"{0}\">{0}</a>{pad}{1} {size:>19}\r\n",
+            html(&shown),
+            when.unwrap_or_default()
+        ));
+    }
+    let title = html(path);
+    let body = format!(
+        "<html>\r\n<head><title>Index of {title}</title></head>\r\n<body>\r\n<h1>Index of {title}</h1><hr><pre><a href=\"../\">../</a>\r\n{lines}</pre><hr></body>\r\n</html>\r\n"
+    );
+    Draft {
+        status: 200,
+        headers: vec![("Content-Type".to_owned(), "text/html".to_owned())],
+        body: body.into_bytes(),
+        bare: false,
+    }
+}
+
+/// Passes a request on and its answer back.
+fn proxy(call: &Call, location: &Location, target: &str, path: &str) -> Draft {
+    let Ok(mut url) = Url::parse(&variables(target, call)) else {
+        return Draft::error(500);
+    };
+    let has_path = target.trim_start_matches("http://").contains('/');
+    let query = call.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
+    url.path = match (&location.matches, has_path) {
+        (Match::Prefix(prefix, _), true) => format!(
+            "{}{}{query}",
+            url.path,
+            path.strip_prefix(prefix.as_str()).unwrap_or("")
+        ),
+        _ => call.target(),
+    };
+    let hop = [
+        "connection",
+        "host",
+        "keep-alive",
+        "transfer-encoding",
+        "upgrade",
+        "te",
+        "content-length",
+    ];
+    let set: Vec<(String, String)> = location
+        .proxy_headers
+        .iter()
+        .map(|(n, v)| (n.clone(), variables(v, call)))
+        .collect();
+    let mut headers: Vec<(String, String)> = call
+        .headers
+        .iter()
+        .filter(|(n, _)| !hop.contains(&n.as_str()) && !set.iter().any(|(s, _)| s.eq_ignore_ascii_case(n.as_str())))
+        .map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
+        .collect();
+    headers.extend(
+        set.into_iter()
+            .filter(|(n, _)| !n.eq_ignore_ascii_case("connection") && !n.eq_ignore_ascii_case("upgrade")),
+    );
+    let request = client::Request {
+        method: call.method.to_string(),
+        headers,
+        body: (!call.body.is_empty()).then(|| call.body.to_vec()),
+        connect_timeout: Some(Duration::from_secs(60)),
+        deadline: Some(Instant::now() + Duration::from_secs(60)),
+    };
+    let failed = |error: client::ClientError| {
+        super::log(
+            "error",
+            &format!(
+                "*1 {error} while connecting to upstream, {}, upstream: \"{target}\"",
+                context(call)
+            ),
+        );
+        Draft::error(if matches!(error, client::ClientError::Timeout) {
+            504
+        } else {
+            502
+        })
+    };
+    let mut response = match client::send(&url, &request) {
+        Ok(response) => response,
+        Err(error) => return failed(error),
+    };
+    let headers = response
+        .headers
+        .iter()
+        .filter(|(n, _)| {
+            !hop.iter().any(|h| n.eq_ignore_ascii_case(h))
+                && !n.eq_ignore_ascii_case("server")
+                && !n.eq_ignore_ascii_case("date")
+        })
+        .cloned()
+        .collect();
+    let status = response.status;
+    let mut body = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match response.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) if body.len() + n <= 64 << 20 => body.extend_from_slice(&buffer[..n]),
+            Ok(_) => return Draft::error(502),
+            Err(error) => return failed(error),
+        }
+    }
+    Draft {
+        status,
+        headers,
+        body,
+        bare: false,
+    }
+}

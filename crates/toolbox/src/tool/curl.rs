@@ -1,0 +1,513 @@
+//! `curl`, with its everyday options, exit codes and messages. Plain HTTP only.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use crate::net::client::{self, ClientError, Request, Response};
+use crate::net::resolve::Failed;
+use crate::net::url::Url;
+use crate::say::reason;
+
+#[derive(Default)]
+struct Options {
+    silent: bool,
+    show_error: bool,
+    verbose: bool,
+    include: bool,
+    head: bool,
+    location: bool,
+    fail: bool,
+    get: bool,
+    remote_name: bool,
+    output: Option<String>,
+    method: Option<String>,
+    headers: Vec<(String, String)>,
+    data: Option<Vec<u8>>,
+    json: bool,
+    user: Option<String>,
+    max_time: Option<Duration>,
+    connect_timeout: Option<Duration>,
+    retry: u32,
+    write_out: Option<String>,
+    resolve: Vec<(String, u16, String)>,
+}
+
+/// Options that take a value, and their long names.
+const WITH_VALUE: &[(char, &str)] = &[
+    ('X', "request"),
+    ('H', "header"),
+    ('d', "data"),
+    ('o', "output"),
+    ('m', "max-time"),
+    ('u', "user"),
+    ('A', "user-agent"),
+    ('w', "write-out"),
+    ('e', "referer"),
+    ('b', "cookie"),
+    ('T', "upload-file"),
+    ('F', "form"),
+    ('x', "proxy"),
+    ('c', "cookie-jar"),
+];
+
+const FLAGS: &[(char, &str)] = &[
+    ('s', "silent"),
+    ('S', "show-error"),
+    ('v', "verbose"),
+    ('i', "include"),
+    ('I', "head"),
+    ('L', "location"),
+    ('f', "fail"),
+    ('k', "insecure"),
+    ('O', "remote-name"),
+    ('G', "get"),
+    ('4', "ipv4"),
+    ('6', "ipv6"),
+    ('N', "no-buffer"),
+    ('g', "globoff"),
+    ('#', "progress-bar"),
+    ('V', "version"),
+];
+
+pub(crate) fn main(args: &[String]) -> i32 {
+    let mut options = Options::default();
+    let mut addresses = Vec::new();
+    if let Err((code, message)) = parse(&args[1..], &mut options, &mut addresses) {
+        complain(&options, true, code, &message);
+        return code;
+    }
+    if addresses.is_empty() {
+        let _ = writeln!(std::io::stderr(), "curl: try 'curl --help' for more information");
+        return 2;
+    }
+    let mut status = 0;
+    for address in &addresses {
+        let mut tries = options.retry + 1;
+        loop {
+            tries -= 1;
+            match transfer(address, &options) {
+                Ok(()) => break,
+                Err((code, message)) => {
+                    status = code;
+                    if tries == 0 || !matches!(code, 7 | 28 | 52) {
+                        complain(&options, false, code, &message);
+                        break;
+                    }
+                    // A program with one thread that has nothing else to do.
+                    #[allow(clippy::disallowed_methods, reason = "a program with one thread")]
+                    std::thread::sleep(Duration::from_secs(1));
+                    status = 0;
+                }
+            }
+        }
+    }
+    status
+}
+
+fn complain(options: &Options, usage: bool, code: i32, message: &str) {
+    if usage || !options.silent || options.show_error {
+        let _ = writeln!(
+            std::io::stderr(),
+            "curl: {}{message}",
+            if usage { String::new() } else { format!("({code}) ") }
+        );
+    }
+}
+
+type Failure = (i32, String);
+
+fn parse(args: &[String], options: &mut Options, addresses: &mut Vec<String>) -> Result<(), Failure> {
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        if let Some(long) = arg.strip_prefix("--") {
+            let (name, inline) = long
+                .split_once('=')
+                .map_or((long, None), |(n, v)| (n, Some(v.to_owned())));
+            if FLAGS.iter().any(|(_, n)| *n == name)
+                || matches!(
+                    name,
+                    "compressed" | "http1.1" | "no-progress-meter" | "fail-with-body" | "retry-connrefused"
+                )
+            {
+                flag(name, options);
+                continue;
+            }
+            let Some(value) = inline.or_else(|| rest.next().cloned()) else {
+                return Err((2, format!("option --{name}: requires parameter")));
+            };
+            set(name, value, options, addresses)?;
+        } else if let Some(letters) = arg.strip_prefix('-').filter(|l| !l.is_empty()) {
+            for (i, letter) in letters.char_indices() {
+                if let Some((_, name)) = FLAGS.iter().find(|(c, _)| *c == letter) {
+                    flag(name, options);
+                } else if let Some((_, name)) = WITH_VALUE.iter().find(|(c, _)| *c == letter) {
+                    let tail = &letters[i + letter.len_utf8()..];
+                    let value = if tail.is_empty() {
+                        rest.next().cloned()
+                    } else {
+                        Some(tail.to_owned())
+                    };
+                    let Some(value) = value else {
+                        return Err((2, format!("option -{letter}: requires parameter")));
+                    };
+                    set(name, value, options, addresses)?;
+                    break;
+                } else {
+                    return Err((2, format!("option -{letter}: is unknown")));
+                }
+            }
+        } else {
+            addresses.push(arg.clone());
+        }
+    }
+    Ok(())
+}
+
+fn flag(name: &str, options: &mut Options) {
+    match name {
+        "silent" => options.silent = true,
+        "show-error" => options.show_error = true,
+        "verbose" => options.verbose = true,
+        "include" => options.include = true,
+        "head" => options.head = true,
+        "location" => options.location = true,
+        "fail" | "fail-with-body" => options.fail = true,
+        "get" => options.get = true,
+        "remote-name" => options.remote_name = true,
+        "version" => {
+            crate::say::out("curl 8.10.1 (built into knarr)\nProtocols: http\n");
+            std::process::exit(0);
+        }
+        _ => {}
+    }
+}
+
+fn set(name: &str, value: String, options: &mut Options, addresses: &mut Vec<String>) -> Result<(), Failure> {
+    let seconds = |text: &str| {
+        text.parse::<f64>()
+            .ok()
+            .filter(|s| (0.0..1e9).contains(s))
+            .map(Duration::from_secs_f64)
+    };
+    match name {
+        "request" => options.method = Some(value),
+        "header" => {
+            // `Name:` takes a header away, `Name;` sends it empty.
+            let (name, text) = value.split_once(':').unwrap_or((value.trim_end_matches(';'), ""));
+            options.headers.push((name.trim().to_owned(), text.trim().to_owned()));
+        }
+        "user-agent" => options.headers.push(("User-Agent".to_owned(), value)),
+        "referer" => options.headers.push(("Referer".to_owned(), value)),
+        "cookie" => options.headers.push(("Cookie".to_owned(), value)),
+        "data" | "data-ascii" | "data-binary" | "data-raw" | "data-urlencode" | "json" => {
+            let bytes = match value.strip_prefix('@').filter(|_| name != "data-raw") {
+                Some("-") => {
+                    let mut all = Vec::new();
+                    let _ = std::io::stdin().read_to_end(&mut all);
+                    all
+                }
+                Some(path) => std::fs::read(path).map_err(|_| (26, format!("Failed to open {path}")))?,
+                None => value.into_bytes(),
+            };
+            let bytes = if matches!(name, "data" | "data-ascii") {
+                bytes.into_iter().filter(|b| !b"\r\n\0".contains(b)).collect()
+            } else {
+                bytes
+            };
+            options.json |= name == "json";
+            match &mut options.data {
+                Some(data) => {
+                    if !options.json {
+                        data.push(b'&');
+                    }
+                    data.extend(bytes);
+                }
+                none => *none = Some(bytes),
+            }
+        }
+        "upload-file" => {
+            let bytes = std::fs::read(&value).map_err(|_| (26, format!("Failed to open {value}")))?;
+            options.data = Some(bytes);
+            options.method.get_or_insert_with(|| "PUT".to_owned());
+        }
+        "output" => options.output = Some(value),
+        "max-time" => options.max_time = seconds(&value),
+        "connect-timeout" => options.connect_timeout = seconds(&value),
+        "user" => options.user = Some(value),
+        "retry" => options.retry = value.parse().unwrap_or(0),
+        "write-out" => options.write_out = Some(value),
+        "url" => addresses.push(value),
+        "resolve" => {
+            let mut parts = value.splitn(3, ':');
+            if let (Some(host), Some(Ok(port)), Some(address)) =
+                (parts.next(), parts.next().map(str::parse), parts.next())
+            {
+                options
+                    .resolve
+                    .push((host.to_owned(), port, address.trim_matches(['[', ']']).to_owned()));
+            }
+        }
+        "cacert" | "cert" | "key" | "retry-delay" | "retry-max-time" | "proxy" | "noproxy" | "cookie-jar"
+        | "limit-rate" | "max-redirs" => {}
+        _ => return Err((2, format!("option --{name}: is unknown"))),
+    }
+    Ok(())
+}
+
+fn transfer(address: &str, options: &Options) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut url = Url::parse(address).map_err(|message| {
+        if message.starts_with("Protocol") {
+            (1, message)
+        } else {
+            (3, format!("URL rejected: {message}"))
+        }
+    })?;
+    let mut data = options.data.clone();
+    if options.get
+        && let Some(query) = data.take()
+    {
+        let joint = if url.path.contains('?') { '&' } else { '?' };
+        url.path.push(joint);
+        url.path.push_str(&String::from_utf8_lossy(&query));
+    }
+    let mut method = options.method.clone();
+    let mut redirects = 0;
+    loop {
+        let mut response = exchange(&url, options, &data, method.as_deref(), start)?;
+        let location = response.header("location").map(str::to_owned);
+        let moved = matches!(response.status, 301 | 302 | 303 | 307 | 308);
+        if moved
+            && options.location
+            && let Some(location) = location
+        {
+            redirects += 1;
+            if redirects > 50 {
+                return Err((47, "Maximum (50) redirects followed".to_owned()));
+            }
+            if options.include || options.head {
+                crate::say::out(head_text(&response));
+            }
+            if !matches!(response.status, 307 | 308) {
+                data = None;
+                method = method.filter(|m| m == "HEAD");
+            }
+            url = url.join(&location).map_err(|message| (3, message))?;
+            continue;
+        }
+        if options.fail && response.status >= 400 {
+            return Err((22, format!("The requested URL returned error: {}", response.status)));
+        }
+        let (size, result) = save(&url, options, &mut response);
+        if let Some(format) = &options.write_out {
+            write_out(format, &response, size, start.elapsed(), &url, redirects);
+        }
+        return result;
+    }
+}
+
+fn exchange(
+    url: &Url,
+    options: &Options,
+    data: &Option<Vec<u8>>,
+    method: Option<&str>,
+    start: Instant,
+) -> Result<Response, Failure> {
+    if url.secure {
+        return Err((1, "Protocol \"https\" not supported".to_owned()));
+    }
+    let method = method.map(str::to_owned).unwrap_or_else(|| {
+        if options.head {
+            "HEAD"
+        } else if data.is_some() {
+            "POST"
+        } else {
+            "GET"
+        }
+        .to_owned()
+    });
+    let mut headers = vec![("Host".to_owned(), url.authority())];
+    if let Some(user) = options.user.as_ref().or(url.user.as_ref()) {
+        headers.push(("Authorization".to_owned(), format!("Basic {}", base64(user.as_bytes()))));
+    }
+    headers.push(("User-Agent".to_owned(), "curl/8.10.1".to_owned()));
+    headers.push((
+        "Accept".to_owned(),
+        if options.json { "application/json" } else { "*/*" }.to_owned(),
+    ));
+    if data.is_some() {
+        let kind = if options.json {
+            "application/json"
+        } else {
+            "application/x-www-form-urlencoded"
+        };
+        headers.push(("Content-Type".to_owned(), kind.to_owned()));
+    }
+    for (name, value) in &options.headers {
+        headers.retain(|(n, _)| {
+            !n.eq_ignore_ascii_case(name) || options.headers.iter().any(|(o, v)| o == n && v != value && o == name)
+        });
+        headers.push((name.clone(), value.clone()));
+    }
+    let deadline = options.max_time.map(|t| start + t);
+    let request = Request {
+        method,
+        headers,
+        body: data.clone(),
+        connect_timeout: options.connect_timeout,
+        deadline,
+    };
+    let mut target = url.clone();
+    if let Some((_, _, address)) = options
+        .resolve
+        .iter()
+        .find(|(host, port, _)| *host == url.host && *port == url.port)
+    {
+        target.host = address.clone();
+    }
+    let response = client::send(&target, &request).map_err(|error| match error {
+        ClientError::Connect(Failed::Name) => (6, format!("Could not resolve host: {}", url.host)),
+        ClientError::Connect(Failed::Connect(..)) => (
+            7,
+            format!(
+                "Failed to connect to {} port {} after {} ms: Could not connect to server",
+                url.host,
+                url.port,
+                start.elapsed().as_millis()
+            ),
+        ),
+        ClientError::Timeout => (
+            28,
+            format!(
+                "Operation timed out after {} milliseconds with 0 bytes received",
+                start.elapsed().as_millis()
+            ),
+        ),
+        ClientError::Empty => (52, "Empty reply from server".to_owned()),
+        ClientError::Malformed(text) => (1, text),
+        ClientError::Io(error) => (56, format!("Recv failure: {}", reason(&error))),
+    })?;
+    if options.verbose {
+        let mut text = format!(
+            "*   Trying {}...\n* Connected to {} ({}) port {}\n",
+            response.peer,
+            url.host,
+            response.peer.ip(),
+            url.port
+        );
+        for line in response
+            .sent
+            .split("\r\n")
+            .filter(|l| !l.is_empty() && *l != "Connection: close")
+        {
+            text.push_str(&format!("> {line}\n"));
+        }
+        text.push_str("> \n");
+        for line in head_text(&response).split("\r\n").filter(|l| !l.is_empty()) {
+            text.push_str(&format!("< {line}\n"));
+        }
+        text.push_str("< \n");
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+    Ok(response)
+}
+
+fn head_text(response: &Response) -> String {
+    let mut text = format!("{} {} {}\r\n", response.version, response.status, response.reason);
+    for (name, value) in &response.headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text + "\r\n"
+}
+
+fn save(url: &Url, options: &Options, response: &mut Response) -> (u64, Result<(), Failure>) {
+    let name = match (&options.output, options.remote_name) {
+        (Some(name), _) => Some(name.clone()),
+        (None, true) => match url
+            .path
+            .split('?')
+            .next()
+            .and_then(|p| p.rsplit('/').next())
+            .filter(|n| !n.is_empty() && *n != "..")
+        {
+            Some(name) => Some(name.to_owned()),
+            None => return (0, Err((23, "Remote file name has no length".to_owned()))),
+        },
+        (None, false) => None,
+    };
+    let mut target: Box<dyn Write> = match name.as_deref() {
+        None | Some("-") => Box::new(std::io::stdout()),
+        Some(path) => match std::fs::File::create(path) {
+            Ok(file) => Box::new(file),
+            Err(error) => {
+                return (
+                    0,
+                    Err((
+                        23,
+                        format!("Failure writing output to destination: {path}: {}", reason(&error)),
+                    )),
+                );
+            }
+        },
+    };
+    let written = |error: std::io::Error| (23, format!("Failure writing output to destination: {}", reason(&error)));
+    if (options.include || options.head)
+        && let Err(error) = target.write_all(head_text(response).as_bytes())
+    {
+        return (0, Err(written(error)));
+    }
+    let mut total = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match response.read(&mut buffer) {
+            Ok(0) => return (total, target.flush().map_err(written)),
+            Ok(n) => {
+                total += n as u64;
+                if let Err(error) = target.write_all(&buffer[..n]).and_then(|()| target.flush()) {
+                    return (total, Err(written(error)));
+                }
+            }
+            Err(ClientError::Timeout) => {
+                return (
+                    total,
+                    Err((28, format!("Operation timed out with {total} bytes received"))),
+                );
+            }
+            Err(error) => return (total, Err((18, error.to_string()))),
+        }
+    }
+}
+
+fn write_out(format: &str, response: &Response, size: u64, time: Duration, url: &Url, redirects: u32) {
+    let (resolved, _) = crate::sh::text::unescape(format, crate::sh::text::Octal::Bare);
+    let mut text = String::from_utf8_lossy(&resolved).into_owned();
+    for (name, value) in [
+        ("http_code", format!("{:03}", response.status)),
+        ("response_code", format!("{:03}", response.status)),
+        ("size_download", size.to_string()),
+        ("time_total", format!("{:.6}", time.as_secs_f64())),
+        ("remote_ip", response.peer.ip().to_string()),
+        ("num_redirects", redirects.to_string()),
+        ("url_effective", format!("http://{}{}", url.authority(), url.path)),
+        ("content_type", response.header("content-type").unwrap_or("").to_owned()),
+    ] {
+        text = text.replace(&format!("%{{{name}}}"), &value);
+    }
+    crate::say::out(text);
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let value = chunk.iter().fold(0u32, |v, b| v << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            if i <= chunk.len() {
+                out.push(char::from(LETTERS[(value >> (18 - 6 * i) & 63) as usize]));
+            } else {
+                out.push('=');
+            }
+        }
+    }
+    out
+}

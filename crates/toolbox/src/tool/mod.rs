@@ -1,0 +1,23 @@
+//! Everyday programs.
+
+pub(crate) mod archive;
+pub(crate) mod compare;
+pub(crate) mod curl;
+pub(crate) mod digest;
+pub(crate) mod dns;
+pub(crate) mod expr;
+pub(crate) mod find;
+pub(crate) mod grep;
+pub(crate) mod interface;
+pub(crate) mod nc;
+pub(crate) mod pager;
+pub(crate) mod process;
+pub(crate) mod screen;
+pub(crate) mod sed;
+pub(crate) mod simple;
+pub(crate) mod socket;
+pub(crate) mod system;
+pub(crate) mod top;
+pub(crate) mod watch;
+pub(crate) mod wget;
+pub(crate) mod xargs;

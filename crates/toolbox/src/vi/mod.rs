@@ -1,0 +1,4 @@
+//! vi
+pub(crate) fn main(_: &[String]) -> i32 {
+    0
+}
