@@ -12,5 +12,5 @@ mod screen;
 mod update;
 
 pub use event::Event;
-pub use run::{App, Settings};
-pub use screen::Screen;
+pub use run::{App, Host, Settings};
+pub use screen::{Screen, give_back, install_panic_hook, lend};

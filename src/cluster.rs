@@ -14,4 +14,4 @@ pub use discovery::{Discovery, Resource};
 pub use link::{Link, LinkState};
 pub use request::{Patch, Request, Verb, encode};
 pub(crate) use source::connect;
-pub use source::{ConnectOptions, Contexts, Given, Running, Source, background, clusters_dir, reexec};
+pub use source::{ComponentLogs, ConnectOptions, Contexts, Given, Running, Source, background, clusters_dir, reexec};

@@ -76,6 +76,8 @@ impl App {
             user: self.settings.impersonate.0.clone(),
             groups: self.settings.impersonate.1.clone(),
             clock: self.settings.clock.clone(),
+            simulate: self.settings.simulate,
+            logs: self.settings.logs.clone(),
         };
         // The embedded cluster that runs already is not started twice.
         let running = self.desk.running.clone();

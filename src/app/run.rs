@@ -18,7 +18,7 @@ use super::desk::Desk;
 use super::event::{Connected, Event};
 use super::{draw, update};
 use crate::action;
-use crate::cluster::{Discovery, LinkState, Source};
+use crate::cluster::{ComponentLogs, Discovery, LinkState, Source};
 use crate::error::{Error, Result};
 use crate::keys::{Keymap, Line};
 use crate::kind;
@@ -60,6 +60,10 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// Wall clock.
     pub clock: Clock,
+    /// Simulate the embedded cluster's containers: for tests and rehearsals.
+    pub simulate: bool,
+    /// Collects the embedded control plane's logs.
+    pub logs: Option<ComponentLogs>,
 }
 
 /// The application.

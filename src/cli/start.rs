@@ -9,7 +9,7 @@ use crossterm::event::{Event as TerminalEvent, EventStream, KeyEventKind, MouseB
 use futures::StreamExt;
 use knarr::action;
 use knarr::app::{App, Event, Host, Screen, Settings, install_panic_hook};
-use knarr::cluster::Source;
+use knarr::cluster::{ComponentLogs, Source};
 use knarr::config::{Config, Paths};
 use knarr::error::{Error, ErrorKind, Result};
 use knarr::keys::{Chord, Keymap};
@@ -29,7 +29,7 @@ pub(super) fn run(flags: &Flags, start: Option<String>) -> Result<ExitCode> {
         return Err(Error::new(ErrorKind::Usage, "knarr needs a terminal")
             .hint("`knarr cluster start` runs a cluster without one"));
     }
-    log_to(&paths);
+    log_to(&paths, settings.logs.as_ref());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
@@ -185,7 +185,9 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
         themes: Some(themes),
         keymaps: Some(keymaps),
         state_dir: Some(paths.state.clone()),
+        logs: Some(ComponentLogs::new(Clock::system())),
         clock: Clock::system(),
+        simulate: false,
     })
 }
 
@@ -204,13 +206,18 @@ fn signals(app: &App) {
     }
 }
 
-/// The log goes to a file: the screen is the application's. `KNARR_LOG` sets the level.
-fn log_to(paths: &Paths) {
+/// The log goes to a file: the screen is the application's. `KNARR_LOG` sets the level. What the embedded control plane traces is
+/// also the log of its pods.
+fn log_to(paths: &Paths, components: Option<&ComponentLogs>) {
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    use tracing_subscriber::{EnvFilter, Layer};
     let opened = std::fs::create_dir_all(&paths.state)
         .and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(paths.log()));
-    if let Ok(file) = opened {
-        let filter = tracing_subscriber::EnvFilter::try_from_env("KNARR_LOG")
-            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(file).try_init();
-    }
+    let file = opened.ok().map(|file| {
+        let filter = EnvFilter::try_from_env("KNARR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+        tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::sync::Mutex::new(file)).with_filter(filter)
+    });
+    let components = components.map(|logs| logs.layer().with_filter(EnvFilter::new("info")));
+    let _ = tracing_subscriber::registry().with(file).with(components).try_init();
 }

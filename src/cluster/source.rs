@@ -109,7 +109,14 @@ pub struct ConnectOptions {
     pub groups: Vec<String>,
     /// Wall clock of an embedded cluster.
     pub clock: Clock,
+    /// Simulate the embedded cluster's containers, in memory and without a socket: for tests and rehearsals.
+    pub simulate: bool,
+    /// Collects the embedded control plane's logs, shown as the logs of its pods.
+    pub logs: Option<ComponentLogs>,
 }
+
+/// The logs of an embedded cluster's control plane; their layer belongs into the program's tracing subscriber.
+pub use knarr_cluster::Logs as ComponentLogs;
 
 /// A running embedded cluster; it stops when the last reference goes, after [`Running::stop`] in good order.
 pub struct Running {
@@ -166,19 +173,27 @@ async fn embedded(
     // A cluster of that name that runs in the background is used, not fought for its data.
     if same.is_none()
         && !ephemeral
+        && !options.simulate
         && let Some(path) = knarr_cluster::daemon::attach(name).map_err(|error| failed(name, &error))?
     {
         let (config, _) = kubeconfig(Some(&path), None, &options).await?;
         let address = config.cluster_url.to_string();
-        let client = kube::Client::try_from(config).map_err(|error| failed(name, &error))?;
+        let client = kube::Client::try_from(config).map_err(|error| {
+            Error::new(ErrorKind::Other, format!("the embedded cluster {name:?} cannot be used")).because(&error)
+        })?;
         let link = Link::open(client, options.read_only, address.trim_end_matches('/'), "default").await?;
         return Ok((link, label, None));
     }
     let running = match same {
         Some(running) => running,
         None => {
-            let mut plan = knarr_cluster::Options::named(name).map_err(|error| failed(name, &error))?;
+            let mut plan = if options.simulate {
+                knarr_cluster::Options::simulated(name)
+            } else {
+                knarr_cluster::Options::named(name).map_err(|error| failed(name, &error))?
+            };
             plan.clock = options.clock.clone();
+            plan.logs = options.logs.clone();
             if ephemeral {
                 plan.storage = knarr_cluster::Storage::Memory;
             }
@@ -200,8 +215,12 @@ async fn embedded(
     Ok((link, label, Some(running)))
 }
 
-fn failed(name: &str, error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::new(ErrorKind::Other, format!("the embedded cluster {name:?} does not start")).because(error)
+fn failed(name: &str, error: &knarr_cluster::Error) -> Error {
+    let failed = Error::new(ErrorKind::Other, format!("the embedded cluster {name:?} does not start")).because(error);
+    match error.hint() {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
 }
 
 fn read(path: Option<&Path>) -> Result<Kubeconfig> {
@@ -280,7 +299,7 @@ fn impersonate(mut config: kube::Config, options: &ConnectOptions) -> kube::Conf
 
 /// Directory that holds the embedded clusters' state.
 pub fn clusters_dir() -> Option<PathBuf> {
-    knarr_cluster::daemon::directory().ok()
+    knarr_cluster::data_dir().ok()
 }
 
 /// Embedded clusters that run without a terminal.
@@ -288,12 +307,16 @@ pub mod background {
     use super::{Error, ErrorKind, Result};
     use knarr_cluster::daemon;
 
-    fn failed(error: &(dyn std::error::Error + 'static)) -> Error {
+    fn failed(error: &knarr_cluster::Error) -> Error {
+        use std::error::Error as _;
         let mut chain = Error::new(ErrorKind::Other, error.to_string());
         if let Some(source) = error.source() {
             chain = chain.because(source);
         }
-        chain
+        match error.hint() {
+            Some(hint) => chain.hint(hint),
+            None => chain,
+        }
     }
 
     /// Starts it; what to tell the user.

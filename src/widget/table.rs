@@ -53,7 +53,7 @@ pub const GUTTER: u16 = 3;
 const GAP: u16 = 2;
 
 /// Decides which columns fit into `available` and how wide each is; `None` is left out. The highest ranks go first, then what
-/// is wider than its minimum shrinks, widest first.
+/// is wider than its minimum shrinks, the least important first.
 pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
     let mut shown: Vec<bool> = vec![true; columns.len()];
     let room = available.saturating_sub(GUTTER);
@@ -81,7 +81,7 @@ pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
         let over = used(&widths) - room;
         let widest = (0..columns.len())
             .filter(|at| shown[*at] && widths[*at] > floor(&columns[*at]))
-            .max_by_key(|at| widths[*at] - floor(&columns[*at]));
+            .max_by_key(|at| (columns[*at].rank, widths[*at] - floor(&columns[*at])));
         let Some(at) = widest else { break };
         widths[at] -= over.min(widths[at] - floor(&columns[at]));
     }
@@ -179,7 +179,7 @@ mod tests {
     fn the_least_important_columns_go_first() {
         let columns = [column("NAME", 10, 30, 0), column("NODE", 6, 12, 3), column("AGE", 4, 4, 1)];
         assert_eq!(fit(&columns, 80), [Some(30), Some(12), Some(4)]);
-        assert_eq!(fit(&columns, 30), [Some(15), Some(6), Some(4)].map(|width| width.map(|w: u16| w.min(30))));
+        assert_eq!(fit(&columns, 30), [Some(13), Some(6), Some(4)]);
         assert_eq!(fit(&columns, 22), [Some(13), None, Some(4)]);
         assert_eq!(fit(&columns, 5).iter().flatten().count(), 1);
     }

@@ -1,0 +1,122 @@
+//! The command line.
+
+mod cluster;
+mod info;
+mod start;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use knarr::error::{Error, Result};
+
+/// A keyboard-driven Kubernetes workstation in the terminal, with a whole mini-cluster inside.
+///
+/// Without a command it opens on the kubeconfig's cluster; with --embedded it starts a local cluster in the same process,
+/// offline, and opens on that. Any other word is the first command: `knarr -n web deployments`.
+#[derive(Parser)]
+#[command(name = "knarr", version, args_conflicts_with_subcommands = false)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Flags of the workstation, as kubectl's users expect them.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Flags {
+    /// Start (or attach to) the embedded cluster and open on it; NAME keeps several apart
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
+    embedded: Option<String>,
+    /// Keep nothing of the embedded cluster
+    #[arg(long, requires = "embedded")]
+    ephemeral: bool,
+    /// Kubeconfig file to use
+    #[arg(long, value_name = "FILE", conflicts_with = "embedded")]
+    kubeconfig: Option<std::path::PathBuf>,
+    /// Context of the kubeconfig to use
+    #[arg(long, value_name = "NAME", conflicts_with = "embedded")]
+    context: Option<String>,
+    /// Namespace to open in
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
+    namespace: Option<String>,
+    /// Open in all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Refuse everything that would change the cluster
+    #[arg(long)]
+    read_only: bool,
+    /// User to impersonate
+    #[arg(long = "as", value_name = "USER")]
+    as_user: Option<String>,
+    /// Group to impersonate; may be given several times
+    #[arg(long = "as-group", value_name = "GROUP", requires = "as_user")]
+    as_group: Vec<String>,
+    /// Theme: dark, light, contrast, or one of your own
+    #[arg(long, value_name = "NAME")]
+    theme: Option<String>,
+    /// Keymap: default, vim, k9s, emacs, or one of your own
+    #[arg(long, value_name = "NAME")]
+    keymap: Option<String>,
+    /// Signs that every terminal font has
+    #[arg(long)]
+    ascii: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run embedded clusters in the background, for kubectl and CI
+    Cluster {
+        #[command(subcommand)]
+        action: cluster::Action,
+    },
+    /// Print the paths, files and settings in use
+    Info {
+        /// List the roles a theme can style
+        #[arg(long)]
+        roles: bool,
+    },
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// The first command to run
+    #[command(external_subcommand)]
+    Start(Vec<String>),
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    match cli.command {
+        Some(Command::Cluster { action }) => cluster::run(action),
+        Some(Command::Info { roles }) => info::run(&cli.flags, roles).map(|()| ExitCode::SUCCESS),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "knarr", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Start(words)) => start::run(&cli.flags, Some(quote(&words))),
+        None => start::run(&cli.flags, None),
+    }
+}
+
+/// Words as one line that splits into the same words again.
+fn quote(words: &[String]) -> String {
+    let quoted = words.iter().map(|word| {
+        let plain = word.chars().all(|ch| ch.is_alphanumeric() || "-_./:=,@".contains(ch));
+        if plain && !word.is_empty() { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// Says on the terminal why the program ends.
+pub(crate) fn complain(error: &Error) {
+    let _ = writeln!(std::io::stderr(), "knarr: {error}");
+}
+
+/// Writes to standard output; a closed pipe is no error.
+pub(crate) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
