@@ -1,5 +1,7 @@
 //! The controllers against the real API server, in memory and in virtual time.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::pin;

@@ -58,8 +58,6 @@ pub(crate) struct Graph {
     dependents: HashMap<String, BTreeSet<String>>,
     /// Owners that were looked up and found not to exist. UIDs are never used again.
     absent: BTreeSet<String>,
-    /// Owners that exist but are of no watched kind (or not seen yet).
-    present: BTreeSet<String>,
 }
 
 impl Graph {
@@ -90,7 +88,6 @@ impl Graph {
                 look.extend(self.dependents_of(&uid));
             }
         }
-        self.present.remove(&uid);
         self.objects.insert(uid, object);
         look
     }
@@ -111,17 +108,8 @@ impl Graph {
         look
     }
 
-    /// Notes whether an owner exists.
-    pub(crate) fn learn(&mut self, uid: &str, exists: bool) {
-        if !exists {
-            self.remember_absent(uid);
-        } else if !self.objects.contains_key(uid) {
-            self.present.insert(uid.to_string());
-        }
-    }
-
-    /// Decides what to do about an object.
-    pub(crate) fn step(&mut self, uid: &str) -> Step {
+    /// Decides what to do about an object. `found` says of owners that were just looked up whether they exist.
+    pub(crate) fn step(&self, uid: &str, found: &HashMap<String, bool>) -> Step {
         let Some(object) = self.objects.get(uid) else {
             return Step::Nothing;
         };
@@ -156,9 +144,12 @@ impl Graph {
                     waiting.push(owner.uid.clone());
                 }
                 Some(_) => solid = true,
-                None if self.absent.contains(&owner.uid) => lost.push(owner.uid.clone()),
-                None if self.present.contains(&owner.uid) => solid = true,
-                None => return Step::LookUp(owner.clone(), object.namespace.clone()),
+                None => match found.get(&owner.uid) {
+                    Some(true) => solid = true,
+                    Some(false) => lost.push(owner.uid.clone()),
+                    None if self.absent.contains(&owner.uid) => lost.push(owner.uid.clone()),
+                    None => return Step::LookUp(owner.clone(), object.namespace.clone()),
+                },
             }
         }
         if solid {
@@ -201,11 +192,11 @@ impl Graph {
         }
     }
 
-    fn remember_absent(&mut self, uid: &str) {
+    /// Notes that an owner does not exist, which spares a look for its other dependents.
+    pub(crate) fn remember_absent(&mut self, uid: &str) {
         if self.absent.len() >= MEMORY {
             self.absent.pop_first();
         }
-        self.present.remove(uid);
         self.absent.insert(uid.to_string());
     }
 }
@@ -213,6 +204,12 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Graph {
+        fn decide(&self, uid: &str) -> Step {
+            self.step(uid, &HashMap::new())
+        }
+    }
 
     fn object(uid: &str, owners: &[&str]) -> Object {
         let owner = |uid: &&str| Owner {
@@ -241,15 +238,15 @@ mod tests {
         graph.put(object("deployment", &[]));
         graph.put(object("set", &["deployment"]));
         graph.put(object("pod", &["set"]));
-        assert_eq!(graph.step("pod"), Step::Nothing);
+        assert_eq!(graph.decide("pod"), Step::Nothing);
         assert_eq!(graph.remove("deployment"), ["set"]);
         assert_eq!(
-            graph.step("set"),
+            graph.decide("set"),
             Step::Delete(object("set", &["deployment"]), "Background")
         );
-        assert_eq!(graph.step("pod"), Step::Nothing, "its owner is still there");
+        assert_eq!(graph.decide("pod"), Step::Nothing, "its owner is still there");
         assert_eq!(graph.remove("set"), ["pod"]);
-        assert!(matches!(graph.step("pod"), Step::Delete(..)));
+        assert!(matches!(graph.decide("pod"), Step::Delete(..)));
     }
 
     #[test]
@@ -260,7 +257,7 @@ mod tests {
         graph.put(object("shared", &["a", "b"]));
         graph.remove("a");
         assert_eq!(
-            graph.step("shared"),
+            graph.decide("shared"),
             Step::Disown(object("shared", &["a", "b"]), vec!["a".into()])
         );
     }
@@ -269,11 +266,12 @@ mod tests {
     fn an_unknown_owner_is_looked_up_before_anything_is_deleted() {
         let mut graph = Graph::default();
         assert_eq!(graph.put(object("pod", &["set"])), ["pod"]);
-        assert!(matches!(graph.step("pod"), Step::LookUp(owner, _) if owner.uid == "set"));
-        graph.learn("set", true);
-        assert_eq!(graph.step("pod"), Step::Nothing);
-        graph.learn("set", false);
-        assert!(matches!(graph.step("pod"), Step::Delete(..)));
+        assert!(matches!(graph.decide("pod"), Step::LookUp(owner, _) if owner.uid == "set"));
+        let found = |exists| HashMap::from([("set".to_string(), exists)]);
+        assert_eq!(graph.step("pod", &found(true)), Step::Nothing);
+        assert!(matches!(graph.step("pod", &found(false)), Step::Delete(..)));
+        graph.remember_absent("set");
+        assert!(matches!(graph.decide("pod"), Step::Delete(..)));
     }
 
     #[test]
@@ -284,17 +282,17 @@ mod tests {
         graph.put(object("deployment", &[]));
         let look = graph.put(deleting("deployment", &[], FOREGROUND));
         assert_eq!(look, ["deployment", "set"]);
-        assert_eq!(graph.step("deployment"), Step::Visit(vec!["set".into()]));
+        assert_eq!(graph.decide("deployment"), Step::Visit(vec!["set".into()]));
         assert!(
-            matches!(graph.step("set"), Step::Delete(_, "Foreground")),
+            matches!(graph.decide("set"), Step::Delete(_, "Foreground")),
             "it has a dependent itself"
         );
         graph.put(deleting("set", &["deployment"], FOREGROUND));
-        assert!(matches!(graph.step("pod"), Step::Delete(_, "Background")));
+        assert!(matches!(graph.decide("pod"), Step::Delete(_, "Background")));
         assert_eq!(graph.remove("pod"), ["set"]);
-        assert!(matches!(graph.step("set"), Step::LetGo(_)));
+        assert!(matches!(graph.decide("set"), Step::LetGo(_)));
         assert_eq!(graph.remove("set"), ["deployment"]);
-        assert!(matches!(graph.step("deployment"), Step::LetGo(_)));
+        assert!(matches!(graph.decide("deployment"), Step::LetGo(_)));
     }
 
     #[test]
@@ -304,9 +302,9 @@ mod tests {
         graph.put(object("pod", &["set"]));
         graph.put(deleting("set", &[], ORPHAN));
         let expected = Step::Orphan(deleting("set", &[], ORPHAN), vec![object("pod", &["set"])]);
-        assert_eq!(graph.step("set"), expected);
+        assert_eq!(graph.decide("set"), expected);
         graph.put(object("pod", &[]));
         graph.remove("set");
-        assert_eq!(graph.step("pod"), Step::Nothing);
+        assert_eq!(graph.decide("pod"), Step::Nothing);
     }
 }

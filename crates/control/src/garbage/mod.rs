@@ -9,6 +9,7 @@
 mod graph;
 mod watch;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::core::PartialObjectMeta;
@@ -75,13 +76,17 @@ impl Garbage {
 
     /// Takes the next step for one object.
     async fn process(&self, uid: &str, performer: &Performer) -> Result<(), Failure> {
+        let mut found = HashMap::new();
         loop {
-            let step = self.graph().step(uid);
+            let step = self.graph().step(uid, &found);
             match step {
                 Step::Nothing => return Ok(()),
                 Step::LookUp(owner, namespace) => {
                     let exists = self.look_up(&owner, &namespace, performer).await?;
-                    self.graph().learn(&owner.uid, exists);
+                    if !exists {
+                        self.graph().remember_absent(&owner.uid);
+                    }
+                    found.insert(owner.uid, exists);
                 }
                 Step::Visit(dependents) => {
                     dependents.into_iter().for_each(|dependent| self.queue.add(dependent));

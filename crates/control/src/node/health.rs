@@ -59,8 +59,8 @@ impl NodeHealth {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long the node has been silent.
-    fn silence(&self, node: &Node, caches: &Caches, now: Timestamp) -> Duration {
+    /// How long the node has been silent. `None` when it is seen for the first time.
+    fn silence(&self, node: &Node, caches: &Caches, now: Timestamp) -> Option<Duration> {
         let name = node.metadata.name.clone().unwrap_or_default();
         let lease = caches.node_leases.get(&Key::new(NODE_LEASES, &name));
         let fresh = Sign {
@@ -69,11 +69,14 @@ impl NodeHealth {
             at: now,
         };
         let mut seen = self.seen();
-        let sign = seen.entry(name).or_insert_with(|| fresh.clone());
+        let Some(sign) = seen.get_mut(&name) else {
+            seen.insert(name, fresh);
+            return None;
+        };
         if sign.renewal != fresh.renewal || sign.heartbeat != fresh.heartbeat {
             *sign = fresh;
         }
-        Duration::try_from(now.duration_since(sign.at)).unwrap_or_default()
+        Some(Duration::try_from(now.duration_since(sign.at)).unwrap_or_default())
     }
 }
 
@@ -93,12 +96,18 @@ impl Controller for NodeHealth {
             return Plan::nothing();
         };
         let silence = self.silence(&node, caches, now);
+        let is_new = silence.is_none();
+        let silence = silence.unwrap_or_default();
         let lost = silence >= self.grace;
         let mut node = node.as_ref().clone();
         let mut plan = Plan {
             again: Some(self.grace.saturating_sub(silence)).filter(|_| !lost),
             ..Plan::default()
         };
+        if is_new {
+            let message = format!("Node {0} event: Registered Node {0} in Controller", key.name);
+            plan.notes.push(Note::normal(&node, "RegisteredNode", message));
+        }
         let was_ready = is_ready(&node);
         if lost {
             plan.writes.extend(give_up(&mut node, now));
