@@ -1,0 +1,38 @@
+//! One container: what it is to be, the process it becomes, and its end.
+
+mod account;
+mod attach;
+mod etc;
+mod hook;
+mod instance;
+mod prepare;
+mod stop;
+mod termination;
+
+pub(crate) use attach::attach;
+pub(crate) use etc::hostname;
+pub(crate) use hook::run as run_hook;
+pub(crate) use instance::Instance;
+pub(crate) use prepare::{Prepared, Refused, prepare};
+pub(crate) use stop::{Stop, signal_number, stop};
+pub(crate) use termination::message as termination_message;
+
+use sha2::{Digest, Sha256};
+
+/// A container ID: 64 hex digits that name one instance.
+pub(crate) fn new_id(uid: &str, container: &str, attempt: u32) -> String {
+    let salt: u64 = rand::random();
+    let digest = Sha256::digest(format!("{uid}/{container}/{attempt}/{salt}"));
+    hex(&digest)
+}
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}"); // writing to a string cannot fail
+            text
+        })
+}

@@ -1,0 +1,80 @@
+//! What the machine has.
+
+use std::path::Path;
+
+use crate::options::Capacity;
+
+/// Pods per node, as kubelets have it by default.
+const PODS: u32 = 110;
+
+/// The machine's processors and memory, and the size of the file system that holds `dir`.
+pub(crate) fn capacity(dir: &Path) -> Capacity {
+    let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    Capacity {
+        cpu_millis: cpus * 1000,
+        memory_bytes: memory().unwrap_or(0),
+        storage_bytes: storage(dir).unwrap_or(0),
+        pods: PODS,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn memory() -> Option<u64> {
+    let output = std::process::Command::new("sysctl")
+        .args(["-n", "hw.memsize"])
+        .output()
+        .ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
+
+fn storage(dir: &Path) -> Option<u64> {
+    let found = nix::sys::statvfs::statvfs(dir).ok()?;
+    #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
+    Some(found.blocks() as u64 * found.fragment_size() as u64)
+}
+
+/// Name and release of the kernel and of the system, and IDs of the machine and of this boot.
+pub(super) struct Identity {
+    pub(super) kernel: String,
+    pub(super) os_image: String,
+    pub(super) machine_id: String,
+    pub(super) boot_id: String,
+}
+
+pub(super) fn identity() -> Identity {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let release = read("/etc/os-release");
+    let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+    Identity {
+        kernel: kernel.unwrap_or_default(),
+        os_image: pretty.map_or_else(
+            || std::env::consts::OS.to_owned(),
+            |name| name.trim_matches('"').to_owned(),
+        ),
+        machine_id: read("/etc/machine-id"),
+        boot_id: read("/proc/sys/kernel/random/boot_id"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_has_processors_memory_and_a_disk() {
+        let found = capacity(Path::new("/"));
+        assert!(
+            found.cpu_millis >= 1000 && found.memory_bytes > 1 << 20 && found.storage_bytes > 1 << 20,
+            "{found:?}"
+        );
+    }
+}

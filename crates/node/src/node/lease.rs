@@ -1,0 +1,75 @@
+//! The node's lease: a heartbeat so small that the whole Node object need not be written for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+use crate::context::Context;
+
+const NAMESPACE: &str = "kube-node-lease";
+/// How long the lease is good for, and how often it is renewed.
+const DURATION: u32 = 40;
+const RENEWAL: Duration = Duration::from_secs(10);
+
+/// Renews the lease until the kubelet shuts down.
+pub(crate) async fn renew(cx: Arc<Context>) {
+    let mut renewals = tokio::time::interval(RENEWAL);
+    renewals.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut known = false;
+    loop {
+        renewals.tick().await;
+        let renewed = if known { touch(&cx).await } else { acquire(&cx).await };
+        match renewed {
+            Ok(()) => known = true,
+            Err(error) => {
+                known = false;
+                tracing::debug!(%error, "lease not renewed");
+            }
+        }
+    }
+}
+
+fn leases(client: &Client) -> Api<Lease> {
+    Api::namespaced(client.clone(), NAMESPACE)
+}
+
+async fn touch(cx: &Context) -> kube::Result<()> {
+    let patch = json!({ "spec": { "renewTime": now(cx) } });
+    let name = &cx.options.node_name;
+    leases(&cx.client)
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .map(drop)
+}
+
+/// Makes the lease, or takes it over.
+async fn acquire(cx: &Context) -> kube::Result<()> {
+    let name = &cx.options.node_name;
+    let node = Api::<Node>::all(cx.client.clone()).get_opt(name).await?;
+    let owner = node
+        .and_then(|node| node.metadata.uid)
+        .map(|uid| json!([{ "apiVersion": "v1", "kind": "Node", "name": name, "uid": uid }]));
+    let lease = json!({
+        "metadata": { "name": name, "namespace": NAMESPACE, "ownerReferences": owner },
+        "spec": { "holderIdentity": name, "leaseDurationSeconds": DURATION, "renewTime": now(cx) },
+    });
+    let object: Lease = serde_json::from_value(lease.clone()).map_err(kube::Error::SerdeError)?;
+    match leases(&cx.client).create(&PostParams::default(), &object).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(answer)) if answer.reason == "AlreadyExists" => leases(&cx.client)
+            .patch(name, &PatchParams::default(), &Patch::Merge(lease))
+            .await
+            .map(drop),
+        Err(error) => Err(error),
+    }
+}
+
+/// Leases count in microseconds.
+fn now(cx: &Context) -> String {
+    cx.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}

@@ -1,0 +1,203 @@
+//! Ends: of a container, of a pod that is over, of a pod that is deleted, of one that has vanished, and of the kubelet.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use knarr_runtime::ExitStatus;
+use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
+
+use super::state::{Ended, Role, State};
+use super::worker::{Flow, Worker};
+use super::{key, uid};
+use crate::container;
+use crate::volume;
+
+/// What containers get when the kubelet stops, however long they may take otherwise.
+const LEAVING: Duration = Duration::from_secs(5);
+
+impl Worker {
+    /// Begins to end a container, and says why.
+    pub(super) fn end(&mut self, index: usize, message: String, grace: Duration) {
+        let (_, spec) = self.declared[index].clone();
+        let (pod, ip) = (self.api.clone().unwrap_or_else(|| self.pod.clone()), self.probe_ip());
+        let about = self.about_container(&spec.name);
+        let Some(running) = self
+            .running
+            .get_mut(&spec.name)
+            .filter(|running| running.stop.is_none())
+        else {
+            return;
+        };
+        self.cx.events.normal(about, "Killing", message);
+        let own = spec
+            .lifecycle
+            .as_ref()
+            .and_then(|lifecycle| lifecycle.stop_signal.clone());
+        let images = &self.cx.images;
+        let image = || {
+            images
+                .find(spec.image.as_deref()?)
+                .ok()?
+                .map(|image| image.config.stop_signal.clone())
+        };
+        let signal = container::signal_number(&own.or_else(image).unwrap_or_default());
+        let instance = running.instance.clone();
+        running.stop = Some(container::stop(self.cx.clone(), pod, spec, instance, signal, grace, ip));
+        let state = &mut self.state.containers[index];
+        state.stopping = true;
+        // Whoever is about to end takes no more requests.
+        state.ready = state.ready && self.pod.metadata.deletion_timestamp.is_some();
+    }
+
+    /// Ends what runs: everything that is no sidecar first, then the sidecars, last started first.
+    fn end_all(&mut self, grace: Duration) {
+        let running = |index: &usize| self.state.containers[*index].running();
+        let indexes: Vec<usize> = (0..self.state.containers.len()).filter(running).collect();
+        let sidecar = |index: &usize| self.state.containers[*index].role == Role::Sidecar;
+        let mut turn: Vec<usize> = indexes.iter().copied().filter(|index| !sidecar(index)).collect();
+        if turn.is_empty() {
+            turn.extend(indexes.last());
+        }
+        for index in turn {
+            let name = &self.state.containers[index].name;
+            let message = format!("Stopping container {name}");
+            self.end(index, message, grace);
+        }
+    }
+
+    /// An instance has ended.
+    pub(super) fn exited(&mut self, index: usize, exit: &ExitStatus) {
+        let (_, spec) = &self.declared[index];
+        let Some(running) = self.running.remove(&spec.name) else {
+            return;
+        };
+        let since = match &self.state.containers[index].state {
+            State::Running { since, .. } => Some(*since),
+            _ => None,
+        };
+        let reason = match exit {
+            ExitStatus { oom_killed: true, .. } => "OOMKilled",
+            ExitStatus { code: 0, .. } => "Completed",
+            _ => "Error",
+        };
+        let instance = &running.instance;
+        let ended = Ended {
+            id: Some(format!("{}://{}", self.cx.scheme(), instance.id)),
+            exit_code: exit.code,
+            reason: reason.into(),
+            message: container::termination_message(&running.termination_file, spec, exit, &instance.log),
+            started_at: since,
+            finished_at: self.cx.clock.now_seconds(),
+        };
+        let state = &mut self.state.containers[index];
+        state.state = State::Ended(ended);
+        (state.ready, state.started, state.hook_pending, state.stopping) = (false, false, false, false);
+        let id = instance.id.clone();
+        self.discard(id);
+    }
+
+    /// The pod is over: what still runs is ended, and the sandbox goes. Logs and the object stay.
+    pub(super) async fn wind_up(&mut self) {
+        if self.running.is_empty() {
+            self.remove_sandbox().await;
+        } else {
+            let grace = self.grace();
+            self.end_all(grace);
+        }
+    }
+
+    async fn remove_sandbox(&mut self) {
+        if !std::mem::take(&mut self.state.sandbox) {
+            return;
+        }
+        if let Err(error) = self.cx.runtime.remove_sandbox(uid(&self.pod)).await {
+            tracing::warn!(pod = %self.full_name(), %error, "sandbox not removed");
+        }
+    }
+
+    /// The pod is deleted: its containers are ended, then the API server is told that it may forget the pod.
+    pub(super) async fn delete(&mut self) {
+        if self.released {
+            return;
+        }
+        self.state.deleted = true;
+        if !self.running.is_empty() {
+            let grace = self.grace();
+            self.end_all(grace);
+            return;
+        }
+        self.remove_sandbox().await;
+        self.show();
+        self.report().await;
+        let Some(api) = self.api.clone() else {
+            return;
+        };
+        let (namespace, name) = key(&api);
+        let parameters = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions {
+                uid: api.metadata.uid.clone(),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        let pods: Api<Pod> = Api::namespaced(self.cx.client.clone(), &namespace);
+        match pods.delete(&name, &parameters).await {
+            Ok(_) => self.released = true,
+            Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => self.released = true,
+            Err(error) => {
+                tracing::warn!(pod = %self.full_name(), %error, "not deleted");
+                self.wake_in(Duration::from_secs(2));
+            }
+        }
+    }
+
+    /// The object is gone: so is the pod, without delay.
+    pub(super) async fn vanish(&mut self) -> Flow {
+        if self.running.is_empty() {
+            self.remove_sandbox().await;
+            volume::remove(&self.cx, uid(&self.pod));
+            let (namespace, name) = key(&self.pod);
+            // Nobody can ask for them any more.
+            let _ = std::fs::remove_dir_all(self.cx.log_dir(&namespace, &name, uid(&self.pod)));
+            self.cx.pods.remove(&(namespace, name), uid(&self.pod));
+            return Flow::Done;
+        }
+        for running in self.running.values() {
+            if let Some(stop) = &running.stop {
+                stop.hasten(Duration::ZERO);
+            }
+        }
+        let running: Vec<usize> = (0..self.state.containers.len())
+            .filter(|i| self.state.containers[*i].running())
+            .collect();
+        for index in running {
+            let message = format!("Stopping container {}", self.state.containers[index].name);
+            self.end(index, message, Duration::ZERO);
+        }
+        Flow::On
+    }
+
+    /// The kubelet stops: containers end, the pod stays for the next kubelet.
+    pub(super) async fn leave(&mut self) -> Flow {
+        if self.running.is_empty() {
+            self.remove_sandbox().await;
+            self.report().await;
+            return Flow::Done;
+        }
+        let grace = self.grace().min(LEAVING);
+        self.running
+            .values()
+            .filter_map(|running| running.stop.as_ref())
+            .for_each(|stop| stop.hasten(grace));
+        let running: Vec<usize> = (0..self.state.containers.len())
+            .filter(|i| self.state.containers[*i].running())
+            .collect();
+        for index in running {
+            let message = format!("Stopping container {}", self.state.containers[index].name);
+            self.end(index, message, grace);
+        }
+        Flow::On
+    }
+}

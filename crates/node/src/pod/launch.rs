@@ -1,0 +1,264 @@
+//! Starting one container.
+
+use std::time::Duration;
+
+use knarr_runtime::RuntimeError;
+use tokio::time::Instant;
+
+use super::state::{Ended, Role, State};
+use super::worker::{Happening, Logs, Running, Signal, Worker};
+use super::{key, uid};
+use crate::backoff;
+use crate::container::{self, Instance, Prepared, Refused};
+use crate::image::{self, Unusable};
+use crate::log::ContainerLog;
+use crate::object::Kind;
+
+/// After a failed pull it is first told that it failed, then that it will be tried again.
+const PULL_FAILED: Duration = Duration::from_secs(2);
+/// When a container that could not be created is tried again at the latest.
+const CREATE_RETRY: Duration = Duration::from_secs(10);
+
+impl Worker {
+    /// Starts the container at `index`, or says in its state why that is not possible now.
+    pub(super) async fn launch(&mut self, index: usize) {
+        let (role, spec) = self.declared[index].clone();
+        let reference = spec.image.clone().unwrap_or_default();
+        let policy = spec.image_pull_policy.clone().unwrap_or_else(|| "IfNotPresent".into());
+        let about = self.about_container(&spec.name);
+        let now = self.cx.clock.now();
+
+        if self.pull_backs_off(index, &reference) {
+            return;
+        }
+        let found = match image::find(&self.cx.images, &reference, &policy) {
+            Ok(found) => found,
+            Err(unusable) => return self.no_image(index, &reference, unusable),
+        };
+        let events = self.cx.events.clone();
+        if found.pulled {
+            events.normal(about.clone(), "Pulling", format!("Pulling image {reference:?}"));
+        }
+        events.normal(about.clone(), "Pulled", found.message);
+
+        let container = &self.state.containers[index];
+        let attempt = u32::try_from(container.restarts + i32::from(container.ran)).unwrap_or(0);
+        let id = container::new_id(uid(&self.pod), &spec.name, attempt);
+        let prepared = container::prepare(
+            &self.cx,
+            &self.pod,
+            &spec,
+            &found.image,
+            &self.volumes,
+            self.probe_ip(),
+            id.clone(),
+        )
+        .await;
+        let Prepared {
+            spec: runtime_spec,
+            termination_file,
+        } = match prepared {
+            Ok(prepared) => prepared,
+            Err(refused) => return self.refused(index, refused),
+        };
+        let (namespace, name) = key(&self.pod);
+        let dir = self.cx.log_dir(&namespace, &name, uid(&self.pod)).join(&spec.name);
+        let log = match ContainerLog::create(&dir, attempt, self.cx.clock.clone()) {
+            Ok(log) => log,
+            Err(error) => {
+                let message = format!("failed to create the container's log: {error}");
+                return self.refused(
+                    index,
+                    Refused {
+                        reason: "CreateContainerError",
+                        message,
+                    },
+                );
+            }
+        };
+
+        events.normal(about.clone(), "Created", "Container created");
+        let scheme = self.cx.scheme();
+        let (tty, stdin_once) = (runtime_spec.tty, spec.stdin_once.unwrap_or(false));
+        let started = self.cx.runtime.start(runtime_spec).await;
+        let container = &mut self.state.containers[index];
+        if let State::Ended(ended) = &container.state {
+            container.last = Some(ended.clone());
+        }
+        if container.ran {
+            container.crash.retried(now);
+            container.restarts = container.restarts.saturating_add(1);
+        }
+        (container.ran, container.ran_here, container.again) = (true, true, false);
+        container.retry_at = None;
+        container.pull = backoff::Backoff::kubelet();
+        container.image = Some((found.name, found.image.repo_digest.clone()));
+        container.asked_image = reference;
+        let logs = self.logs.entry(spec.name.clone()).or_default();
+        *logs = Logs {
+            before: logs.current.take(),
+            current: Some(log.clone()),
+        };
+        let started = match started {
+            Ok(started) => started,
+            Err(error) => {
+                log.close();
+                let message = start_error(&error);
+                events.warning(about, "Failed", format!("Error: {message}"));
+                container.state = State::Ended(Ended {
+                    id: Some(format!("{scheme}://{id}")),
+                    exit_code: 128,
+                    reason: "StartError".into(),
+                    message: Some(message),
+                    started_at: Some(jiff::Timestamp::UNIX_EPOCH),
+                    finished_at: self.cx.clock.now_seconds(),
+                });
+                self.discard(id);
+                return;
+            }
+        };
+        events.normal(about, "Started", "Container started");
+        container.state = State::Running {
+            id: id.clone(),
+            since: self.cx.clock.now_seconds(),
+        };
+        let hook = spec
+            .lifecycle
+            .as_ref()
+            .and_then(|lifecycle| lifecycle.post_start.clone());
+        let probed = !matches!(role, Role::Init | Role::Ephemeral);
+        container.hook_pending = hook.is_some();
+        container.started = !probed || spec.startup_probe.is_none();
+        container.ready = container.started && (!probed || spec.readiness_probe.is_none()) && role != Role::Init;
+
+        let (tell, container_name, instance_id) = (self.tell.clone(), spec.name.clone(), id.clone());
+        let ended = move |status| {
+            let what = Happening::Exited(status);
+            let _ = tell.send(Signal {
+                container: container_name,
+                id: instance_id,
+                what,
+            }); // the worker is gone: nobody cares
+        };
+        let instance = Instance::new(id.clone(), started, tty, stdin_once, log, ended);
+        if let Some(hook) = hook {
+            let (cx, tell, ip, spec) = (self.cx.clone(), self.tell.clone(), self.probe_ip(), spec.clone());
+            instance.accompany(async move {
+                let what = Happening::Hook(container::run_hook(&cx, &id, &spec, &hook, ip).await);
+                let _ = tell.send(Signal {
+                    container: spec.name,
+                    id,
+                    what,
+                }); // likewise
+            });
+        }
+        let running = Running {
+            instance,
+            termination_file,
+            started: Instant::now(),
+            stop: None,
+        };
+        self.running.insert(spec.name.clone(), running);
+        if !self.state.containers[index].hook_pending {
+            self.probe(index);
+        }
+    }
+
+    /// A pull has failed not long ago: says so once, and waits. True while that lasts.
+    fn pull_backs_off(&mut self, index: usize, reference: &str) -> bool {
+        let now = self.cx.clock.now();
+        let container = &mut self.state.containers[index];
+        let State::Waiting(Some(why)) = &container.state else {
+            return false;
+        };
+        // The failure itself has been shown until `retry_at`.
+        let shown = jiff::SignedDuration::try_from(PULL_FAILED).unwrap_or_default();
+        let failed_at = container
+            .retry_at
+            .and_then(|at| at.checked_sub(shown).ok())
+            .unwrap_or(now);
+        if why.reason != "ErrImagePull" {
+            return false;
+        }
+        let Some((_, until)) = container.pull.wait(failed_at) else {
+            return false;
+        };
+        if until <= now {
+            return false;
+        }
+        let message = format!("Back-off pulling image {reference:?}");
+        let detail = format!("{message}: ErrImagePull: {}", why.message);
+        container.wait("ImagePullBackOff", detail);
+        container.retry_at = Some(until);
+        let name = container.name.clone();
+        let about = self.about_container(&name);
+        self.cx.events.normal(about.clone(), "BackOff", message);
+        self.cx.events.warning(about, "Failed", "Error: ImagePullBackOff");
+        true
+    }
+
+    fn no_image(&mut self, index: usize, reference: &str, unusable: Unusable) {
+        let now = self.cx.clock.now();
+        let name = self.state.containers[index].name.clone();
+        let about = self.about_container(&name);
+        let events = &self.cx.events;
+        let (reason, message) = unusable.event;
+        if unusable.tried {
+            events.normal(about.clone(), "Pulling", format!("Pulling image {reference:?}"));
+        }
+        events.warning(about.clone(), reason, message);
+        events.warning(about, "Failed", format!("Error: {}", unusable.reason));
+        let container = &mut self.state.containers[index];
+        if let State::Ended(ended) = &container.state {
+            container.last = Some(ended.clone());
+        }
+        container.wait(unusable.reason, unusable.message);
+        if unusable.tried {
+            container.pull.retried(now);
+            container.retry_at = Some(backoff::add(now, PULL_FAILED));
+        } else {
+            container.retry_at = Some(backoff::add(now, CREATE_RETRY));
+        }
+    }
+
+    /// The container cannot be created as things are.
+    fn refused(&mut self, index: usize, refused: Refused) {
+        let name = self.state.containers[index].name.clone();
+        self.cx.events.warning(
+            self.about_container(&name),
+            "Failed",
+            format!("Error: {}", refused.message),
+        );
+        if refused.reason == "CreateContainerConfigError" {
+            // What is missing may come.
+            self.follow_objects(vec![Kind::ConfigMap, Kind::Secret]);
+        }
+        let retry_at = backoff::add(self.cx.clock.now(), CREATE_RETRY);
+        let container = &mut self.state.containers[index];
+        if let State::Ended(ended) = &container.state {
+            container.last = Some(ended.clone());
+        }
+        container.wait(refused.reason, refused.message);
+        container.retry_at = Some(retry_at);
+    }
+
+    /// Removes what the runtime keeps of an instance that has ended.
+    pub(super) fn discard(&self, id: String) {
+        let runtime = self.cx.runtime.clone();
+        tokio::spawn(async move {
+            if let Err(error) = runtime.remove(&id).await {
+                tracing::debug!(container = %id, %error, "not removed");
+            }
+        });
+    }
+}
+
+fn start_error(error: &RuntimeError) -> String {
+    match error {
+        RuntimeError::NoSuchProgram(text) => format!(
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
+             unable to start container process: error during container init: {text}: unknown"
+        ),
+        other => other.to_string(),
+    }
+}

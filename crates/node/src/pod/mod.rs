@@ -1,0 +1,45 @@
+//! Pods: one worker each.
+
+mod dispatch;
+mod finish;
+mod launch;
+pub(crate) mod plan;
+mod registry;
+pub(crate) mod state;
+mod sync;
+mod worker;
+
+pub(crate) use dispatch::{Dispatcher, Mirror, dispatch};
+pub(crate) use registry::{Desired, Registry, Shown};
+pub(crate) use worker::spawn;
+
+use k8s_openapi::api::core::v1::Pod;
+
+/// Marks the API server's copy of a static pod.
+pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
+/// What makes a static pod's manifest differ from another.
+pub(crate) const HASH: &str = "kubernetes.io/config.hash";
+/// Where a static pod comes from.
+pub(crate) const SOURCE: &str = "kubernetes.io/config.source";
+
+/// Namespace and name.
+pub(crate) type Key = (String, String);
+
+/// What the pod is known by.
+pub(crate) fn key(pod: &Pod) -> Key {
+    let meta = &pod.metadata;
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+/// Which one of that name it is.
+pub(crate) fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// An annotation's value.
+pub(crate) fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    pod.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}

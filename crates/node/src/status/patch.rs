@@ -1,0 +1,138 @@
+//! Sending a status: a strategic merge patch of the status subresource, bound to the pod's UID.
+//!
+//! A patch cannot conflict with other writers of the pod, and conditions that others own are merged by their type. The UID
+//! in it makes it fail when the pod has been replaced by another of the same name.
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Map, Value, json};
+
+/// The status that the API server is known to have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reported {
+    pub(crate) status: PodStatus,
+}
+
+/// Brings the API server's status of `pod` to `status`. Does nothing when it is there already.
+///
+/// `Ok(false)` says that the pod is gone or is another one now.
+pub(crate) async fn report(
+    client: &Client,
+    pod: &Pod,
+    reported: &mut Reported,
+    status: &PodStatus,
+) -> kube::Result<bool> {
+    let Some(patch) = diff(&reported.status, status) else {
+        return Ok(true);
+    };
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let body = json!({ "metadata": { "uid": pod.metadata.uid }, "status": patch });
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    match pods
+        .patch_status(name, &PatchParams::default(), &Patch::Strategic(body))
+        .await
+    {
+        Ok(_) => {
+            reported.status = status.clone();
+            Ok(true)
+        }
+        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The patch from one to the other; `None` when there is no difference.
+fn diff(old: &PodStatus, new: &PodStatus) -> Option<Value> {
+    let object = |status: &PodStatus| match serde_json::to_value(status) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    };
+    let (old, new) = (object(old), object(new));
+    let mut patch = Map::new();
+    for (field, value) in &new {
+        if old.get(field) == Some(value) {
+            continue;
+        }
+        match field.as_str() {
+            "conditions" => conditions(&mut patch, old.get(field), value),
+            "podIPs" | "hostIPs" => {
+                let list = [
+                    vec![json!({ "$patch": "replace" })],
+                    value.as_array().cloned().unwrap_or_default(),
+                ]
+                .concat();
+                patch.insert(field.clone(), Value::Array(list));
+            }
+            _ => {
+                patch.insert(field.clone(), value.clone());
+            }
+        }
+    }
+    // Fields of ours that have no value any more; those of others (nominatedNodeName) stay.
+    for field in ["reason", "message", "podIP", "podIPs"] {
+        if old.contains_key(field) && !new.contains_key(field) {
+            patch.insert(field.to_owned(), Value::Null);
+        }
+    }
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+/// Only the conditions that differ, merged by type, and the order of all.
+fn conditions(patch: &mut Map<String, Value>, old: Option<&Value>, new: &Value) {
+    let old = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let new = new.as_array().map(Vec::as_slice).unwrap_or_default();
+    let order: Vec<Value> = new
+        .iter()
+        .map(|condition| json!({ "type": condition["type"] }))
+        .collect();
+    let changed = new
+        .iter()
+        .filter(|condition| !old.contains(condition))
+        .map(|condition| {
+            let mut condition = condition.clone();
+            let known = old.iter().find(|known| known["type"] == condition["type"]);
+            for field in ["reason", "message"] {
+                if known.is_some_and(|known| known.get(field).is_some()) && condition.get(field).is_none() {
+                    condition[field] = Value::Null;
+                }
+            }
+            condition
+        });
+    patch.insert("$setElementOrder/conditions".into(), Value::Array(order));
+    patch.insert("conditions".into(), changed.collect());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(value: Value) -> PodStatus {
+        serde_json::from_value(value).expect("a status")
+    }
+
+    #[test]
+    fn a_patch_says_only_what_has_changed() {
+        let old = status(json!({
+            "phase": "Pending", "hostIP": "1.1.1.1", "reason": "Old", "podIPs": [{ "ip": "10.0.0.1" }],
+            "conditions": [
+                { "type": "Ready", "status": "False", "reason": "ContainersNotReady" },
+                { "type": "PodScheduled", "status": "True" },
+            ],
+        }));
+        let new = status(json!({
+            "phase": "Running", "hostIP": "1.1.1.1", "podIPs": [{ "ip": "10.0.0.2" }],
+            "conditions": [{ "type": "Ready", "status": "True" }, { "type": "PodScheduled", "status": "True" }],
+        }));
+        let expected = json!({
+            "phase": "Running",
+            "podIPs": [{ "$patch": "replace" }, { "ip": "10.0.0.2" }],
+            "$setElementOrder/conditions": [{ "type": "Ready" }, { "type": "PodScheduled" }],
+            "conditions": [{ "type": "Ready", "status": "True", "reason": null }],
+            "reason": null,
+        });
+        assert_eq!(diff(&old, &new), Some(expected));
+        assert_eq!(diff(&new, &new), None);
+    }
+}

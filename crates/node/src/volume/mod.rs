@@ -1,0 +1,222 @@
+//! A pod's volumes: directories on the node that its containers see.
+
+mod atomic;
+mod claim;
+mod host;
+mod mount;
+mod source;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
+
+pub(crate) use mount::mounts;
+
+use crate::context::Context;
+use crate::env::Place;
+use crate::object::{Key, Kind};
+use source::{Gather, Token};
+
+/// Why a volume is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) volume: String,
+    pub(crate) reason: String,
+}
+
+impl Failure {
+    /// As the `FailedMount` event words it.
+    pub(crate) fn message(&self) -> String {
+        format!(
+            "MountVolume.SetUp failed for volume {:?} : {}",
+            self.volume, self.reason
+        )
+    }
+}
+
+/// The volumes of one pod.
+#[derive(Debug, Default)]
+pub(crate) struct Volumes {
+    paths: BTreeMap<String, PathBuf>,
+    tokens: BTreeMap<String, Token>,
+    depends: Vec<Key>,
+}
+
+impl Volumes {
+    /// Makes every volume of `pod` exist and hold what it should hold now. May be called again at any time.
+    pub(crate) async fn sync(&mut self, cx: &Context, pod: &Pod, place: &Place<'_>) -> Result<(), Failure> {
+        self.depends.clear();
+        let mut failure = None;
+        for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
+            match self.set_up(cx, pod, place, volume).await {
+                Ok(path) => {
+                    self.paths.insert(volume.name.clone(), path);
+                }
+                // The others are still brought up to date.
+                Err(reason) => {
+                    failure.get_or_insert(Failure {
+                        volume: volume.name.clone(),
+                        reason,
+                    });
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn set_up(&mut self, cx: &Context, pod: &Pod, place: &Place<'_>, volume: &Volume) -> Result<PathBuf, String> {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let dir = |plugin: &str| {
+            cx.pod_dir(uid)
+                .join("volumes")
+                .join(format!("kubernetes.io~{plugin}"))
+                .join(&volume.name)
+        };
+        if let Some(source) = &volume.empty_dir {
+            return empty(&dir("empty-dir"), &memory_dir(cx, uid), &volume.name, source);
+        }
+        if let Some(source) = &volume.host_path {
+            host::check(&source.path, source.type_.as_deref().unwrap_or_default())?;
+            return Ok(PathBuf::from(&source.path));
+        }
+        if let Some(source) = &volume.persistent_volume_claim {
+            return claim::path(cx, namespace, &source.claim_name).await;
+        }
+        let key = |kind, name: &str| Key {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let mut gather = Gather {
+            cx,
+            pod,
+            place,
+            tokens: &mut self.tokens,
+            depends: &mut self.depends,
+            files: BTreeMap::new(),
+        };
+        let dir = if let Some(source) = &volume.config_map {
+            let (items, optional) = (source.items.as_deref(), source.optional.unwrap_or(false));
+            gather
+                .object(key(Kind::ConfigMap, &source.name), items, optional, source.default_mode)
+                .await?;
+            dir("configmap")
+        } else if let Some(source) = &volume.secret {
+            let (items, optional) = (source.items.as_deref(), source.optional.unwrap_or(false));
+            let name = source.secret_name.as_deref().unwrap_or_default();
+            gather
+                .object(key(Kind::Secret, name), items, optional, source.default_mode)
+                .await?;
+            dir("secret")
+        } else if let Some(source) = &volume.projected {
+            gather.projected(&volume.name, source).await?;
+            dir("projected")
+        } else if let Some(source) = &volume.downward_api {
+            gather.downward(source.items.as_deref().unwrap_or_default(), source.default_mode)?;
+            dir("downward-api")
+        } else {
+            return Err(unsupported(volume));
+        };
+        let files = gather.files;
+        atomic::write(&dir, &files, cx.clock.now()).map_err(|error| error.to_string())?;
+        Ok(dir)
+    }
+
+    /// When the content must be renewed without being told: the earliest refresh of a token.
+    pub(crate) fn refresh_at(&self) -> Option<Timestamp> {
+        self.tokens.values().map(|token| token.refresh_at).min()
+    }
+
+    /// Objects that the content comes from.
+    pub(crate) fn depends(&self) -> &[Key] {
+        &self.depends
+    }
+
+    /// Where a volume is on the node.
+    pub(crate) fn path(&self, volume: &str) -> Option<&Path> {
+        self.paths.get(volume).map(PathBuf::as_path)
+    }
+}
+
+/// Removes what the node keeps for a pod: volumes, but nothing that volumes refer to, and no logs.
+pub(crate) fn remove(cx: &Context, uid: &str) {
+    for dir in [cx.pod_dir(uid), memory_dir(cx, uid)] {
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(dir = %dir.display(), %error, "a pod's directory stays behind");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Where the `emptyDir` volumes in memory are: on Linux a file system in memory is at /dev/shm.
+fn memory_dir(cx: &Context, uid: &str) -> PathBuf {
+    let shared = Path::new("/dev/shm");
+    if shared.is_dir() {
+        // Per user, so that nobody is in another's way.
+        shared.join(format!("knarr-{}", nix::unistd::geteuid())).join(uid)
+    } else {
+        cx.pod_dir(uid).join("memory")
+    }
+}
+
+fn empty(disk: &Path, memory: &Path, name: &str, source: &EmptyDirVolumeSource) -> Result<PathBuf, String> {
+    let dir = match source.medium.as_deref() {
+        Some("Memory") => memory.join(name),
+        _ => disk.to_owned(),
+    };
+    let make = || {
+        fs::create_dir_all(&dir)?;
+        // Whatever user a container runs as may write here.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))
+    };
+    make().map_err(|error: std::io::Error| error.to_string())?;
+    Ok(dir)
+}
+
+/// Says what this node cannot mount.
+fn unsupported(volume: &Volume) -> String {
+    let value = serde_json::to_value(volume).unwrap_or_default();
+    let fields = value.as_object().into_iter().flat_map(|map| map.keys());
+    match fields.filter(|field| *field != "name").map(String::as_str).next() {
+        Some("gitRepo") => {
+            "gitRepo volumes are no longer supported: clone in an init container into an emptyDir".into()
+        }
+        Some(kind) => format!("this node cannot mount volumes of type {kind}: no volume plugin matched"),
+        None => "no volume plugin matched".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_volume_that_cannot_be_mounted_is_named_by_its_type() {
+        let volume = |json| serde_json::from_value::<Volume>(json).expect("a volume");
+        let nfs = unsupported(&volume(json!({ "name": "v", "nfs": { "server": "s", "path": "/" } })));
+        assert_eq!(
+            nfs,
+            "this node cannot mount volumes of type nfs: no volume plugin matched"
+        );
+        assert!(
+            unsupported(&volume(json!({ "name": "v", "gitRepo": { "repository": "r" } }))).contains("init container")
+        );
+        let failure = Failure {
+            volume: "v".into(),
+            reason: "configmap \"a\" not found".into(),
+        };
+        assert_eq!(
+            failure.message(),
+            "MountVolume.SetUp failed for volume \"v\" : configmap \"a\" not found"
+        );
+    }
+}
