@@ -152,6 +152,7 @@ pub struct Theme {
     /// The signs beside the colours.
     pub signs: Signs,
     styles: Vec<Style>,
+    screen: Style,
 }
 
 const BUILT_IN: &[(&str, &str)] = &[
@@ -246,7 +247,10 @@ impl Theme {
             }
             styles.push(style);
         }
-        Ok(Self { name: name.to_owned(), signs: UNICODE, styles })
+        // Ordinary text lies on whatever is below it: only the screen itself is filled with the background.
+        let screen = styles[Role::Text as usize];
+        styles[Role::Text as usize].bg = None;
+        Ok(Self { name: name.to_owned(), signs: UNICODE, styles, screen })
     }
 
     /// Without any colour (`NO_COLOR`): modifiers carry what colours did; signs and words carry the meaning.
@@ -262,6 +266,7 @@ impl Theme {
             };
             *style = Style::default().add_modifier(modifiers);
         }
+        self.screen = Style::default();
         self
     }
 
@@ -275,6 +280,11 @@ impl Theme {
     /// The style of a role.
     pub fn style(&self, role: Role) -> Style {
         self.styles[role as usize]
+    }
+
+    /// Ordinary text with the background of the screen: what an empty screen is filled with.
+    pub fn screen(&self) -> Style {
+        self.screen
     }
 
     /// The role of a log source: stable for one number.

@@ -5,13 +5,13 @@ use ratatui::layout::Rect;
 
 use crate::cluster::LinkState;
 use crate::document::TextLine;
-use crate::keys::{Found, Scope};
+use crate::keys::{Found, Node, Scope};
 use crate::state::{Level, State};
 use crate::store::FeedState;
 use crate::text;
 use crate::theme::{Role, Theme};
 use crate::view::{Data, Look};
-use crate::widget::{Anchor, fill, popup, put, put_line, put_right};
+use crate::widget::{Anchor, fill, popup, put, put_line};
 
 /// The place of the view in a screen.
 pub(super) fn body(screen: Rect) -> Rect {
@@ -23,7 +23,7 @@ pub(super) fn body(screen: Rect) -> Rect {
 /// Draws everything.
 pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Data, trouble: bool) {
     let theme = &*state.theme;
-    fill(buf, screen, theme.style(Role::Text));
+    fill(buf, screen, theme.screen());
     let scopes = state.scopes(trouble);
     let look = Look { theme, data, keymap: &state.keymap, scopes: &scopes };
     let area = body(screen);
@@ -185,30 +185,41 @@ fn bottom(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
     }
 }
 
-/// What may follow the keys typed so far.
+/// What may follow the keys typed so far, in as many columns as fit.
 fn which_key(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, scopes: &[Scope]) {
     let Found::Prefix(label, children) = state.keymap.find(scopes, &state.pending) else { return };
     let lines: Vec<TextLine> = children
         .iter()
         .filter_map(|(chord, node)| {
             let (doc, role) = match node {
-                crate::keys::Node::Leaf(line) => {
-                    (crate::action::find(&line.name).map_or(line.name.as_str(), |action| action.doc), Role::Text)
+                Node::Leaf(line) if line.args.is_empty() => {
+                    (crate::action::find(&line.name).map_or(line.name.as_str(), |action| action.doc).to_owned(), Role::Text)
                 }
-                crate::keys::Node::Branch { label, .. } => (label.as_str(), Role::Accent),
-                crate::keys::Node::Unbound => return None,
+                // The arguments tell such keys apart.
+                Node::Leaf(line) => (line.args.join(" "), Role::Text),
+                Node::Branch { label, .. } => (format!("{label} ..."), Role::Accent),
+                Node::Unbound => return None,
             };
-            let key = text::pad_right(&chord.label(), 6);
-            Some(TextLine::new().with(Role::Key, &key).with(role, doc))
+            let key = text::pad_right(&chord.label(), 4);
+            Some(TextLine::new().with(Role::Key, &key).with(role, &doc))
         })
         .collect();
     let typed: String = state.pending.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ");
     let title = TextLine::new().with(Role::PopupTitle, &format!("{typed}  {label}"));
-    let widest = lines.iter().map(|line| text::width(&line.plain())).max().unwrap_or(10) as u16;
+    let widest = (lines.iter().map(|line| text::width(&line.plain())).max().unwrap_or(10) + 3) as u16;
+    let columns = (screen.width.saturating_sub(4) / widest.max(1)).clamp(1, 4);
+    let rows = (lines.len() as u16).div_ceil(columns);
     let above = Rect { height: screen.height.saturating_sub(1), ..screen };
-    let inner = popup(above, buf, look.theme, Anchor::Bottom, (widest, lines.len() as u16), &title);
-    for (at, line) in lines.iter().take(usize::from(inner.height)).enumerate() {
-        put_line(buf, inner.x, inner.y + at as u16, inner.right(), line, look.theme.style(Role::Popup), look.theme);
+    let inner = popup(above, buf, look.theme, Anchor::Bottom, (widest, rows), &title);
+    if inner.height == 0 {
+        return;
+    }
+    for (at, line) in lines.iter().enumerate() {
+        let (column, row) = (at as u16 / rows, at as u16 % rows);
+        let x = inner.x + column * widest;
+        if row < inner.height && x < inner.right() {
+            put_line(buf, x, inner.y + row, inner.right(), line, look.theme.style(Role::Popup), look.theme);
+        }
     }
 }
 
@@ -288,5 +299,4 @@ fn draw_welcome(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
     for (at, line) in lines.iter().enumerate() {
         put_line(buf, inner.x, inner.y + at as u16, inner.right(), line, look.theme.style(Role::Popup), look.theme);
     }
-    let _ = put_right;
 }

@@ -520,7 +520,7 @@ impl View for Browser {
                     let settled = self.settled.as_ref().is_some_and(|settled| settled.id.uid == row.id.uid);
                     preview::draw(inner, buf, look, self.kind, row, events.filter(|_| settled).as_deref());
                 }
-                None => fill(buf, inner, look.theme.style(Role::Text)),
+                None => fill(buf, inner, look.theme.screen()),
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -83,7 +84,7 @@ impl Text {
             TextSource::Describe(target) => {
                 let object = target.object.value();
                 let events = preview::events_of(self.events.as_ref().map(|need| data.listing(need)).as_deref());
-                (kind::find(&target.resource).describe)(&Subject { object: &object, events: &events, now: data.now() })
+                (kind::find(&target.resource).describe)(&Subject { object: &object, events: &events, now: data.now(), zone: TimeZone::system() })
             }
             TextSource::Yaml { target, reveal } => {
                 let mut object = target.object.value();
