@@ -1,15 +1,27 @@
 //! All the workstation knows of each kind: columns, health, describe. A kind it does not know is served by [`generic`].
 
+mod brief;
+mod container;
+mod describe;
+mod field;
 mod generic;
+mod page;
+mod part;
+mod pod;
+mod selector;
+mod volume;
+mod yaml;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::cluster::Resource;
 use crate::document::Document;
 use crate::store::{Cell, Health, Object};
+use crate::text;
 
 /// One column of a kind's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +76,8 @@ pub struct Subject<'a> {
     pub events: &'a [Value],
     /// Now.
     pub now: Timestamp,
+    /// Zone in which times are told.
+    pub zone: TimeZone,
 }
 
 /// What Enter does on a row.
@@ -104,7 +118,12 @@ pub struct Kind {
 }
 
 /// Every kind with a file of its own.
-static KINDS: &[&Kind] = &[];
+static KINDS: &[&Kind] = &[&pod::KIND];
+
+/// Every kind with a file of its own.
+pub fn all() -> &'static [&'static Kind] {
+    KINDS
+}
 
 /// The kind of a resource.
 pub fn find(resource: &Resource) -> &'static Kind {
@@ -126,33 +145,70 @@ pub fn row_maker(resource: &Resource) -> crate::store::RowMaker {
 
 /// The AGE cell: from `metadata.creationTimestamp`.
 fn age_cell(object: &Object) -> Cell {
-    #[derive(serde::Deserialize)]
-    struct Meta {
-        #[serde(rename = "creationTimestamp")]
-        created: Option<Timestamp>,
-    }
-    #[derive(serde::Deserialize)]
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
     struct Partial {
-        metadata: Meta,
+        metadata: part::Meta,
     }
-    match object.parse::<Partial>() {
-        Ok(Partial {
-            metadata: Meta { created: Some(created) },
-        }) => Cell::Age(created),
-        _ => Cell::Empty,
+    part::parse::<Partial>(object).metadata.created.cell()
+}
+
+/// An object as YAML with roles, keys in the order people read them; `metadata.managedFields` is left out.
+pub fn yaml(object: &Value) -> Document {
+    match object.pointer("/metadata/managedFields") {
+        None => yaml::document(object),
+        Some(_) => {
+            let mut object = object.clone();
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.shift_remove("managedFields");
+            }
+            yaml::document(&object)
+        }
     }
 }
 
-/// An object as YAML with roles, `managedFields` left out, keys in the order people read them.
-pub fn yaml(_object: &Value) -> Document {
-    Document::new()
+/// Replaces the values of a Secret's data by their sizes, also where `kubectl apply` remembers them.
+pub fn mask_secret(object: &mut Value) {
+    let remembered = object
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(describe::LAST_APPLIED));
+    let remembered = remembered.map(|text| {
+        let mut object = text
+            .as_str()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or(Value::Null);
+        mask(&mut object);
+        object
+    });
+    if let Some(masked) = remembered {
+        object["metadata"]["annotations"][describe::LAST_APPLIED] = Value::String(masked.to_string());
+    }
+    mask(object);
 }
 
-/// Replaces the values of a Secret's data by their sizes.
-pub fn mask_secret(_object: &mut Value) {}
+fn mask(object: &mut Value) {
+    for key in ["data", "stringData"] {
+        for (_, value) in object.get_mut(key).and_then(Value::as_object_mut).into_iter().flatten() {
+            *value = Value::String(match value.as_str() {
+                Some(text) if key == "data" => format!("*** ({})", text::count(decoded_len(text), "byte")),
+                Some(text) => format!("*** ({})", text::count(text.len(), "byte")),
+                None => "***".into(),
+            });
+        }
+    }
+}
+
+/// Bytes that a base64 text stands for.
+fn decoded_len(text: &str) -> usize {
+    text.bytes()
+        .filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=')
+        .count()
+        * 3
+        / 4
+}
 
 /// The label selector of a workload's pods as a query string; empty when it has none. Labels of a Service, a map of a
 /// ReplicationController and a LabelSelector are all understood.
-pub fn pod_selector(_object: &Value) -> String {
-    String::new()
+pub fn pod_selector(object: &Value) -> String {
+    selector::query(&object["spec"]["selector"])
 }
