@@ -70,6 +70,9 @@ impl Stage {
             "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/srv:/bin/sh\n",
         )
         .expect("make the image");
+        // Here rather than in its test: a file that another test's fork still holds open for writing cannot be executed.
+        fs::write(image.join("broken.sh"), "#!/no/interpreter\n").expect("make the image");
+        fs::set_permissions(image.join("broken.sh"), fs::Permissions::from_mode(0o755)).expect("make the image");
         // Debian's /bin is a link to /usr/bin; elsewhere these are directories.
         for name in ["bin", "sbin", "lib", "lib64"] {
             if let Ok(target) = fs::read_link(Path::new("/").join(name)) {

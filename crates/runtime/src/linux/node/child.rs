@@ -24,6 +24,8 @@ use crate::linux::wire::{self, Context, Ends, Failure};
 /// What a child says before its program runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
+    /// The new container's file system stands; comes with its mount namespace.
+    Mounted,
     /// The master of the terminal it made; comes with the descriptor.
     Terminal,
     /// Nothing will run.
@@ -147,6 +149,8 @@ impl Job<'_> {
             Place::New { shared, parts } => {
                 shared.enter()?;
                 root::assemble(parts)?;
+                let mounts = namespace::open("self", "mnt")?;
+                wire::send(report, &Report::Mounted, &[mounts.as_fd()]).context("pass the mount namespace")?;
             }
             Place::Beside(neighbour) => {
                 for (namespace, kind) in &neighbour.joined {

@@ -8,11 +8,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::child::{self, Job, Neighbour, Place, Report};
+use super::member::Membership;
 use super::namespace;
+use super::privilege;
 use super::root::Parts;
 use super::service::{Node, Outcome};
 use super::state::{Container, Pending, Process, Role, Stage};
-use super::{member, privilege, sweep};
 use crate::linux::wire::{self, Answer, Context, Ends, Failure, Message};
 use crate::{ContainerSpec, ExecSpec, ExitStatus};
 
@@ -20,7 +21,7 @@ impl Node {
     pub(super) fn start(&mut self, call: u64, process: u64, spec: ContainerSpec) -> Result<Outcome, Failure> {
         let layer = self.directory("containers", &spec.id)?;
         self.sandbox(&spec.sandbox)?;
-        if self.containers.contains_key(&spec.id) {
+        if self.containers.contains_key(&spec.id) || self.sweeper(&spec.id).is_some() {
             return Err(Failure::other(
                 format!("start container {:?}", spec.id),
                 "it exists already",
@@ -104,6 +105,7 @@ impl Node {
                     report,
                     ours,
                     ends,
+                    mounts: None,
                     failure: None,
                 }),
             },
@@ -173,6 +175,7 @@ impl Node {
                     report,
                     ours,
                     ends,
+                    mounts: None,
                     failure: None,
                 }),
             },
@@ -193,6 +196,7 @@ impl Node {
                     ..Ends::default()
                 };
             }
+            Ok(Some((Report::Mounted, mounts))) => pending.mounts = mounts.into_iter().next(),
             Ok(Some((Report::Failed(failure), _))) => pending.failure = Some(failure),
             Ok(None) => self.settle(pid),
             Err(error) => {
@@ -220,7 +224,7 @@ impl Node {
         if let Role::First { container, .. } = &role
             && let Some(container) = self.containers.get_mut(container)
         {
-            container.stage = Stage::Running(pid, namespace::identity(&pid.to_string(), "mnt"));
+            container.stage = Stage::Running(pid, pending.mounts.take().and_then(Membership::of));
         }
         if let Some(descriptor) = pidfd(pid) {
             pending.ends.pidfd = true;
@@ -244,7 +248,7 @@ impl Node {
                 self.tell(&Message::Ended { process, status }, &[]);
             }
             Role::Command { process, .. } => self.tell(&Message::Ended { process, status }, &[]),
-            Role::Sweeper { calls, sandbox } => {
+            Role::Sweeper { calls, sandbox, .. } => {
                 for call in calls {
                     self.answer(call, Ok(Answer::Done), &[]);
                 }
@@ -264,8 +268,8 @@ impl Node {
         };
         let stage = std::mem::replace(&mut container.stage, Stage::Ended);
         // Elsewhere the kernel has ended the container's other processes together with the first.
-        if let (true, Stage::Running(_, Some(namespace))) = (container.spec.share_pid, stage) {
-            kill_all(&namespace);
+        if let (true, Stage::Running(_, Some(members))) = (container.spec.share_pid, stage) {
+            kill_all(&members);
         }
         status.oom_killed = status.code != 0
             && container
@@ -292,66 +296,6 @@ impl Node {
         Ok(Outcome::DONE)
     }
 
-    pub(super) fn remove(&mut self, call: u64, id: &str) -> Result<Outcome, Failure> {
-        if self.containers.contains_key(id) {
-            self.doom(id, Some(call));
-            return Ok(Outcome::Later);
-        }
-        Ok(Outcome::DONE)
-    }
-
-    /// Ends a container and removes it when that has happened.
-    pub(super) fn doom(&mut self, id: &str, call: Option<u64>) {
-        let Some(container) = self.containers.get_mut(id) else {
-            return;
-        };
-        container.doomed = true;
-        container.removers.extend(call);
-        match &container.stage {
-            Stage::Starting(first) => end(*first),
-            Stage::Running(first, namespace) => {
-                end(*first);
-                if let (true, Some(namespace)) = (container.spec.share_pid, namespace) {
-                    kill_all(namespace);
-                }
-            }
-            Stage::Ended => self.sweep(id),
-        }
-    }
-
-    /// Removes an ended container's files, out of the way at once and for good by a child.
-    fn sweep(&mut self, id: &str) {
-        let Some(container) = self.containers.remove(id) else {
-            return;
-        };
-        let trash = self.directory("trash", id).unwrap_or_else(|_| container.layer.clone());
-        let layer = if fs::rename(&container.layer, &trash).is_ok() {
-            trash
-        } else {
-            container.layer
-        };
-        let sandbox = container.spec.sandbox.clone();
-        let group = container.group;
-        let sweeper = wire::pair()
-            .context("make a report socket")
-            .and_then(|(_, theirs)| child::fork(theirs, |_| std::process::exit(sweep::sweep(&layer, group.as_ref()))));
-        match sweeper {
-            Ok(pid) => {
-                let role = Role::Sweeper {
-                    calls: container.removers,
-                    sandbox,
-                };
-                self.processes.insert(pid, Process { role, pending: None });
-            }
-            Err(failure) => {
-                for call in container.removers {
-                    self.answer(call, Err(failure.clone()), &[]);
-                }
-                self.finish_sandbox(&sandbox);
-            }
-        }
-    }
-
     pub(super) fn usage(&mut self, id: &str) -> Result<Outcome, Failure> {
         let container = self
             .containers
@@ -359,7 +303,7 @@ impl Node {
             .ok_or_else(|| Failure::NotFound(format!("container {id:?}")))?;
         let counted = container.group.as_ref().and_then(super::cgroup::Group::usage);
         let usage = counted.unwrap_or_else(|| match &container.stage {
-            Stage::Running(_, Some(namespace)) => crate::usage::sum(&member::members(namespace)),
+            Stage::Running(_, Some(members)) => crate::usage::sum(&members.processes()),
             _ => crate::Usage::default(),
         });
         Ok(Outcome::Now(Answer::Usage(usage), Vec::new()))
@@ -380,8 +324,8 @@ pub(super) fn end(process: Pid) {
 }
 
 /// Kills every process of a container that shares its PID namespace with others.
-fn kill_all(mounts: &std::path::Path) {
-    for pid in member::members(mounts) {
+pub(super) fn kill_all(members: &Membership) {
+    for pid in members.processes() {
         end(Pid::from_raw(pid));
     }
 }

@@ -7,6 +7,7 @@ use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode as Permissions, umask};
@@ -19,6 +20,9 @@ use super::service::Node;
 use super::{child, network, pause, privilege, trial};
 use crate::Mode;
 use crate::linux::wire::{self, Context, Failure, Message};
+
+/// Most descriptors open at once; containers inherit it.
+const DESCRIPTORS: u64 = 1 << 16;
 
 /// Runs the node process until the main process is gone. Its end of the socket pair is standard input.
 pub(crate) fn run() -> i32 {
@@ -34,6 +38,10 @@ fn start() -> Result<(), Failure> {
     // SIGINT for the main process's terminal is not ours.
     let _ = setsid();
     umask(Permissions::S_IWGRP | Permissions::S_IWOTH);
+    // Each sandbox and container takes a few descriptors here; the default of 1024 is for programs that use select().
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS), hard);
+    }
     // Should the socket pair have leaked into another process, the death of the main one still reaches us.
     prctl::set_pdeathsig(Signal::SIGTERM).context("tie the node to the main process")?;
 

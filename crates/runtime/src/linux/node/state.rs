@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use nix::unistd::Pid;
 
 use super::cgroup::Group;
+use super::member::Membership;
 use super::namespace::Shared;
 use crate::linux::wire::{Ends, Failure};
 use crate::{ContainerSpec, ExitStatus};
@@ -41,12 +42,12 @@ pub(super) struct Container {
 }
 
 /// How far a container is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Stage {
     /// Its first process is still preparing.
     Starting(Pid),
-    /// Its program runs. The mount namespace tells its processes from other containers'.
-    Running(Pid, Option<PathBuf>),
+    /// Its program runs.
+    Running(Pid, Option<Membership>),
     /// Its first process has ended.
     Ended,
 }
@@ -78,7 +79,11 @@ pub(super) enum Role {
     /// The first process of a shared PID namespace.
     Pause,
     /// Deletes a container's files; then these calls are answered.
-    Sweeper { calls: Vec<u64>, sandbox: String },
+    Sweeper {
+        container: String,
+        sandbox: String,
+        calls: Vec<u64>,
+    },
 }
 
 /// A started child that has not executed its program yet.
@@ -89,6 +94,8 @@ pub(super) struct Pending {
     /// Our ends of its streams.
     pub(super) ours: Vec<OwnedFd>,
     pub(super) ends: Ends,
+    /// The mount namespace of a new container.
+    pub(super) mounts: Option<OwnedFd>,
     pub(super) failure: Option<Failure>,
 }
 
