@@ -133,10 +133,11 @@ impl ApiServer {
         self.server.store.check().await
     }
 
-    /// Ends watches and makes every write durable. Requests that come later are still answered.
+    /// Ends watches, makes every write durable and lets go of the database. Later reads are still answered, later writes are
+    /// refused.
     pub async fn shutdown(&self) {
         self.server.stopping.cancel();
-        if let Err(error) = self.server.store.flush().await {
+        if let Err(error) = self.server.store.close().await {
             tracing::error!(%error, "the last writes may not be on disk");
         }
     }

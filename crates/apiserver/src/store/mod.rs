@@ -225,10 +225,20 @@ impl Store {
     }
 
     /// Makes everything written so far durable, leases and events included.
+    #[cfg(test)]
     pub(crate) async fn flush(&self) -> Result<(), Error> {
+        self.ask(Op::Flush).await
+    }
+
+    /// Makes everything written so far durable and lets go of the database. Reads are still answered, writes are refused.
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        self.ask(Op::Close).await
+    }
+
+    async fn ask(&self, op: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Op) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
         let closed = || Error::Disk("the store has shut down".into());
-        self.ops.send(Op::Flush(reply)).await.map_err(|_| closed())?;
+        self.ops.send(op(reply)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 }

@@ -47,7 +47,10 @@ pub(crate) struct Write {
 pub(super) enum Op {
     Write(Write, oneshot::Sender<Result<Arc<Object>, WriteError>>),
     /// Make everything so far durable.
+    #[cfg(test)]
     Flush(oneshot::Sender<Result<(), Error>>),
+    /// Make everything so far durable, let go of the disk and end. Later writes are refused.
+    Close(oneshot::Sender<Result<(), Error>>),
     /// Compare memory and disk.
     Content(oneshot::Sender<Result<Option<super::disk::Content>, Error>>),
 }
@@ -64,7 +67,7 @@ struct Batch {
     durable: bool,
 }
 
-/// Runs until every handle of the store is gone.
+/// Runs until it is closed, or every handle of the store is gone.
 pub(super) async fn run(inner: Arc<Inner>, mut disk: Option<Disk>, mut ops: mpsc::Receiver<Op>) {
     let persist = disk.is_some();
     let mut durable_version = inner.read().version;
@@ -78,16 +81,21 @@ pub(super) async fn run(inner: Arc<Inner>, mut disk: Option<Disk>, mut ops: mpsc
             version: inner.read().version,
             durable: false,
         };
-        let mut flushes = Vec::new();
         let mut contents = Vec::new();
+        let mut closes = Vec::new();
+        #[cfg_attr(not(test), expect(unused_mut, reason = "only tests flush and go on"))]
+        let mut flushes: Vec<oneshot::Sender<Result<(), Error>>> = Vec::new();
         for op in queue.drain(..) {
             match op {
                 Op::Write(write, reply) => batch.add(&inner, write, reply, persist),
+                #[cfg(test)]
                 Op::Flush(reply) => flushes.push(reply),
+                Op::Close(reply) => closes.push(reply),
                 Op::Content(reply) => contents.push(reply),
             }
         }
-        let durable = batch.durable || !flushes.is_empty() || batch.version - durable_version > UNSYNCED;
+        let durable =
+            batch.durable || !(flushes.is_empty() && closes.is_empty()) || batch.version - durable_version > UNSYNCED;
         let outcome = match disk.take() {
             Some(open) if !batch.rows.is_empty() || (durable && batch.version > durable_version) => {
                 let rows = std::mem::take(&mut batch.rows);
@@ -103,6 +111,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut disk: Option<Disk>, mut ops: mpsc
                 Ok(())
             }
         };
+        let closed = outcome.as_ref().copied().map_err(ToString::to_string);
         match outcome {
             Ok(()) => {
                 if durable {
@@ -130,6 +139,14 @@ pub(super) async fn run(inner: Arc<Inner>, mut disk: Option<Disk>, mut ops: mpsc
         }
         for reply in contents {
             let _ = reply.send(disk.as_ref().map(Disk::content).transpose());
+        }
+        if !closes.is_empty() {
+            // Before the answer: who gets it may open the database at once.
+            drop(disk);
+            for reply in closes {
+                let _ = reply.send(closed.clone().map_err(Error::Disk));
+            }
+            return;
         }
     }
 }
