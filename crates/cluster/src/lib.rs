@@ -1,1 +1,115 @@
-//! See Cargo.toml's description.
+//! A whole cluster in one value.
+//!
+//! ```text
+//! ControlPlane::start(Options) -> Running
+//!
+//!   kubectl --TLS--+
+//!                  v
+//!   Running::client --> API server <-- scheduler, controllers
+//!                           ^   |
+//!                           |   v logs, exec, port-forward
+//!                         kubelet --> runtime: containers
+//! ```
+//!
+//! All of it runs in this process, except for the containers and, where the host allows namespaces, the small node
+//! process that owns them. Components talk to the API server through clients on in-memory connections. With
+//! [`Storage::Memory`], [`RuntimeChoice::Hollow`] and no listener a cluster touches neither disk nor network, starts in
+//! milliseconds and follows tokio's paused clock: made for tests.
+
+mod component;
+pub mod daemon;
+mod directory;
+mod error;
+mod kubeconfig;
+mod pki;
+mod plane;
+mod runtime;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use knarr_clock::Clock;
+
+pub use component::Logs;
+pub use error::Error;
+pub use knarr_runtime::Mode;
+pub use plane::{ControlPlane, Running};
+
+/// Where a cluster keeps what it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In a directory, which outlives it.
+    Directory(PathBuf),
+    /// Nowhere: what needs files gets a temporary directory.
+    Memory,
+}
+
+/// What runs the containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuntimeChoice {
+    /// The best that the host allows: namespaces, else plain processes.
+    #[default]
+    Auto,
+    /// Plain processes.
+    Processes,
+    /// Nothing: containers are simulated.
+    Hollow,
+}
+
+/// How to run a cluster.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name.
+    pub name: String,
+    /// Where it keeps what it knows.
+    pub storage: Storage,
+    /// Where wall time comes from.
+    pub clock: Clock,
+    /// What runs the containers.
+    pub runtime: RuntimeChoice,
+    /// Where to serve TLS. Port 0 means the one that was used last, or a free one. `None`: clients of this process only.
+    pub listen: Option<SocketAddr>,
+    /// Names of its nodes.
+    pub nodes: Vec<String>,
+    /// Shown as the logs of the components' pods.
+    pub logs: Option<Logs>,
+    /// How long a node may be silent before it is given up.
+    pub node_grace: std::time::Duration,
+}
+
+impl Options {
+    /// A cluster that is kept in the platform's data directory and serves on a loopback port.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        Ok(Self {
+            storage: Storage::Directory(directory::Directory::of(name)?.path().to_path_buf()),
+            runtime: RuntimeChoice::Auto,
+            listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
+            ..Self::simulated(name)
+        })
+    }
+
+    /// A cluster in memory with simulated containers: no files, no sockets, no processes.
+    pub fn simulated(name: &str) -> Self {
+        Self {
+            name: name.to_string(),
+            storage: Storage::Memory,
+            clock: Clock::system(),
+            runtime: RuntimeChoice::Hollow,
+            listen: None,
+            nodes: vec!["knarr".into()],
+            logs: None,
+            node_grace: std::time::Duration::from_secs(50),
+        }
+    }
+}
+
+/// Runs one of the programs hidden in this executable, when it was started as one: a program of a built-in image, the
+/// node process, or a cluster in the background. Returns its exit code.
+///
+/// Call it first thing in `main`: the node process must not have threads.
+pub fn reexec() -> Option<i32> {
+    if knarr_runtime::is_node() {
+        return Some(knarr_runtime::node_main());
+    }
+    knarr_toolbox::dispatch().or_else(daemon::reexec)
+}

@@ -1,0 +1,333 @@
+//! Clusters in the background: `knarr cluster start | stop | status | delete | kubeconfig`.
+//!
+//! `start` runs this executable again with a hidden argument, in a session of its own, and returns when the node of
+//! the new cluster is ready. The child reports through its standard output: one line of JSON, and then nothing more.
+//! Whether a cluster runs is told by the lock on its directory, which the kernel releases however the process ends.
+//!
+//! All functions block; call them from `main` or from a thread for blocking work.
+
+mod serve;
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::RuntimeChoice;
+use crate::directory::{self, Directory};
+use crate::error::{Doing, Error};
+
+pub(crate) use serve::reexec;
+
+/// The hidden argument.
+const ARGUMENT: &str = "__cluster";
+/// How long a cluster may take to start, and to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(20);
+
+/// How to start a cluster in the background.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartOptions {
+    /// Where to serve; `None` means a loopback port that stays the same.
+    pub listen: Option<SocketAddr>,
+    /// What runs the containers.
+    pub runtime: RuntimeChoice,
+    /// Names of its nodes; empty means one.
+    pub nodes: Vec<String>,
+}
+
+/// A cluster and how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// Where its data is.
+    pub directory: PathBuf,
+    /// Its kubeconfig, once it has had one.
+    pub kubeconfig: Option<PathBuf>,
+    /// What of it is there.
+    pub state: State,
+    /// Its API server answers.
+    pub running: bool,
+    /// All of this in words.
+    pub text: String,
+}
+
+/// What of a cluster is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    Absent,
+    /// Its data.
+    Stopped,
+    /// A process that does not serve yet.
+    Starting {
+        /// The process.
+        pid: i32,
+    },
+    /// All of it.
+    Running {
+        /// The process.
+        pid: i32,
+        /// URL of its API server; `None` when it serves its own process only.
+        server: Option<String>,
+        /// How its containers are isolated.
+        mode: String,
+        /// Its nodes.
+        nodes: Vec<String>,
+        /// Since when (RFC 3339).
+        started: String,
+    },
+}
+
+/// What the child is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    name: String,
+    listen: Option<SocketAddr>,
+    runtime: String,
+    nodes: Vec<String>,
+}
+
+/// What the child reports.
+#[derive(Debug, Serialize, Deserialize)]
+enum Report {
+    Ready,
+    Failed { message: String, hint: Option<String> },
+}
+
+/// Where the data of all clusters is.
+pub fn directory() -> Result<PathBuf, Error> {
+    directory::root()
+}
+
+/// Starts a cluster in the background with the usual options.
+pub fn start(name: &str) -> Result<PathBuf, Error> {
+    start_with(name, &StartOptions::default())
+}
+
+/// Starts a cluster in the background and returns its kubeconfig when its node is ready. One that runs already is left
+/// as it is.
+pub fn start_with(name: &str, options: &StartOptions) -> Result<PathBuf, Error> {
+    let directory = Directory::of(name)?;
+    directory.create()?;
+    if directory.holder()?.is_some() {
+        wait_served(name, &directory)?;
+        return kubeconfig(name);
+    }
+    let order = Order {
+        name: name.to_string(),
+        listen: options.listen,
+        runtime: match options.runtime {
+            RuntimeChoice::Auto => "auto",
+            RuntimeChoice::Processes => "processes",
+            RuntimeChoice::Hollow => "hollow",
+        }
+        .into(),
+        nodes: options.nodes.clone(),
+    };
+    let order = serde_json::to_string(&order).doing(|| "cannot start the cluster".into())?;
+    let path = directory.log();
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+    let log = log.doing(|| format!("cannot write {}", path.display()))?;
+    let program = std::env::current_exe().doing(|| "cannot find the running executable".into())?;
+    let mut child = Command::new(program)
+        .args([ARGUMENT, &order])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .doing(|| "cannot start a process for the cluster".into())?;
+    let Some(output) = child.stdout.take() else {
+        return Err(Error::new("the cluster's process has no output"));
+    };
+    let (sender, report) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = BufReader::new(output).read_line(&mut line); // an unreadable line is as good as none
+        let _ = sender.send(line);
+    });
+    match report
+        .recv_timeout(PATIENCE)
+        .ok()
+        .and_then(|line| serde_json::from_str(&line).ok())
+    {
+        Some(Report::Ready) => kubeconfig(name),
+        Some(Report::Failed { message, hint }) => {
+            let _ = child.wait();
+            let error = Error::new(message);
+            Err(match hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            })
+        }
+        None => {
+            let _ = child.kill();
+            let _ = child.wait();
+            let end = last_line(&path).map(|line| format!(": {line}")).unwrap_or_default();
+            Err(Error::new(format!("the cluster {name:?} did not become ready{end}"))
+                .with_hint(format!("its log is {}", path.display())))
+        }
+    }
+}
+
+/// Stops a cluster, wherever it runs: its containers end gracefully, its data stays. Returns whether it ran.
+pub fn stop(name: &str) -> Result<bool, Error> {
+    let directory = Directory::of(name)?;
+    let holder = directory.holder()?;
+    if let Some(pid) = holder {
+        if pid == std::process::id() as i32 {
+            return Err(Error::new(format!("the cluster {name:?} runs in this very process")));
+        }
+        for (signal, patience) in [(Signal::SIGTERM, PATIENCE), (Signal::SIGKILL, PATIENCE)] {
+            // The lock is still held, so the number still names the process that took it.
+            let sent = kill(Pid::from_raw(pid), signal);
+            sent.doing(|| format!("cannot end the process {pid} of the cluster {name:?}"))?;
+            if wait_until(patience, || Ok(directory.holder()?.is_none()))? {
+                break;
+            }
+        }
+        directory.remove("running.json");
+    }
+    Ok(holder.is_some())
+}
+
+/// How a cluster is.
+pub fn status(name: &str) -> Result<Status, Error> {
+    let directory = Directory::of(name)?;
+    let state = match (directory.holder()?, directory.note()) {
+        (Some(pid), Some(note)) if note.pid == pid => State::Running {
+            pid,
+            server: note.server,
+            mode: note.mode,
+            nodes: note.nodes,
+            started: note.started,
+        },
+        (Some(pid), _) => State::Starting { pid },
+        (None, _) if directory.exists() => State::Stopped,
+        (None, _) => State::Absent,
+    };
+    let kubeconfig = Some(directory.kubeconfig()).filter(|path| path.is_file());
+    Ok(Status {
+        name: name.to_string(),
+        text: describe(name, &directory, &state),
+        running: matches!(state, State::Running { .. }),
+        kubeconfig,
+        directory: directory.path().to_path_buf(),
+        state,
+    })
+}
+
+fn describe(name: &str, directory: &Directory, state: &State) -> String {
+    let data = directory.path().display();
+    match state {
+        State::Absent => format!("cluster {name} does not exist"),
+        State::Stopped => format!("cluster {name} is stopped\n  data        {data}"),
+        State::Starting { pid } => format!("cluster {name} is starting (process {pid})"),
+        State::Running {
+            pid,
+            server,
+            mode,
+            nodes,
+            started,
+        } => {
+            let server = server.as_deref().unwrap_or("none: it serves its own process only");
+            format!(
+                "cluster {name} is running since {started} (process {pid})\n  server      {server}\n  \
+                 kubeconfig  {}\n  nodes       {}\n  containers  {mode}\n  data        {data}",
+                directory.kubeconfig().display(),
+                nodes.join(", "),
+            )
+        }
+    }
+}
+
+/// Every cluster that has data, by name.
+pub fn list() -> Result<Vec<Status>, Error> {
+    Directory::names()?.iter().map(|name| status(name)).collect()
+}
+
+/// Stops a cluster and removes all its data. Returns whether there was any.
+pub fn delete(name: &str) -> Result<bool, Error> {
+    let directory = Directory::of(name)?;
+    if !directory.exists() {
+        return Ok(false);
+    }
+    stop(name)?;
+    // Holding the lock keeps a new one from starting in the middle.
+    let Some(_lock) = directory.try_lock()? else {
+        return Err(Error::new(format!("the cluster {name:?} has been started again")));
+    };
+    fs::remove_dir_all(directory.path()).doing(|| format!("cannot remove {}", directory.path().display()))?;
+    Ok(true)
+}
+
+/// Path of a cluster's kubeconfig.
+pub fn kubeconfig(name: &str) -> Result<PathBuf, Error> {
+    let status = status(name)?;
+    status.kubeconfig.ok_or_else(|| {
+        Error::new(format!("the cluster {name:?} has no kubeconfig yet"))
+            .with_hint(format!("start it with: knarr cluster start {name}"))
+    })
+}
+
+/// The kubeconfig of a cluster of that name that runs in another process. `None` when none does, or when it serves only
+/// its own process.
+pub fn attach(name: &str) -> Result<Option<PathBuf>, Error> {
+    let directory = Directory::of(name)?;
+    match directory.holder()? {
+        Some(pid) if pid != std::process::id() as i32 => {
+            wait_served(name, &directory)?;
+            let served = directory.note().is_some_and(|note| note.server.is_some());
+            Ok(served.then(|| directory.kubeconfig()))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A cluster that is just being started serves soon, or ends.
+fn wait_served(name: &str, directory: &Directory) -> Result<(), Error> {
+    let up = || {
+        let holder = directory.holder()?;
+        Ok(holder.is_none() || directory.note().is_some_and(|note| Some(note.pid) == holder))
+    };
+    if wait_until(PATIENCE, up)? {
+        return Ok(());
+    }
+    Err(
+        Error::new(format!("the cluster {name:?} has been starting for too long")).with_hint(format!(
+            "its log is {}; knarr cluster stop {name} ends it",
+            directory.log().display()
+        )),
+    )
+}
+
+/// Whether it came true in time. Locks and files of other processes cannot be waited for, only looked at.
+fn wait_until(patience: Duration, mut is: impl FnMut() -> Result<bool, Error>) -> Result<bool, Error> {
+    let start = Instant::now();
+    while !is()? {
+        if start.elapsed() > patience {
+            return Ok(false);
+        }
+        std::thread::park_timeout(TICK);
+    }
+    Ok(true)
+}
+
+fn last_line(path: &Path) -> Option<String> {
+    let text = fs::read(path).ok()?;
+    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(4096)..]).into_owned();
+    text.lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .map(str::to_string)
+}

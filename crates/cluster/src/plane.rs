@@ -1,0 +1,350 @@
+//! Starts the parts of a cluster in order, and stops them in the reverse one.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use knarr_apiserver::{ApiServer, Token};
+use knarr_image::ImageStore;
+use knarr_node::Kubelet;
+use knarr_runtime::Mode;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::directory::{Directory, Lock, Note};
+use crate::error::{Doing, Error};
+use crate::pki::{Identity, SERVICE_IP};
+use crate::runtime::Anchor;
+use crate::{Options, Storage, kubeconfig, runtime};
+
+const MASTERS: &str = "system:masters";
+/// How long the parts may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts clusters.
+pub struct ControlPlane;
+
+/// A running cluster. Ends in good order with [`Running::stop`]; dropping it ends it without waiting.
+pub struct Running {
+    server: ApiServer,
+    kubelets: Vec<Kubelet>,
+    nodes: Vec<String>,
+    mode: Mode,
+    refusals: Vec<String>,
+    address: Option<SocketAddr>,
+    kubeconfig: Option<PathBuf>,
+    directory: Option<Directory>,
+    tasks: JoinSet<()>,
+    control: CancellationToken,
+    listeners: CancellationToken,
+    // Released last, in this order.
+    _anchor: Option<Anchor>,
+    _temporary: Option<TempDir>,
+    _lock: Option<Lock>,
+}
+
+/// Where a cluster keeps its files.
+struct Place {
+    directory: Directory,
+    temporary: Option<TempDir>,
+    lock: Option<Lock>,
+}
+
+impl Place {
+    fn open(options: &Options) -> Result<Self, Error> {
+        let Storage::Directory(path) = &options.storage else {
+            let temporary = tempfile::Builder::new().prefix("knarr-").tempdir();
+            let temporary = temporary.doing(|| "cannot make a temporary directory".into())?;
+            return Ok(Self {
+                directory: Directory::at(temporary.path().to_path_buf()),
+                temporary: Some(temporary),
+                lock: None,
+            });
+        };
+        let directory = Directory::at(path.clone());
+        directory.create()?;
+        let Some(lock) = directory.try_lock()? else {
+            let holder = directory
+                .holder()?
+                .map(|pid| format!(" (process {pid})"))
+                .unwrap_or_default();
+            return Err(
+                Error::new(format!("the cluster {:?} is running already{holder}", options.name))
+                    .with_hint("use the running one, or choose another name"),
+            );
+        };
+        Ok(Self {
+            directory,
+            temporary: None,
+            lock: Some(lock),
+        })
+    }
+}
+
+impl ControlPlane {
+    /// Starts a cluster. It answers requests when this returns; its node is ready after [`Running::ready`].
+    pub async fn start(options: Options) -> Result<Running, Error> {
+        let place = Place::open(&options)?;
+        let directory = &place.directory;
+        let mut identity = Identity::open(directory)?;
+        let listener = match options.listen {
+            Some(address) => Some(listen(address, &identity).await?),
+            None => None,
+        };
+        let address = match &listener {
+            Some(listener) => Some(listener.local_addr().doing(|| "cannot listen".into())?),
+            None => None,
+        };
+        if let Some(address) = address {
+            identity.set_port(directory, address.port())?;
+        }
+
+        let server = ApiServer::start(knarr_apiserver::Options {
+            clock: options.clock.clone(),
+            data: place.lock.is_some().then(|| directory.file("cluster.redb")),
+            tokens: vec![Token {
+                token: identity.token().to_string(),
+                user: kubeconfig::ADMIN.into(),
+                groups: vec![MASTERS.into()],
+            }],
+            advertise: address,
+            ca_pem: identity.ca_pem.clone(),
+            ..knarr_apiserver::Options::default()
+        })
+        .await
+        .doing(|| format!("the API server of the cluster {:?} does not start", options.name))?;
+
+        let mut tasks = JoinSet::new();
+        let (control, listeners) = (CancellationToken::new(), CancellationToken::new());
+        let state = directory.create_sub("node")?;
+        let chosen = runtime::choose(options.runtime, &state).await?;
+        let mode = chosen.runtime.mode();
+        tracing::info!(?mode, refusals = ?chosen.refusals, "containers");
+        let mut config = None;
+        if let (Some(listener), Some(address)) = (listener, address) {
+            let tls = identity.tls(address.ip())?;
+            let url = format!("https://{}", reachable(address));
+            config = Some(kubeconfig::write(directory, &options.name, &url, &identity)?);
+            // Pods reach the server under the address of its Service.
+            if matches!(mode, Mode::Root | Mode::UserNamespace) {
+                match chosen
+                    .runtime
+                    .listen_node(SocketAddr::new(SERVICE_IP.into(), 443))
+                    .await
+                {
+                    Ok(inner) => {
+                        let (server, tls, listeners) = (server.clone(), tls.clone(), listeners.clone());
+                        tasks.spawn(async move { server.serve(inner, tls, listeners).await });
+                    }
+                    Err(error) => tracing::warn!(%error, "pods cannot reach the API server"),
+                }
+            }
+            let (server, listeners) = (server.clone(), listeners.clone());
+            tasks.spawn(async move { server.serve(listener, tls, listeners).await });
+        }
+
+        tasks.spawn(knarr_control::run(
+            server.client("system:kube-controller-manager", &[MASTERS]),
+            knarr_control::Options {
+                clock: options.clock.clone(),
+                ca_pem: identity.ca_pem.clone(),
+                node_grace: options.node_grace,
+                ..knarr_control::Options::default()
+            },
+            control.clone(),
+        ));
+
+        let images = ImageStore::open(&state.join("images")).doing(|| "cannot open the image store".into())?;
+        let images = Arc::new(images);
+        let mut kubelets = Vec::new();
+        for (index, name) in options.nodes.iter().enumerate() {
+            let mut node = knarr_node::Options::new(name.clone(), state.join(name));
+            node.clock = options.clock.clone();
+            node.node_ip = chosen.runtime.node_ip();
+            // The components and the static pods belong to the first node.
+            if index == 0 {
+                node.components = components(&options, address);
+                node.manifest_dir = Some(directory.create_sub("manifests")?);
+            }
+            let user = format!("system:node:{name}");
+            let client = server.client(&user, &["system:nodes", MASTERS]);
+            let runtime = chosen.runtime.clone();
+            let kubelet = Kubelet::start(client, runtime, images.clone(), node, control.clone()).await;
+            let kubelet = kubelet.doing(|| format!("the node {name:?} does not start"))?;
+            server.set_backend(name, Arc::new(kubelet.clone()));
+            kubelets.push(kubelet);
+        }
+
+        let running = Running {
+            server,
+            kubelets,
+            nodes: options.nodes,
+            mode,
+            refusals: chosen.refusals,
+            address,
+            kubeconfig: config,
+            directory: place.lock.is_some().then(|| directory.clone()),
+            tasks,
+            control,
+            listeners,
+            _anchor: chosen.anchor,
+            _temporary: place.temporary,
+            _lock: place.lock,
+        };
+        running.publish(&options.clock)?;
+        Ok(running)
+    }
+}
+
+fn components(options: &Options, address: Option<SocketAddr>) -> Vec<knarr_node::ComponentPod> {
+    let Some(logs) = &options.logs else {
+        return Vec::new();
+    };
+    logs.pods(&|component| match (component, address) {
+        ("kube-apiserver", Some(address)) => vec![
+            format!("--advertise-address={}", address.ip()),
+            format!("--secure-port={}", address.port()),
+            "--authorization-mode=Node,RBAC".into(),
+            "--service-cluster-ip-range=10.96.0.0/16".into(),
+        ],
+        ("kube-controller-manager", _) => {
+            vec![format!("--node-monitor-grace-period={}s", options.node_grace.as_secs())]
+        }
+        _ => Vec::new(),
+    })
+}
+
+/// Listens on the given address. Port 0 prefers the port that kubeconfigs know.
+async fn listen(address: SocketAddr, identity: &Identity) -> Result<TcpListener, Error> {
+    let known = SocketAddr::new(address.ip(), identity.port());
+    if address.port() == 0
+        && known.port() != 0
+        && let Ok(listener) = TcpListener::bind(known).await
+    {
+        return Ok(listener);
+    }
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another program uses this port; port 0 takes any free one",
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; port 0 takes any free one",
+            _ => "is this an address of this machine?",
+        };
+        Error::new(format!("cannot listen on {address}"))
+            .because(error)
+            .with_hint(hint)
+    })
+}
+
+/// The address that clients use: "all addresses" is none.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
+    } else {
+        address
+    }
+}
+
+impl Running {
+    /// A client in this process that may do everything.
+    pub fn client(&self) -> Client {
+        self.client_as(crate::kubeconfig::ADMIN, &[MASTERS])
+    }
+
+    /// A client in this process that acts as somebody.
+    pub fn client_as(&self, user: &str, groups: &[&str]) -> Client {
+        self.server.client(user, groups)
+    }
+
+    /// The API server.
+    pub fn server(&self) -> &ApiServer {
+        &self.server
+    }
+
+    /// The kubeconfig for other programs, when there is a listener.
+    pub fn kubeconfig_path(&self) -> Option<&Path> {
+        self.kubeconfig.as_deref()
+    }
+
+    /// Where it serves TLS.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// How containers are isolated.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Why containers are not isolated better.
+    pub fn refusals(&self) -> &[String] {
+        &self.refusals
+    }
+
+    /// Waits until every node is ready for pods, and pods find what they need.
+    pub async fn ready(&self) -> Result<(), Error> {
+        use k8s_openapi::api::core::v1::ServiceAccount;
+        let accounts: Api<ServiceAccount> = Api::default_namespaced(self.client());
+        let there = |account: Option<&ServiceAccount>| account.is_some();
+        let wait = await_condition(accounts, "default", there).await;
+        wait.doing(|| "the default service account does not appear".into())?;
+        for name in &self.nodes {
+            let nodes: Api<Node> = Api::all(self.client());
+            let wait = await_condition(nodes, name, |node: Option<&Node>| node.is_some_and(is_ready)).await;
+            wait.doing(|| format!("the node {name:?} does not become ready"))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the cluster in good order: containers first, then the loops, then the API server, whose last writes are
+    /// made durable.
+    pub async fn stop(mut self) {
+        futures::future::join_all(self.kubelets.iter().map(Kubelet::stop)).await;
+        self.control.cancel();
+        self.server.shutdown().await;
+        self.listeners.cancel();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+            tracing::warn!("some parts did not end in time");
+        }
+    }
+
+    /// Tells other processes that, and where, this cluster runs.
+    fn publish(&self, clock: &knarr_clock::Clock) -> Result<(), Error> {
+        let Some(directory) = &self.directory else {
+            return Ok(());
+        };
+        let note = Note {
+            pid: i32::try_from(std::process::id()).unwrap_or_default(),
+            server: self.address.map(|address| format!("https://{}", reachable(address))),
+            mode: self.mode.name().to_string(),
+            nodes: self.nodes.clone(),
+            started: clock.now_seconds().to_string(),
+        };
+        let json = serde_json::to_vec_pretty(&note).doing(|| "cannot describe the cluster".into())?;
+        directory.write("running.json", &json).map(drop)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.cancel();
+        self.listeners.cancel();
+        if let Some(directory) = &self.directory {
+            directory.remove("running.json");
+        }
+    }
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    let tainted = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    let mut tainted = tainted.filter(|taint| taint.key == "node.kubernetes.io/not-ready");
+    ready.any(|condition| condition.status == "True") && tainted.next().is_none()
+}

@@ -1,0 +1,151 @@
+//! Whole clusters: in virtual time, over TLS, and across restarts.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use knarr_clock::Clock;
+use knarr_cluster::{ControlPlane, Options, Running, Storage};
+use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+
+/// Much longer than anything here takes.
+const FOREVER: Duration = Duration::from_secs(3600);
+
+fn simulated() -> Options {
+    let mut options = Options::simulated("test");
+    options.clock = Clock::virtual_at(Timestamp::constant(1_700_000_000, 0));
+    options
+}
+
+/// A cluster in a directory, served over TLS, without nodes.
+fn kept(directory: &Path) -> Options {
+    let mut options = Options::simulated("kept");
+    options.storage = Storage::Directory(directory.to_path_buf());
+    options.listen = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+    options.nodes = Vec::new();
+    options
+}
+
+async fn connect(running: &Running) -> Client {
+    let config = Kubeconfig::read_from(running.kubeconfig_path().unwrap()).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+        .await
+        .unwrap();
+    Client::try_from(config).unwrap()
+}
+
+async fn within<T>(wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(FOREVER, wait).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_comes_up_is_logged_and_goes_in_virtual_time() {
+    let running = within(ControlPlane::start(simulated())).await.unwrap();
+    within(running.ready()).await.unwrap();
+    let client = running.client();
+    let deployment = json!({ "metadata": { "name": "kuard" }, "spec": {
+        "replicas": 2,
+        "selector": { "matchLabels": { "app": "kuard" } },
+        "template": { "metadata": { "labels": { "app": "kuard" } }, "spec": { "containers": [
+            { "name": "kuard", "image": "gcr.io/kuar-demo/kuard-amd64:blue", "ports": [{ "containerPort": 8080 }] }
+        ]}},
+    }});
+    let deployments: Api<Deployment> = Api::default_namespaced(client.clone());
+    let deployment = serde_json::from_value(deployment).unwrap();
+    deployments.create(&PostParams::default(), &deployment).await.unwrap();
+    let up = await_condition(deployments.clone(), "kuard", conditions::is_deployment_completed());
+    within(up).await.unwrap();
+    let pods: Api<Pod> = Api::default_namespaced(client);
+    let list = pods.list(&ListParams::default()).await.unwrap();
+    assert_eq!(list.items.len(), 2);
+    for pod in list {
+        assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("knarr"));
+        let log = within(pods.logs(&pod.name_any(), &LogParams::default())).await.unwrap();
+        assert!(!log.is_empty(), "a running program says something");
+    }
+    deployments.delete("kuard", &DeleteParams::background()).await.unwrap();
+    let gone = async {
+        while !pods.list(&ListParams::default()).await.unwrap().items.is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    within(gone).await;
+    within(running.stop()).await;
+}
+
+#[tokio::test]
+async fn a_kubeconfig_stays_valid_over_restarts_and_so_does_the_data() {
+    let temp = tempfile::tempdir().unwrap();
+    let running = within(ControlPlane::start(kept(temp.path()))).await.unwrap();
+    let text = std::fs::read_to_string(running.kubeconfig_path().unwrap()).unwrap();
+    let client = connect(&running).await;
+    let map = serde_json::from_value(json!({ "metadata": { "name": "kept" }, "data": { "a": "b" } })).unwrap();
+    let maps: Api<ConfigMap> = Api::default_namespaced(client);
+    within(maps.create(&PostParams::default(), &map)).await.unwrap();
+    within(running.stop()).await;
+
+    let running = within(ControlPlane::start(kept(temp.path()))).await.unwrap();
+    assert_eq!(
+        std::fs::read_to_string(running.kubeconfig_path().unwrap()).unwrap(),
+        text
+    );
+    let maps: Api<ConfigMap> = Api::default_namespaced(connect(&running).await);
+    assert_eq!(within(maps.get("kept")).await.unwrap().data, map.data);
+    within(running.stop()).await;
+}
+
+#[tokio::test]
+async fn one_directory_is_run_once_and_says_who_has_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let running = within(ControlPlane::start(kept(temp.path()))).await.unwrap();
+    let error = within(ControlPlane::start(kept(temp.path()))).await.err().unwrap();
+    let pid = std::process::id();
+    assert_eq!(
+        error.to_string(),
+        format!("the cluster \"kept\" is running already (process {pid})")
+    );
+    assert!(error.hint().is_some());
+    let mut taken = kept(&temp.path().join("other"));
+    taken.listen = running.address();
+    let error = within(ControlPlane::start(taken)).await.err().unwrap();
+    assert!(
+        error.hint().unwrap().contains("another program uses this port"),
+        "{error}"
+    );
+    within(running.stop()).await;
+}
+
+#[tokio::test]
+async fn strangers_are_turned_away() {
+    let temp = tempfile::tempdir().unwrap();
+    let running = within(ControlPlane::start(kept(temp.path()))).await.unwrap();
+    let mut config = Kubeconfig::read_from(running.kubeconfig_path().unwrap()).unwrap();
+    for user in &mut config.auth_infos {
+        user.auth_info.as_mut().unwrap().token = Some("guessed".to_string().into());
+    }
+    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+        .await
+        .unwrap();
+    let namespaces: Api<Namespace> = Api::all(Client::try_from(config).unwrap());
+    let error = within(namespaces.list(&ListParams::default())).await.unwrap_err();
+    assert!(
+        matches!(&error, kube::Error::Api(status) if status.code == 401),
+        "{error}"
+    );
+    let nobody: Api<Namespace> = Api::all(running.client_as("nobody", &[]));
+    let error = within(nobody.list(&ListParams::default())).await.unwrap_err();
+    assert!(
+        matches!(&error, kube::Error::Api(status) if status.code == 403),
+        "{error}"
+    );
+    within(running.stop()).await;
+}
