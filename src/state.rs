@@ -53,6 +53,8 @@ pub struct State {
     pub flash: Option<Flash>,
     /// Messages shown before, newest last; bounded.
     pub messages: VecDeque<Flash>,
+    /// How many messages there have been.
+    pub said: u64,
     /// Namespace views open in; `None` is all.
     pub namespace: Option<Arc<str>>,
     /// Command lines run, oldest first.
@@ -91,6 +93,7 @@ impl State {
             pending: Vec::new(),
             flash: None,
             messages: VecDeque::new(),
+            said: 0,
             namespace: None,
             history: Vec::new(),
             waiting: BTreeMap::new(),
@@ -155,6 +158,7 @@ impl State {
         if self.messages.len() >= 200 {
             self.messages.pop_front();
         }
+        self.said += 1;
         self.messages.push_back(flash.clone());
         self.flash = Some(flash);
     }

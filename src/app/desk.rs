@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use knarr_clock::Clock;
 
-use crate::cluster::{Discovery, Link, LinkState, Running};
+use crate::cluster::{Discovery, Link, Running};
 use crate::session::{Info, LogSnapshot, SessionId, Sessions};
 use crate::store::{Catalog, Listing, Need};
 use crate::view::{ClusterInfo, Data};
@@ -57,8 +57,8 @@ impl Data for Desk {
 }
 
 impl Desk {
-    /// Whether the cluster has never answered and does not answer now: then the screen is about that.
+    /// Whether the cluster has never answered: then the screen is about that.
     pub(super) fn is_in_trouble(&self) -> bool {
-        self.link.is_none() && matches!(self.info.state, LinkState::Down(..))
+        self.link.is_none()
     }
 }

@@ -37,9 +37,9 @@ pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Da
     }
     if screen.height > 1 {
         let row = Rect { y: screen.bottom() - 1, height: 1, ..screen };
-        bottom(row, buf, state, &look);
+        bottom(row, buf, state, &look, trouble);
     }
-    if state.welcome && state.layers.is_empty() && !trouble {
+    if state.welcome && data.cluster().embedded && state.layers.is_empty() && !trouble {
         draw_welcome(area, buf, &look);
     }
     if !state.pending.is_empty() {
@@ -89,7 +89,7 @@ fn right_side(state: &State, look: &Look<'_>) -> TextLine {
         (LinkState::Connecting, _) => line.push(Role::Progress, &format!("{} connecting", theme.signs.progress)),
         (LinkState::Down(since, _), _) => {
             let age = text::age(*since, look.data.now());
-            line.push(Role::Failed, &format!("{} no answer for {age}", theme.signs.failed));
+            line.push(Role::Failed, &format!("{} not connected for {age}", theme.signs.failed));
         }
         (LinkState::Up, FeedState::Live) => {
             line.push(Role::Good, theme.signs.good);
@@ -136,7 +136,7 @@ pub(super) fn tab_at(state: &State, column: u16, row: u16) -> Option<usize> {
     None
 }
 
-fn bottom(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
+fn bottom(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, trouble: bool) {
     let theme = look.theme;
     let bar = theme.style(Role::Bar);
     fill(buf, row, bar);
@@ -171,7 +171,9 @@ fn bottom(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
         return;
     }
     let mut x = row.x + 1;
-    for (action, word) in state.view().hints() {
+    let offers: Vec<(&str, &str)> = OFFERS.iter().map(|(action, word, _)| (*action, *word)).collect();
+    let hints = if trouble { &offers[..] } else { state.view().hints() };
+    for (action, word) in hints {
         let key = look.key(action);
         if key.is_empty() {
             continue;
@@ -245,32 +247,55 @@ fn lines_at(area: Rect, buf: &mut Buffer, theme: &Theme, lines: &[TextLine]) {
     }
 }
 
-/// The cluster does not answer and never has: what was tried, why it failed, what can be done.
+/// What can be done while there is no cluster.
+const OFFERS: &[(&str, &str, &str)] = &[
+    ("cluster.embedded", "embedded", "start the cluster inside this program: real, offline"),
+    ("context.pick", "contexts", "choose another context of the kubeconfig"),
+    ("cluster.retry", "retry", "try again now"),
+    ("app.quit", "leave", "leave"),
+];
+
+/// There is no cluster yet: what is being tried, why it failed, what can be done.
 fn draw_trouble(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
-    let LinkState::Down(since, error) = &look.data.cluster().state else { return };
+    let info = look.data.cluster();
+    let tall = area.height > 10;
     let margin = if area.width > 60 { 4 } else { 1 };
     let inner = Rect {
         x: area.x + margin,
-        y: area.y + u16::from(area.height > 8) * 2,
+        y: area.y + u16::from(tall) * 2,
         width: area.width.saturating_sub(2 * margin),
-        height: area.height.saturating_sub(u16::from(area.height > 8) * 2),
+        height: area.height.saturating_sub(u16::from(tall) * 2),
     };
-    let mut lines = vec![TextLine::new().with(Role::Failed, &format!("{} {}", look.theme.signs.failed, error.message)).hanging(2)];
-    lines.extend(error.causes.iter().map(|cause| TextLine::new().with(Role::Text, &format!("  {cause}")).hanging(4)));
-    lines.push(TextLine::new());
-    lines.extend(error.hints.iter().map(|hint| TextLine::new().with(Role::Dim, &format!("  {hint}")).hanging(4)));
-    let age = text::age(*since, look.data.now());
-    lines.push(TextLine::new().with(Role::Dim, &format!("  It is tried again by itself; the first try was {age} ago.")));
-    lines.push(TextLine::new());
-    let offers = [
-        ("cluster.embedded", "start the cluster inside this program: real, offline, nothing to install"),
-        ("context.pick", "choose another context of the kubeconfig"),
-        ("cluster.retry", "try again now"),
-        ("app.quit", "leave"),
-    ];
-    for (action, word) in offers {
-        let key = text::pad_right(&look.key(action), 8);
-        lines.push(TextLine::new().with(Role::Text, "  ").with(Role::Key, &key).with(Role::Text, word));
+    let mut lines = Vec::new();
+    match &info.state {
+        LinkState::Down(since, error) => {
+            let message = format!("{} {}", look.theme.signs.failed, error.message);
+            lines.push(TextLine::new().with(Role::Failed, &message).hanging(2));
+            let causes = error.causes.iter().filter_map(|cause| cause.lines().next());
+            lines.extend(causes.map(|cause| TextLine::new().with(Role::Text, &format!("  {cause}")).hanging(4)));
+            if tall {
+                lines.push(TextLine::new());
+            }
+            lines.extend(error.hints.iter().map(|hint| TextLine::new().with(Role::Dim, &format!("  {hint}")).hanging(4)));
+            let age = text::age(*since, look.data.now());
+            lines.push(TextLine::new().with(Role::Dim, &format!("  it is tried again by itself, since {age}")).hanging(4));
+        }
+        _ => {
+            let verb = if info.embedded { "starting" } else { "connecting to" };
+            let message = format!("{} {verb} {} ...", look.theme.signs.progress, info.name);
+            lines.push(TextLine::new().with(Role::Progress, &message).hanging(2));
+            if info.embedded {
+                return lines_at(inner, buf, look.theme, &lines);
+            }
+        }
+    }
+    if tall {
+        lines.push(TextLine::new());
+    }
+    for (action, _, words) in OFFERS {
+        let key = text::pad_right(&look.key(action), 4);
+        let words = text::cut_end(words, usize::from(inner.width.saturating_sub(6)));
+        lines.push(TextLine::new().with(Role::Text, "  ").with(Role::Key, &key).with(Role::Text, &words));
     }
     lines_at(inner, buf, look.theme, &lines);
 }

@@ -67,8 +67,16 @@ impl App {
     pub(super) fn connect(&mut self, source: Source) {
         self.attempt += 1;
         self.connecting = true;
-        if self.desk.link.is_none() && !matches!(self.desk.info.state, LinkState::Down(..)) {
-            self.desk.info.state = LinkState::Connecting;
+        if self.desk.link.is_none() {
+            // Another cluster is tried afresh; for the same one the last failure stays on the screen meanwhile.
+            if self.state.source != source {
+                self.desk.info.state = LinkState::Connecting;
+                self.desk.info.name = source.name();
+                self.desk.info.embedded = matches!(source, Source::Embedded { .. });
+                self.state.source = source.clone();
+            } else if !matches!(self.desk.info.state, LinkState::Down(..)) {
+                self.desk.info.state = LinkState::Connecting;
+            }
         }
         let (attempt, sender) = (self.attempt, self.sender.clone());
         let options = cluster::ConnectOptions {

@@ -80,6 +80,8 @@ pub struct App {
     pub(super) retry_in: Duration,
     retry_at: Option<Instant>,
     settle_at: Option<Instant>,
+    /// When the message in the bottom line was first drawn.
+    flash_at: Option<Instant>,
     wanted: HashSet<Need>,
     dirty: bool,
     drawn: Option<Instant>,
@@ -114,6 +116,8 @@ impl App {
         };
         let namespace = match &settings.namespace {
             Some(namespace) => namespace.as_deref().map(Arc::from),
+            // The first look at a new cluster shows what runs in it: the control plane's own pods.
+            None if settings.welcome && matches!(settings.source, Source::Embedded { .. }) => None,
             None => Some(Arc::from("default")),
         };
         let pods = discovery.find("pods").cloned().expect("built-in discovery has pods");
@@ -144,6 +148,7 @@ impl App {
             retry_in: Duration::from_secs(1),
             retry_at: None,
             settle_at: None,
+            flash_at: None,
             wanted: HashSet::new(),
             dirty: true,
             drawn: None,
@@ -250,6 +255,7 @@ impl App {
     /// Handles one event.
     pub fn handle(&mut self, event: Event) {
         let mut effects = Vec::new();
+        let said = self.state.said;
         self.dirty = true;
         match event {
             Event::Input(input) => {
@@ -288,6 +294,9 @@ impl App {
             Event::Failed(error) => self.state.fail(&error),
             Event::Terminate => self.state.quit = true,
         }
+        if self.state.said != said {
+            self.flash_at = Some(Instant::now());
+        }
         self.perform(effects);
         self.want();
     }
@@ -311,7 +320,8 @@ impl App {
                 let other = self.state.source != source;
                 self.state.source = source;
                 if self.settings.namespace.is_none() && (first || other) {
-                    self.state.namespace = Some(connected.link.namespace.clone());
+                    let all = self.state.welcome && self.desk.info.embedded;
+                    self.state.namespace = (!all).then(|| connected.link.namespace.clone());
                 }
                 self.desk.link = Some(connected.link);
                 self.desk.running = connected.running;
@@ -397,9 +407,18 @@ impl App {
             self.connect(self.state.source.clone());
             self.dirty = true;
         }
+        if self.flash_until().is_some_and(|at| at <= now) {
+            self.state.flash = None;
+            self.dirty = true;
+        }
         if self.tick_at().is_some_and(|at| at <= now) {
             self.dirty = true;
         }
+    }
+
+    /// When the message in the bottom line goes by itself.
+    fn flash_until(&self) -> Option<Instant> {
+        Some(self.flash_at? + self.state.flash.as_ref()?.stays()?)
     }
 
     fn tick_at(&self) -> Option<Instant> {
@@ -414,7 +433,7 @@ impl App {
     fn next_wake(&self) -> Option<Instant> {
         let frame = self.dirty.then(|| self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME));
         let tick = if self.dirty { None } else { self.tick_at() };
-        [frame, tick, self.settle_at, self.retry_at].into_iter().flatten().min()
+        [frame, tick, self.settle_at, self.retry_at, self.flash_until()].into_iter().flatten().min()
     }
 
     fn draw_if_due<B: Backend>(&mut self, terminal: &mut Terminal<B>) -> Result<()> {

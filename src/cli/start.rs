@@ -174,7 +174,7 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
         (None, false) => None,
     };
     Ok(Settings {
-        welcome: matches!(source, Source::Embedded { .. }) && !paths.state.join("welcomed").exists(),
+        welcome: !paths.state.join("welcomed").exists(),
         source,
         namespace,
         read_only: flags.read_only || config.read_only,

@@ -187,7 +187,12 @@ impl Link {
 
     /// Why nothing came back, with advice.
     pub(crate) fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Error {
-        let unreachable = Error::new(ErrorKind::Unreachable, format!("cannot reach {}", self.address)).because(error);
+        let mut unreachable = Error::new(ErrorKind::Unreachable, format!("cannot reach {}", self.address)).because(error);
+        // The client library's own layers say nothing to a user; what the network said does.
+        let noise = |cause: &String| cause.starts_with("ServiceError") || cause.starts_with("client error");
+        if !unreachable.causes.iter().all(noise) {
+            unreachable.causes.retain(|cause| !noise(cause));
+        }
         let said = unreachable.causes.join(" ");
         if said.contains("Connection refused") {
             unreachable.hint("nothing listens there: is the cluster running?")

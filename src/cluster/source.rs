@@ -299,7 +299,7 @@ fn impersonate(mut config: kube::Config, options: &ConnectOptions) -> kube::Conf
 
 /// Directory that holds the embedded clusters' state.
 pub fn clusters_dir() -> Option<PathBuf> {
-    knarr_cluster::data_dir().ok()
+    knarr_cluster::daemon::directory().ok()
 }
 
 /// Embedded clusters that run without a terminal.

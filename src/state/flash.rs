@@ -21,3 +21,10 @@ pub struct Flash {
     /// What to do next.
     pub hints: Vec<String>,
 }
+
+impl Flash {
+    /// How long it stays when no key is pressed; what went wrong stays until one is.
+    pub fn stays(&self) -> Option<std::time::Duration> {
+        (self.level == Level::Info).then_some(std::time::Duration::from_secs(6))
+    }
+}
