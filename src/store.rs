@@ -10,6 +10,7 @@ mod index;
 mod lens;
 mod listing;
 mod object;
+mod order;
 mod row;
 mod rows;
 
@@ -61,21 +62,12 @@ impl Query {
 }
 
 /// Order of a listing. Ties are broken by namespace, name and UID, so that the order is total.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Sort {
     /// Index into a row's cells; `None` sorts by namespace and name.
     pub column: Option<usize>,
     /// Largest first.
     pub descending: bool,
-}
-
-impl Default for Sort {
-    fn default() -> Self {
-        Self {
-            column: None,
-            descending: false,
-        }
-    }
 }
 
 /// What a view needs: a feed, seen through a lens.

@@ -30,6 +30,13 @@ pub(super) struct Notifier {
 }
 
 impl Notifier {
+    pub(super) fn new(notify: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            dirty: AtomicBool::new(false),
+            notify,
+        }
+    }
+
     /// Something new is published. Called after it is.
     pub(super) fn raise(&self) {
         if !self.dirty.swap(true, Ordering::AcqRel) {
@@ -61,10 +68,7 @@ impl Catalog {
             link: None,
             feeds: HashMap::new(),
             wanted: HashSet::new(),
-            notifier: Arc::new(Notifier {
-                dirty: AtomicBool::new(false),
-                notify,
-            }),
+            notifier: Arc::new(Notifier::new(notify)),
             maker,
             clock,
             loading: Arc::default(),

@@ -58,6 +58,16 @@ struct Progress {
     published: AtomicU64,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            listing: AtomicBool::new(true),
+            received: AtomicU64::new(0),
+            published: AtomicU64::new(0),
+        }
+    }
+}
+
 /// A lens as the catalog names it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Spec {
@@ -108,6 +118,31 @@ struct Wish {
     closed: bool,
 }
 
+impl Wish {
+    /// Keeps the lenses of `specs`, adds the missing ones, forgets the others; says whether anything changed.
+    fn fit(&mut self, specs: &[Spec]) -> bool {
+        let lenses = std::mem::take(&mut self.lenses);
+        let (kept, gone): (Vec<_>, Vec<_>) = lenses.into_iter().partition(|(spec, _)| specs.contains(spec));
+        // What the view has just left looks most like what it wants now.
+        let stand_in = gone.last().or(kept.last()).map(|(_, slot)| stand_in(&slot.get()));
+        let known = kept.len();
+        self.lenses = kept;
+        for spec in specs {
+            if self.lenses.iter().all(|(known, _)| known != spec) {
+                let listing = Mutex::new(stand_in.clone().unwrap_or_default());
+                self.lenses.push((
+                    spec.clone(),
+                    Arc::new(Slot {
+                        listing,
+                        ready: AtomicBool::new(false),
+                    }),
+                ));
+            }
+        }
+        !gone.is_empty() || self.lenses.len() > known
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     wish: Mutex<Wish>,
@@ -134,11 +169,7 @@ impl Feed {
         let shared = Arc::new(Shared {
             wish: Mutex::default(),
             changed: Notify::new(),
-            progress: Progress {
-                listing: AtomicBool::new(true),
-                received: AtomicU64::new(0),
-                published: AtomicU64::new(0),
-            },
+            progress: Progress::default(),
         });
         let (out, news) = mpsc::channel(QUEUE);
         let reader = reader::Reader::new(link, query, clock.clone(), out, shared.clone());
@@ -171,27 +202,8 @@ impl Feed {
             // The lenses stay as they are, ready for whoever comes back.
             return true;
         }
-        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut wish.lenses)
-            .into_iter()
-            .partition(|(spec, _)| specs.contains(spec));
-        let stand_in = gone.last().or(kept.last()).map(|(_, slot)| stand_in(&slot.get()));
-        let new: Vec<_> = specs
-            .iter()
-            .filter(|spec| kept.iter().all(|(known, _)| known != *spec))
-            .collect();
-        if !gone.is_empty() || !new.is_empty() {
+        if wish.fit(specs) {
             self.shared.changed.notify_one();
-        }
-        wish.lenses = kept;
-        for spec in new {
-            let listing = Mutex::new(stand_in.clone().unwrap_or_default());
-            wish.lenses.push((
-                spec.clone(),
-                Arc::new(Slot {
-                    listing,
-                    ready: AtomicBool::new(false),
-                }),
-            ));
         }
         true
     }
@@ -442,11 +454,9 @@ impl Keeper {
             state: self.state.clone(),
             total: known.rows.len(),
             faults: self.faults,
-            stand_in: false,
-            rows: lens.rows().clone(),
-            sort: lens.sort(),
             index: self.index.clone(),
             generation: known.generation,
+            ..lens.snapshot()
         }
     }
 
@@ -489,5 +499,7 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

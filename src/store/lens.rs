@@ -1,46 +1,12 @@
 //! One sort and filter over a feed.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::index::{ByUid, Change};
-use super::row::natural;
 use super::rows::Rows;
-use crate::store::{Cell, Filter, Row, Sort};
-
-impl Sort {
-    /// The order of two rows. Total: two rows are equal only when they are of the same object and have the same key.
-    /// Descending turns the column around, not the names that break ties, and empty cells stay last.
-    pub fn order(self, a: &Row, b: &Row) -> Ordering {
-        let column = self.column.map_or(Ordering::Equal, |column| {
-            let (a, b) = (
-                a.cells.get(column).unwrap_or(&Cell::Empty),
-                b.cells.get(column).unwrap_or(&Cell::Empty),
-            );
-            let order = a.order(b);
-            let turn = self.descending && *a != Cell::Empty && *b != Cell::Empty;
-            if turn { order.reverse() } else { order }
-        });
-        let names = || {
-            let namespaces = if Arc::ptr_eq(&a.id.namespace, &b.id.namespace) {
-                Ordering::Equal
-            } else {
-                natural(&a.id.namespace, &b.id.namespace)
-            };
-            namespaces
-                .then_with(|| natural(&a.id.name, &b.id.name))
-                .then_with(|| a.id.uid.cmp(&b.id.uid))
-        };
-        match self.column {
-            None if self.descending => natural(&b.id.namespace, &a.id.namespace)
-                .then_with(|| natural(&b.id.name, &a.id.name))
-                .then_with(|| a.id.uid.cmp(&b.id.uid)),
-            _ => column.then_with(names),
-        }
-    }
-}
+use crate::store::{Filter, Listing, Row, Sort};
 
 /// Keeps the rows that pass its filter in its order while the feed changes.
 #[derive(Debug)]
@@ -64,14 +30,13 @@ impl Lens {
         }
     }
 
-    /// Its rows.
-    pub(super) fn rows(&self) -> &Rows {
-        &self.rows
-    }
-
-    /// Its order.
-    pub(super) fn sort(&self) -> Sort {
-        self.sort
+    /// Its rows as they are now, whatever happens to it later. The feed adds what it knows of itself.
+    pub fn snapshot(&self) -> Listing {
+        Listing {
+            rows: self.rows.clone(),
+            sort: self.sort,
+            ..Listing::default()
+        }
     }
 
     /// Number of rows it keeps.
@@ -98,8 +63,7 @@ impl Lens {
                 kept.push(row.clone());
             }
         }
-        kept.sort_by(|a, b| self.sort.order(a, b));
-        self.rows = Rows::from_sorted(&kept);
+        self.rows = Rows::from_sorted(self.sort.sort(kept));
     }
 
     /// Moves the changed rows; `all` are the feed's rows after the changes.

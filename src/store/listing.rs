@@ -75,6 +75,11 @@ impl Listing {
         self.rows.iter_from(0)
     }
 
+    /// The newest row of an object of the feed, whether or not this listing's filter keeps it.
+    pub fn find(&self, uid: &str) -> Option<Arc<Row>> {
+        self.index.get(uid)
+    }
+
     /// Where the object with `uid` is; `near` is where it was last seen.
     pub fn position(&self, uid: &str, near: usize) -> Option<usize> {
         let is = |at: usize| self.get(at).is_some_and(|row| *row.id.uid == *uid);
@@ -99,8 +104,7 @@ impl FromIterator<Arc<Row>> for Listing {
     /// A live listing of these rows by namespace and name.
     fn from_iter<I: IntoIterator<Item = Arc<Row>>>(rows: I) -> Self {
         let sort = Sort::default();
-        let mut rows: Vec<Arc<Row>> = rows.into_iter().collect();
-        rows.sort_by(|a, b| sort.order(a, b));
+        let rows = sort.sort(rows.into_iter().collect());
         let index = Arc::new(Index::default());
         index.apply(
             &rows
@@ -117,7 +121,7 @@ impl FromIterator<Arc<Row>> for Listing {
             total: rows.len(),
             faults: rows.iter().filter(|row| row.health.needs_attention()).count(),
             stand_in: false,
-            rows: Rows::from_sorted(&rows),
+            rows: Rows::from_sorted(rows),
             sort,
             generation,
             index,

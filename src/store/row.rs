@@ -113,7 +113,8 @@ impl Cell {
     }
 }
 
-fn rank(cell: &Cell) -> u8 {
+/// Order of cells that cannot be compared by value.
+pub(super) fn rank(cell: &Cell) -> u8 {
     match cell {
         Cell::Int(_) | Cell::Counted(..) => 0,
         Cell::Ratio(..) => 1,

@@ -42,14 +42,19 @@ impl Chunk {
 
 impl Rows {
     /// From rows that are in order.
-    pub(super) fn from_sorted(rows: &[Arc<Row>]) -> Self {
-        let chunk = |(at, rows): (usize, &[Arc<Row>])| Chunk {
-            start: at * FILL,
-            rows: Arc::new(rows.to_vec()),
-        };
-        Self {
-            spine: Arc::new(rows.chunks(FILL).enumerate().map(chunk).collect()),
+    pub(super) fn from_sorted(rows: Vec<Arc<Row>>) -> Self {
+        let mut spine = Vec::with_capacity(rows.len().div_ceil(FILL));
+        let mut rows = rows.into_iter();
+        while rows.len() > 0 {
+            let start = spine.len() * FILL;
+            let mut chunk = Vec::with_capacity(CHUNK + 1);
+            chunk.extend(rows.by_ref().take(FILL));
+            spine.push(Chunk {
+                start,
+                rows: Arc::new(chunk),
+            });
         }
+        Self { spine: Arc::new(spine) }
     }
 
     pub(super) fn len(&self) -> usize {

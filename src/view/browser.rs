@@ -363,18 +363,14 @@ impl View for Browser {
             }
         }
         // Marks follow their objects; a vanished object loses its mark once its absence is certain.
-        if !self.marks.is_empty() && listing.state == FeedState::Live && self.need.filter.is_empty() {
-            let uids: Vec<Arc<str>> = self.marks.keys().cloned().collect();
-            for uid in uids {
-                match listing.position(&uid, 0).and_then(|at| listing.get(at)) {
-                    Some(row) => {
-                        self.marks.insert(uid, row.clone());
-                    }
-                    None => {
-                        self.marks.remove(&uid);
-                    }
+        if !self.marks.is_empty() && listing.state == FeedState::Live {
+            self.marks.retain(|uid, row| match listing.find(uid) {
+                Some(newest) => {
+                    *row = newest;
+                    true
                 }
-            }
+                None => false,
+            });
         }
         self.keep_visible(listing.len());
         self.measure(&listing, data);

@@ -98,8 +98,14 @@ impl Term {
 
     pub(super) fn passes(&self, row: &Row, now: Timestamp) -> bool {
         let passes = match &self.test {
-            Test::Text(text) => anywhere(row, |cell| contains(cell, text)),
-            Test::Regex(regex) => anywhere(row, |cell| regex.is_match(cell)),
+            // Writing numbers out is dear, and pointless when the text cannot be in one.
+            Test::Text(text) => {
+                let numbers = text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b'/' || byte == b'-');
+                anywhere(row, numbers, |cell| contains(cell, text))
+            }
+            Test::Regex(regex) => anywhere(row, true, |cell| regex.is_match(cell)),
             Test::Fuzzy(pattern) => text::fuzzy_score(pattern, &row.id.name).is_some(),
             Test::Label { name, test } => match (row.label(name), test) {
                 (value, Some((true, other))) => value != Some(other),
@@ -138,8 +144,10 @@ impl Term {
 
 /// Whether the namespace, the name or the text of a cell passes. Ages are left out: they change by themselves, and `3m`
 /// would be found in every image tag and every second age.
-fn anywhere(row: &Row, passes: impl Fn(&str) -> bool) -> bool {
-    passes(&row.id.name) || passes(&row.id.namespace) || row.cells.iter().any(|cell| text_of(cell, &passes))
+fn anywhere(row: &Row, numbers: bool, passes: impl Fn(&str) -> bool) -> bool {
+    let skip = |cell: &Cell| !numbers && matches!(cell, Cell::Int(_) | Cell::Counted(..) | Cell::Ratio(..));
+    let mut cells = row.cells.iter().filter(|cell| !skip(cell));
+    passes(&row.id.name) || passes(&row.id.namespace) || cells.any(|cell| text_of(cell, &passes))
 }
 
 fn text_of(cell: &Cell, passes: impl Fn(&str) -> bool) -> bool {
