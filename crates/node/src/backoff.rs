@@ -99,7 +99,7 @@ mod tests {
             now = end.as_second();
         }
         assert_eq!(waits, ["10s", "20s", "40s", "1m20s", "2m40s", "5m0s", "5m0s"]);
-        assert!(backoff.wait(at(now + 500)).is_some());
+        assert!(backoff.wait(at(now + 200)).is_some());
         assert_eq!(backoff.wait(at(now + 601)), None, "ran for more than ten minutes");
         backoff.retried(at(now + 601));
         assert_eq!(

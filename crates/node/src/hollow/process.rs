@@ -80,8 +80,9 @@ impl Container {
         let (shell, resize) = self.shell(hollow, stdio, self.spec.tty);
         let container = self.clone();
         let heeds = program.heeds_signals();
+        // Before the task runs: a signal may come first.
+        let mut signals = self.signals.subscribe();
         tokio::spawn(async move {
-            let mut signals = container.signals.subscribe();
             // The first process of a container ignores signals that it has no handler for, all but one.
             let stopped = async {
                 loop {

@@ -21,6 +21,7 @@ impl Case {
         let declared = state::declared(&pod);
         let mut state = state::first_seen(&pod, at(0));
         state.sandbox = true;
+        state.start_time = Some(at(1));
         Self {
             pod,
             declared,
