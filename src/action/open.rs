@@ -142,7 +142,19 @@ fn command_run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         args.extend(typed.args);
         return action::run(cx, &Line { name: "view.open".into(), args });
     }
-    Err(super::unknown(&typed.name))
+    // The start of a kind's name is enough when something was offered for it.
+    let offered = super::candidates(&typed.name, cx.data).into_iter().find(|candidate| candidate.text.starts_with(&typed.name));
+    match offered.filter(|_| typed.name.len() > 1) {
+        Some(candidate) => {
+            let rest = Line { name: candidate.text, args: typed.args };
+            let line = alias(&rest).or_else(|| action::find(&rest.name).map(|_| rest.clone())).unwrap_or_else(|| {
+                let args = std::iter::once(rest.name.clone()).chain(rest.args.clone()).collect();
+                Line { name: "view.open".into(), args }
+            });
+            action::run(cx, &line)
+        }
+        None => Err(super::unknown(&typed.name)),
+    }
 }
 
 /// Short forms users of other tools type.

@@ -170,19 +170,28 @@ fn bottom(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, trouble: 
         put(buf, x + 1, row.y, end, &cut, bar);
         return;
     }
-    let mut x = row.x + 1;
     let offers: Vec<(&str, &str)> = OFFERS.iter().map(|(action, word, _)| (*action, *word)).collect();
     let hints = if trouble { &offers[..] } else { state.view().hints() };
-    for (action, word) in hints {
-        let key = look.key(action);
-        if key.is_empty() {
+    let hints: Vec<(String, &str, bool)> = hints
+        .iter()
+        .map(|(action, word)| (look.key(action), *word, matches!(*action, "help.open" | "command.open")))
+        .filter(|(key, ..)| !key.is_empty())
+        .collect();
+    let wide = |key: &str, word: &str| (text::width(key) + 1 + text::width(word) + 2) as u16;
+    // The keys that lead to all others keep their place however narrow it is.
+    let mut kept: u16 = hints.iter().filter(|(.., keep)| *keep).map(|(key, word, _)| wide(key, word)).sum();
+    let mut x = row.x + 1;
+    for (key, word, keep) in &hints {
+        let width = wide(key, word);
+        if *keep {
+            kept -= width;
+        } else if x + width + kept > end {
             continue;
         }
-        let wide = (text::width(&key) + 1 + text::width(word) + 2) as u16;
-        if x + wide > end {
+        if x + width > end + 2 {
             break;
         }
-        x = put(buf, x, row.y, end, &key, bar.patch(theme.style(Role::Key)));
+        x = put(buf, x, row.y, end, key, bar.patch(theme.style(Role::Key)));
         x = put(buf, x + 1, row.y, end, word, bar.patch(theme.style(Role::Dim))) + 2;
     }
 }
@@ -194,11 +203,12 @@ fn which_key(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, sco
         .iter()
         .filter_map(|(chord, node)| {
             let (doc, role) = match node {
-                Node::Leaf(line) if line.args.is_empty() => {
-                    (crate::action::find(&line.name).map_or(line.name.as_str(), |action| action.doc).to_owned(), Role::Text)
+                // What tells keys of one action apart is what they act on.
+                Node::Leaf(line) if line.args.iter().any(|arg| !arg.starts_with('-')) => (line.args.join(" "), Role::Text),
+                Node::Leaf(line) => {
+                    let doc = crate::action::find(&line.name).map_or(line.name.as_str(), |action| action.doc);
+                    (format!("{doc} {}", line.args.join(" ")), Role::Text)
                 }
-                // The arguments tell such keys apart.
-                Node::Leaf(line) => (line.args.join(" "), Role::Text),
                 Node::Branch { label, .. } => (format!("{label} ..."), Role::Accent),
                 Node::Unbound => return None,
             };

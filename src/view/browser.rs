@@ -38,6 +38,8 @@ pub struct Browser {
     settled: Option<Arc<Row>>,
     /// The events resource, once the cluster has said what it serves.
     events: Option<Arc<Resource>>,
+    /// Whether the user has moved the cursor: until then it stays on the first row while rows arrive.
+    touched: bool,
     /// Widest text seen per column: only grows, so that columns do not jump while rows come and go.
     widest: Vec<u16>,
     height: u16,
@@ -73,6 +75,7 @@ impl Browser {
             preview: true,
             settled: None,
             events: None,
+            touched: false,
             widest: vec![0; kind.columns.len() + shift],
             height: 0,
             area: Rect::default(),
@@ -136,6 +139,7 @@ impl Browser {
     }
 
     fn move_to(&mut self, listing: &Listing, index: usize) {
+        self.touched = true;
         self.index = index.min(listing.len().saturating_sub(1));
         self.cursor = listing.get(self.index).cloned();
         self.keep_visible(listing.len());
@@ -168,7 +172,7 @@ impl Browser {
                 min: column.min,
                 wanted: if column.wide && !self.wide { 0 } else { wanted(at) },
                 rank: if column.wide && !self.wide { u8::MAX } else { column.rank },
-                middle: column.rank == 0 && !column.right,
+                middle: matches!(column.title, "NAME" | "OBJECT" | "NODE" | "IMAGES"),
             });
         }
         for key in &self.label_columns {
@@ -351,8 +355,15 @@ impl View for Browser {
 
     fn sync(&mut self, data: &dyn Data) {
         let listing = data.listing(&self.need);
+        let loading = listing.state == FeedState::Loading;
+        if loading && !self.touched {
+            self.index = 0;
+            self.cursor = listing.get(0).cloned();
+        }
         let found = self.cursor.as_ref().and_then(|row| listing.position(&row.id.uid, self.index));
         match found {
+            // Not there yet is not gone.
+            None if loading && self.cursor.is_some() => {}
             Some(at) => {
                 self.index = at;
                 self.cursor = listing.get(at).cloned();

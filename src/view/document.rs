@@ -84,7 +84,7 @@ impl Text {
             TextSource::Describe(target) => {
                 let object = target.object.value();
                 let events = preview::events_of(self.events.as_ref().map(|need| data.listing(need)).as_deref());
-                (kind::find(&target.resource).describe)(&Subject { object: &object, events: &events, now: data.now(), zone: TimeZone::system() })
+                (kind::find(&target.resource).describe)(&Subject { object: &object, events: &events, now: data.now(), zone: TimeZone::system(), related: None })
             }
             TextSource::Yaml { target, reveal } => {
                 let mut object = target.object.value();

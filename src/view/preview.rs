@@ -55,7 +55,7 @@ pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, kind: &Kind, r
     let now = look.data.now();
     let mut document = Document::new();
     document.push(TextLine::new().with(Role::Strong, &row.id.name));
-    document.lines.extend((kind.summary)(&Subject { object: &object, events: &events, now, zone: TimeZone::system() }).lines);
+    document.lines.extend((kind.summary)(&Subject { object: &object, events: &events, now, zone: TimeZone::system(), related: None }).lines);
     if !events.is_empty() {
         document.push(section("events", area.width, look));
         for event in events.iter().rev().take(20) {

@@ -57,7 +57,7 @@ const GAP: u16 = 2;
 pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
     let mut shown: Vec<bool> = vec![true; columns.len()];
     let room = available.saturating_sub(GUTTER);
-    let floor = |column: &ColumnSpec| column.wanted.min(column.min.max(text::width(&column.title) as u16)).max(1);
+    let floor = |column: &ColumnSpec| column.min.min(column.wanted).max(text::width(&column.title) as u16).max(1);
     let total = |shown: &[bool]| -> u16 {
         let widths = columns.iter().zip(shown).filter(|(_, shown)| **shown);
         widths.map(|(column, _)| floor(column) + GAP).fold(0u16, u16::saturating_add).saturating_sub(GAP)
