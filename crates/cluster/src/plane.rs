@@ -145,6 +145,7 @@ impl ControlPlane {
                     Err(error) => tracing::warn!(%error, "pods cannot reach the API server"),
                 }
             }
+            tracing::info!(target: "knarr_apiserver", "Serving securely on {address}");
             let (server, listeners) = (server.clone(), listeners.clone());
             tasks.spawn(async move { server.serve(listener, tls, listeners).await });
         }
@@ -210,8 +211,12 @@ fn components(options: &Options, address: Option<SocketAddr>) -> Vec<knarr_node:
         ("kube-apiserver", Some(address)) => vec![
             format!("--advertise-address={}", address.ip()),
             format!("--secure-port={}", address.port()),
-            "--authorization-mode=Node,RBAC".into(),
+            "--authorization-mode=RBAC".into(),
             "--service-cluster-ip-range=10.96.0.0/16".into(),
+            match &options.storage {
+                Storage::Directory(_) => "--storage-backend=redb".into(),
+                Storage::Memory => "--storage-backend=memory".into(),
+            },
         ],
         ("kube-controller-manager", _) => {
             vec![format!("--node-monitor-grace-period={}s", options.node_grace.as_secs())]

@@ -49,7 +49,9 @@ async fn within<T>(wait: impl Future<Output = T>) -> T {
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_comes_up_is_logged_and_goes_in_virtual_time() {
-    let running = within(ControlPlane::start(simulated())).await.unwrap();
+    let mut options = simulated();
+    options.nodes = vec!["one".into(), "two".into()];
+    let running = within(ControlPlane::start(options)).await.unwrap();
     within(running.ready()).await.unwrap();
     let client = running.client();
     let deployment = json!({ "metadata": { "name": "kuard" }, "spec": {
@@ -67,8 +69,13 @@ async fn a_deployment_comes_up_is_logged_and_goes_in_virtual_time() {
     let pods: Api<Pod> = Api::default_namespaced(client);
     let list = pods.list(&ListParams::default()).await.unwrap();
     assert_eq!(list.items.len(), 2);
+    let mut places: Vec<_> = list
+        .iter()
+        .filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref())
+        .collect();
+    places.sort();
+    assert_eq!(places, ["one", "two"], "replicas spread over the nodes");
     for pod in list {
-        assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("knarr"));
         let log = within(pods.logs(&pod.name_any(), &LogParams::default())).await.unwrap();
         assert!(!log.is_empty(), "a running program says something");
     }
@@ -148,4 +155,56 @@ async fn strangers_are_turned_away() {
         "{error}"
     );
     within(running.stop()).await;
+}
+
+/// Runs the example program, which is built along with the tests, as `knarr cluster` would be.
+fn cluster(data: &Path, arguments: [&str; 2]) -> (bool, String) {
+    let program = std::env::current_exe().unwrap();
+    let program = program.ancestors().nth(2).unwrap().join("examples/cluster");
+    assert!(
+        program.is_file(),
+        "{} is built by `cargo test -p knarr-cluster`",
+        program.display()
+    );
+    let mut command = std::process::Command::new(program);
+    let output = command.args(arguments).env("KNARR_DATA_DIR", data).output().unwrap();
+    (
+        output.status.success(),
+        String::from_utf8(output.stdout).unwrap().trim().to_string(),
+    )
+}
+
+#[test]
+fn a_cluster_in_the_background_is_started_found_killed_and_deleted() {
+    let temp = tempfile::tempdir().unwrap();
+    let run = |verb: &str| cluster(temp.path(), [verb, "bg"]);
+    let directory = temp.path().join("clusters/bg");
+    let kubeconfig = directory.join("kubeconfig").display().to_string();
+    assert_eq!(run("status"), (true, "cluster bg does not exist".into()));
+    assert!(run("kubeconfig").1.contains("start it with: knarr cluster start bg"));
+    assert_eq!(run("start"), (true, kubeconfig.clone()));
+    let holder = std::fs::read_to_string(directory.join("lock")).unwrap();
+    assert!(run("status").1.contains(&format!("(process {holder})")));
+    assert_eq!(
+        run("start"),
+        (true, kubeconfig.clone()),
+        "a running one is left as it is"
+    );
+    assert_eq!(std::fs::read_to_string(directory.join("lock")).unwrap(), holder);
+
+    let pid = nix::unistd::Pid::from_raw(holder.parse().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    while !run("status").1.contains("is stopped") {
+        std::thread::yield_now(); // until the kernel has let go of its lock
+    }
+    assert_eq!(run("start"), (true, kubeconfig));
+    assert_eq!(run("stop"), (true, "true".into()));
+    assert_eq!(run("stop"), (true, "false".into()));
+    assert_eq!(run("delete"), (true, "true".into()));
+    assert!(!directory.exists());
+    let (fine, message) = cluster(temp.path(), ["start", "No/Name"]);
+    assert!(
+        !fine && message.contains("hint: use up to 40 small letters"),
+        "{message}"
+    );
 }

@@ -31,6 +31,8 @@ pub(crate) use serve::reexec;
 const ARGUMENT: &str = "__cluster";
 /// How long a cluster may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of log after which the next start begins a new one.
+const LONGEST_LOG: u64 = 10 << 20;
 const TICK: Duration = Duration::from_millis(20);
 
 /// How to start a cluster in the background.
@@ -136,6 +138,7 @@ pub fn start_with(name: &str, options: &StartOptions) -> Result<PathBuf, Error> 
     };
     let order = serde_json::to_string(&order).doing(|| "cannot start the cluster".into())?;
     let path = directory.log();
+    shorten(&path);
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
     let log = log.doing(|| format!("cannot write {}", path.display()))?;
     let program = std::env::current_exe().doing(|| "cannot find the running executable".into())?;
@@ -164,6 +167,10 @@ pub fn start_with(name: &str, options: &StartOptions) -> Result<PathBuf, Error> 
         Some(Report::Ready) => kubeconfig(name),
         Some(Report::Failed { message, hint }) => {
             let _ = child.wait();
+            if directory.holder()?.is_some() {
+                wait_served(name, &directory)?; // somebody else was faster
+                return kubeconfig(name);
+            }
             let error = Error::new(message);
             Err(match hint {
                 Some(hint) => error.with_hint(hint),
@@ -177,6 +184,15 @@ pub fn start_with(name: &str, options: &StartOptions) -> Result<PathBuf, Error> 
             Err(Error::new(format!("the cluster {name:?} did not become ready{end}"))
                 .with_hint(format!("its log is {}", path.display())))
         }
+    }
+}
+
+/// A log that has grown long is put aside; the one put aside before is lost.
+fn shorten(path: &Path) {
+    if fs::metadata(path).is_ok_and(|log| log.len() > LONGEST_LOG)
+        && let Err(error) = fs::rename(path, path.with_extension("log.old"))
+    {
+        tracing::warn!(path = %path.display(), %error, "cannot put the log aside");
     }
 }
 
