@@ -41,7 +41,13 @@ impl Action {
         doc: &'static str,
         run: fn(&mut Cx<'_>, &Line) -> Result<()>,
     ) -> Self {
-        Self { name, doc, args, changes: false, run }
+        Self {
+            name,
+            doc,
+            args,
+            changes: false,
+            run,
+        }
     }
 
     /// The same action, refused in read-only mode.

@@ -106,7 +106,11 @@ pub(crate) fn main() -> Result<ExitCode> {
 fn quote(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
         let plain = word.chars().all(|ch| ch.is_alphanumeric() || "-_./:=,@".contains(ch));
-        if plain && !word.is_empty() { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+        if plain && !word.is_empty() {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }

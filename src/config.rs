@@ -18,14 +18,22 @@ pub struct Paths {
 impl Paths {
     /// The platform's directories (XDG on Linux); `KNARR_CONFIG_DIR` and `KNARR_STATE_DIR` come first.
     pub fn find() -> Self {
-        let own = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let own = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let dirs = directories::ProjectDirs::from("", "", "knarr");
         let fallback = || std::env::temp_dir().join("knarr");
         let config = own("KNARR_CONFIG_DIR").or_else(|| dirs.as_ref().map(|dirs| dirs.config_dir().to_owned()));
         let state = own("KNARR_STATE_DIR").or_else(|| {
-            dirs.as_ref().map(|dirs| dirs.state_dir().unwrap_or_else(|| dirs.data_local_dir()).to_owned())
+            dirs.as_ref()
+                .map(|dirs| dirs.state_dir().unwrap_or_else(|| dirs.data_local_dir()).to_owned())
         });
-        Self { config: config.unwrap_or_else(fallback), state: state.unwrap_or_else(fallback) }
+        Self {
+            config: config.unwrap_or_else(fallback),
+            state: state.unwrap_or_else(fallback),
+        }
     }
 
     /// The log file.
@@ -50,7 +58,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { theme: "dark".into(), keymap: "default".into(), ascii: false, read_only: false }
+        Self {
+            theme: "dark".into(),
+            keymap: "default".into(),
+            ascii: false,
+            read_only: false,
+        }
     }
 }
 

@@ -37,7 +37,10 @@ impl TextLine {
     /// Adds a span; its text is made harmless here.
     pub fn push(&mut self, role: Role, text: &str) {
         if !text.is_empty() {
-            self.spans.push(Span { role, text: text::clean(text).into() });
+            self.spans.push(Span {
+                role,
+                text: text::clean(text).into(),
+            });
         }
     }
 

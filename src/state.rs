@@ -112,7 +112,11 @@ impl State {
 
     /// The view that has the focus.
     pub fn view(&self) -> &dyn View {
-        self.tabs[self.tab].views.last().map(|view| &**view).expect("a tab has a view")
+        self.tabs[self.tab]
+            .views
+            .last()
+            .map(|view| &**view)
+            .expect("a tab has a view")
     }
 
     /// The view that has the focus.
@@ -146,12 +150,20 @@ impl State {
 
     /// Says something in the bottom line.
     pub fn say(&mut self, level: Level, text: impl Into<String>) {
-        self.show(Flash { level, text: text.into(), hints: Vec::new() });
+        self.show(Flash {
+            level,
+            text: text.into(),
+            hints: Vec::new(),
+        });
     }
 
     /// Shows an error in the bottom line.
     pub fn fail(&mut self, error: &Error) {
-        self.show(Flash { level: Level::Error, text: error.line(), hints: error.hints.clone() });
+        self.show(Flash {
+            level: Level::Error,
+            text: error.line(),
+            hints: error.hints.clone(),
+        });
     }
 
     fn show(&mut self, flash: Flash) {

@@ -196,7 +196,10 @@ impl Theme {
         let mut next = Some(name.to_owned());
         while let Some(current) = next {
             if layers.len() > 8 {
-                return Err(Error::new(ErrorKind::Config, format!("theme {name:?} inherits in a circle")));
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("theme {name:?} inherits in a circle"),
+                ));
             }
             let file = read(&current, directory)?;
             next = file.inherits.clone();
@@ -214,22 +217,36 @@ impl Theme {
         }
         let known: Vec<&str> = Role::ALL.iter().map(|role| role.name()).collect();
         if let Some(wrong) = specs.keys().find(|key| !known.contains(&key.as_str())) {
-            return Err(Error::new(ErrorKind::Config, format!("theme {name:?} styles an unknown role {wrong:?}"))
-                .hint("`knarr info --roles` lists the roles"));
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("theme {name:?} styles an unknown role {wrong:?}"),
+            )
+            .hint("`knarr info --roles` lists the roles"));
         }
         let colour = |text: &str| -> Result<Color> {
             let text = palette.get(text).map_or(text, String::as_str);
             text.parse().map_err(|_| {
-                Error::new(ErrorKind::Config, format!("theme {name:?} uses {text:?}, which is no colour"))
-                    .hint("write a palette name, #rrggbb, an ANSI name, or 0-255")
+                Error::new(
+                    ErrorKind::Config,
+                    format!("theme {name:?} uses {text:?}, which is no colour"),
+                )
+                .hint("write a palette name, #rrggbb, an ANSI name, or 0-255")
             })
         };
         let mut styles = Vec::with_capacity(Role::ALL.len());
         for role in Role::ALL {
             let full = match specs.get(role.name()) {
-                None => return Err(Error::new(ErrorKind::Config, format!("theme {name:?} lacks the role {:?}", role.name()))
-                    .hint("add it, or inherit a built-in theme: inherits = \"dark\"")),
-                Some(Spec::Fg(fg)) => FullSpec { fg: Some(fg.clone()), ..FullSpec::default() },
+                None => {
+                    return Err(Error::new(
+                        ErrorKind::Config,
+                        format!("theme {name:?} lacks the role {:?}", role.name()),
+                    )
+                    .hint("add it, or inherit a built-in theme: inherits = \"dark\""));
+                }
+                Some(Spec::Fg(fg)) => FullSpec {
+                    fg: Some(fg.clone()),
+                    ..FullSpec::default()
+                },
                 Some(Spec::Full(full)) => full.clone(),
             };
             let mut style = Style::default();
@@ -241,8 +258,11 @@ impl Theme {
             }
             for modifier in &full.mods {
                 style = style.add_modifier(parse_modifier(modifier).ok_or_else(|| {
-                    Error::new(ErrorKind::Config, format!("theme {name:?} uses {modifier:?}, which is no modifier"))
-                        .hint("modifiers are bold, dim, italic, underlined, reversed, crossed-out")
+                    Error::new(
+                        ErrorKind::Config,
+                        format!("theme {name:?} uses {modifier:?}, which is no modifier"),
+                    )
+                    .hint("modifiers are bold, dim, italic, underlined, reversed, crossed-out")
                 })?);
             }
             styles.push(style);
@@ -250,7 +270,12 @@ impl Theme {
         // Ordinary text lies on whatever is below it: only the screen itself is filled with the background.
         let screen = styles[Role::Text as usize];
         styles[Role::Text as usize].bg = None;
-        Ok(Self { name: name.to_owned(), signs: UNICODE, styles, screen })
+        Ok(Self {
+            name: name.to_owned(),
+            signs: UNICODE,
+            styles,
+            screen,
+        })
     }
 
     /// Without any colour (`NO_COLOR`): modifiers carry what colours did; signs and words carry the meaning.
@@ -289,14 +314,22 @@ impl Theme {
 
     /// The role of a log source: stable for one number.
     pub fn source_role(number: usize) -> Role {
-        const SOURCES: [Role; 6] =
-            [Role::Source0, Role::Source1, Role::Source2, Role::Source3, Role::Source4, Role::Source5];
+        const SOURCES: [Role; 6] = [
+            Role::Source0,
+            Role::Source1,
+            Role::Source2,
+            Role::Source3,
+            Role::Source4,
+            Role::Source5,
+        ];
         SOURCES[number % SOURCES.len()]
     }
 }
 
 fn read(name: &str, directory: Option<&Path>) -> Result<File> {
-    let own = directory.map(|directory| directory.join(format!("{name}.toml"))).filter(|path| path.is_file());
+    let own = directory
+        .map(|directory| directory.join(format!("{name}.toml")))
+        .filter(|path| path.is_file());
     let (text, origin) = match (&own, BUILT_IN.iter().find(|(known, _)| *known == name)) {
         (Some(path), _) => {
             let text = std::fs::read_to_string(path).map_err(|error| {
@@ -307,8 +340,12 @@ fn read(name: &str, directory: Option<&Path>) -> Result<File> {
         (None, Some((_, text))) => ((*text).to_owned(), format!("built-in {name}")),
         (None, None) => {
             let names: Vec<_> = Theme::built_in().collect();
-            return Err(Error::new(ErrorKind::Config, format!("there is no theme {name:?}"))
-                .hint(format!("choose one of {}, or put {name}.toml into the themes directory", names.join(", "))));
+            return Err(
+                Error::new(ErrorKind::Config, format!("there is no theme {name:?}")).hint(format!(
+                    "choose one of {}, or put {name}.toml into the themes directory",
+                    names.join(", ")
+                )),
+            );
         }
     };
     toml::from_str(&text)
@@ -342,10 +379,17 @@ mod tests {
     #[test]
     fn a_user_theme_inherits_and_overrides() {
         let dir = tempfile::tempdir().expect("temp dir");
-        std::fs::write(dir.path().join("mine.toml"), "inherits = \"dark\"\n[roles]\n\"ui.accent\" = \"#ff0000\"\n").expect("write");
+        std::fs::write(
+            dir.path().join("mine.toml"),
+            "inherits = \"dark\"\n[roles]\n\"ui.accent\" = \"#ff0000\"\n",
+        )
+        .expect("write");
         let theme = Theme::load("mine", Some(dir.path())).expect("loads");
         assert_eq!(theme.style(Role::Accent).fg, Some(Color::Rgb(255, 0, 0)));
-        assert_eq!(theme.style(Role::Good), Theme::load("dark", None).expect("dark").style(Role::Good));
+        assert_eq!(
+            theme.style(Role::Good),
+            Theme::load("dark", None).expect("dark").style(Role::Good)
+        );
     }
 
     #[test]
@@ -359,13 +403,22 @@ mod tests {
         assert!(fails("inherits = \"dark\"\n[roles]\n\"ui.text\" = \"reddish\"").contains("reddish"));
         assert!(fails("inherits = \"bad\"").contains("circle"));
         assert!(fails("[roles").contains("cannot be parsed"));
-        assert!(Theme::load("missing", None).expect_err("refused").to_string().contains("dark"));
+        assert!(
+            Theme::load("missing", None)
+                .expect_err("refused")
+                .to_string()
+                .contains("dark")
+        );
     }
 
     #[test]
     fn no_colour_leaves_no_colour() {
         let theme = Theme::load("dark", None).expect("dark").without_colour();
-        assert!(Role::ALL.iter().all(|role| theme.style(*role).fg.is_none() && theme.style(*role).bg.is_none()));
+        assert!(
+            Role::ALL
+                .iter()
+                .all(|role| theme.style(*role).fg.is_none() && theme.style(*role).bg.is_none())
+        );
         assert!(theme.style(Role::Cursor).add_modifier.contains(Modifier::REVERSED));
     }
 }

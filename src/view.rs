@@ -145,9 +145,11 @@ pub struct Look<'a> {
 impl Look<'_> {
     /// How the keys that run `action` are shown: `l`, `C-d`, `g g`; empty when it has none.
     pub fn key(&self, action: &str) -> String {
-        self.keymap.key_for(self.scopes, action).map_or_else(String::new, |chords| {
-            chords.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ")
-        })
+        self.keymap
+            .key_for(self.scopes, action)
+            .map_or_else(String::new, |chords| {
+                chords.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ")
+            })
     }
 }
 

@@ -24,29 +24,50 @@ pub fn candidates(before: &str, data: &dyn Data) -> Vec<Candidate> {
                 if !resource.short_names.is_empty() {
                     doc = format!("{doc}  {}", resource.short_names.join(" "));
                 }
-                all.push(Candidate { text: resource.plural.to_string(), doc });
+                all.push(Candidate {
+                    text: resource.plural.to_string(),
+                    doc,
+                });
             }
-            all.extend(open::aliases().map(|(text, doc)| Candidate { text: text.into(), doc: doc.into() }));
-            all.extend(ACTIONS.iter().map(|action| Candidate { text: action.name.into(), doc: action.doc.into() }));
+            all.extend(open::aliases().map(|(text, doc)| Candidate {
+                text: text.into(),
+                doc: doc.into(),
+            }));
+            all.extend(ACTIONS.iter().map(|action| Candidate {
+                text: action.name.into(),
+                doc: action.doc.into(),
+            }));
         }
         Some("ctx" | "context" | "contexts" | "context.set") => return contexts(word, data),
         Some("theme" | "app.theme") => {
-            all.extend(crate::theme::Theme::built_in().map(|name| Candidate { text: name.into(), doc: String::new() }));
+            all.extend(crate::theme::Theme::built_in().map(|name| Candidate {
+                text: name.into(),
+                doc: String::new(),
+            }));
         }
         Some("keymap" | "app.keymap") => {
-            all.extend(crate::keys::Keymap::built_in().map(|name| Candidate { text: name.into(), doc: String::new() }));
+            all.extend(crate::keys::Keymap::built_in().map(|name| Candidate {
+                text: name.into(),
+                doc: String::new(),
+            }));
         }
         Some("apply" | "manifest.apply") => return Vec::new(),
         Some(_) => {
             let names = open::known_namespaces(data);
-            all.extend(names.into_iter().map(|text| Candidate { text, doc: "namespace".into() }));
+            all.extend(names.into_iter().map(|text| Candidate {
+                text,
+                doc: "namespace".into(),
+            }));
         }
     }
     rank(all, word)
 }
 
 fn contexts(word: &str, data: &dyn Data) -> Vec<Candidate> {
-    let names = data.cluster().contexts.iter().map(|name| Candidate { text: name.clone(), doc: "context".into() });
+    let names = data.cluster().contexts.iter().map(|name| Candidate {
+        text: name.clone(),
+        doc: "context".into(),
+    });
     rank(names.collect(), word)
 }
 
@@ -59,7 +80,11 @@ fn rank(all: Vec<Candidate>, word: &str) -> Vec<Candidate> {
         .into_iter()
         .enumerate()
         .filter_map(|(at, candidate)| {
-            let exact = if candidate.doc.split_whitespace().any(|short| short == word) { 400 } else { 0 };
+            let exact = if candidate.doc.split_whitespace().any(|short| short == word) {
+                400
+            } else {
+                0
+            };
             let prefix = if candidate.text.starts_with(word) { 200 } else { 0 };
             let score = text::fuzzy_score(word, &candidate.text);
             let score = if exact > 0 { Some(score.unwrap_or(0)) } else { score };
@@ -67,5 +92,9 @@ fn rank(all: Vec<Candidate>, word: &str) -> Vec<Candidate> {
         })
         .collect();
     scored.sort_by_key(|(score, at, _)| (-score, *at));
-    scored.into_iter().map(|(_, _, candidate)| candidate).take(100).collect()
+    scored
+        .into_iter()
+        .map(|(_, _, candidate)| candidate)
+        .take(100)
+        .collect()
 }

@@ -6,7 +6,9 @@ use crate::state::{Cx, Effect, Level, Outcome, RequestId, Then};
 
 /// Handles the answer to `id`. An answer nobody waits for is dropped.
 pub fn answered(cx: &mut Cx<'_>, id: RequestId, result: Result<Outcome>) {
-    let Some(then) = cx.state.waiting.remove(&id) else { return };
+    let Some(then) = cx.state.waiting.remove(&id) else {
+        return;
+    };
     let outcome = match (result, &then) {
         (Ok(outcome), _) => outcome,
         (Err(error), Then::Sent { target, text }) => {
@@ -15,7 +17,13 @@ pub fn answered(cx: &mut Cx<'_>, id: RequestId, result: Result<Outcome>) {
             let note = format!("# not saved: {}\n", error.line().replace('\n', "\n# "));
             let id = cx.state.fresh();
             let text = strip_note(text);
-            cx.state.waiting.insert(id, Then::Edited { target: target.clone(), before: format!("{note}{text}") });
+            cx.state.waiting.insert(
+                id,
+                Then::Edited {
+                    target: target.clone(),
+                    before: format!("{note}{text}"),
+                },
+            );
             cx.effect(Effect::Edit(id, format!("{note}{text}")));
             return;
         }
@@ -54,7 +62,8 @@ pub fn answered(cx: &mut Cx<'_>, id: RequestId, result: Result<Outcome>) {
             Ok(())
         }
         (_, _) => {
-            cx.state.say(Level::Warning, "an answer came back that was not expected");
+            cx.state
+                .say(Level::Warning, "an answer came back that was not expected");
             Ok(())
         }
     };
@@ -65,7 +74,11 @@ pub fn answered(cx: &mut Cx<'_>, id: RequestId, result: Result<Outcome>) {
 
 /// The text without the notes an earlier refusal put on top.
 fn strip_note(text: &str) -> String {
-    let mut lines = text.lines().skip_while(|line| line.starts_with("# ")).collect::<Vec<_>>().join("\n");
+    let mut lines = text
+        .lines()
+        .skip_while(|line| line.starts_with("# "))
+        .collect::<Vec<_>>()
+        .join("\n");
     lines.push('\n');
     lines
 }

@@ -29,12 +29,20 @@ fn apply(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         let id = cx.state.fresh();
         cx.state.waiting.insert(id, Then::Report);
         let namespace = namespace(cx);
-        cx.effect(Effect::Apply { id, text, namespace, dry_run: false });
+        cx.effect(Effect::Apply {
+            id,
+            text,
+            namespace,
+            dry_run: false,
+        });
         return Ok(());
     }
     let Some(path) = line.value("--path").or(line.first()) else {
         let field = Field::new("--path", "path", "a YAML or JSON file, or a directory of them").required();
-        cx.overlay(Form::new("apply manifests", Line::bare("manifest.apply"), vec![field]), Vec::new());
+        cx.overlay(
+            Form::new("apply manifests", Line::bare("manifest.apply"), vec![field]),
+            Vec::new(),
+        );
         return Ok(());
     };
     let path = expand(path);
@@ -52,37 +60,70 @@ fn expand(path: &str) -> PathBuf {
 }
 
 fn namespace(cx: &Cx<'_>) -> String {
-    cx.state.namespace.clone().unwrap_or_else(|| cx.data.cluster().namespace.clone()).to_string()
+    cx.state
+        .namespace
+        .clone()
+        .unwrap_or_else(|| cx.data.cluster().namespace.clone())
+        .to_string()
 }
 
 /// The text is read: ask the server what applying it would change.
 pub(super) fn preview(cx: &mut Cx<'_>, origin: String, text: String) {
     let id = cx.state.fresh();
-    cx.state.waiting.insert(id, Then::Ask { text: text.clone(), origin });
+    cx.state.waiting.insert(
+        id,
+        Then::Ask {
+            text: text.clone(),
+            origin,
+        },
+    );
     let namespace = namespace(cx);
-    cx.effect(Effect::Apply { id, text, namespace, dry_run: true });
+    cx.effect(Effect::Apply {
+        id,
+        text,
+        namespace,
+        dry_run: true,
+    });
 }
 
 /// The dry run is back: show the difference, and ask when there is something to do.
 pub(super) fn ask(cx: &mut Cx<'_>, text: String, origin: &str, report: &ApplyReport) -> Result<()> {
     let failed = report.objects.iter().filter(|object| object.result.is_err()).count();
-    let changed = report.objects.iter().filter(|object| matches!(object.result, Ok(Change::Created | Change::Configured)));
+    let changed = report
+        .objects
+        .iter()
+        .filter(|object| matches!(object.result, Ok(Change::Created | Change::Configured)));
     let changed = changed.count();
     if report.objects.is_empty() {
         return Err(Error::usage(format!("{origin} holds no objects")));
     }
     let title = format!("apply {origin}");
-    let view = Text::new(TextSource::Fixed { title: title.clone(), document: difference(report) }, cx.data);
+    let view = Text::new(
+        TextSource::Fixed {
+            title: title.clone(),
+            document: difference(report),
+        },
+        cx.data,
+    );
     cx.push(view);
     if failed > 0 {
-        cx.state.say(Level::Error, format!("{} refused: nothing was changed", text::count(failed, "object")));
+        cx.state.say(
+            Level::Error,
+            format!("{} refused: nothing was changed", text::count(failed, "object")),
+        );
         return Ok(());
     }
     if changed == 0 {
         cx.say("nothing to change: the cluster is so already");
         return Ok(());
     }
-    let count = |change| report.objects.iter().filter(|object| object.result == Ok(change)).count();
+    let count = |change| {
+        report
+            .objects
+            .iter()
+            .filter(|object| object.result == Ok(change))
+            .count()
+    };
     let impact = vec![TextLine::new().with(
         Role::Text,
         &format!(
@@ -103,9 +144,18 @@ pub(super) fn ask(cx: &mut Cx<'_>, text: String, origin: &str, report: &ApplyRep
 pub(super) fn report(cx: &mut Cx<'_>, report: &ApplyReport) {
     let failed = report.objects.iter().filter(|object| object.result.is_err()).count();
     if failed > 0 {
-        let view = Text::new(TextSource::Fixed { title: "apply".into(), document: difference(report) }, cx.data);
+        let view = Text::new(
+            TextSource::Fixed {
+                title: "apply".into(),
+                document: difference(report),
+            },
+            cx.data,
+        );
         cx.push(view);
-        cx.state.say(Level::Error, format!("{} could not be applied", text::count(failed, "object")));
+        cx.state.say(
+            Level::Error,
+            format!("{} could not be applied", text::count(failed, "object")),
+        );
         return;
     }
     // Back to where the user came from: the difference has served its purpose.
@@ -140,7 +190,10 @@ fn difference(report: &ApplyReport) -> Document {
             Ok(Change::Unchanged) => (Role::Dim, "unchanged"),
             Err(_) => (Role::Failed, "refused"),
         };
-        let place = object.namespace.as_ref().map_or_else(String::new, |namespace| format!(" in {namespace}"));
+        let place = object
+            .namespace
+            .as_ref()
+            .map_or_else(String::new, |namespace| format!(" in {namespace}"));
         document.push(
             TextLine::new()
                 .with(Role::Section, &object.name)
@@ -151,8 +204,14 @@ fn difference(report: &ApplyReport) -> Document {
         );
         match &object.result {
             Err(error) => {
-                let at = object.error_line.map_or_else(String::new, |line| format!("line {line}: "));
-                document.push(TextLine::new().with(Role::Failed, &format!("  {at}{}", error.line())).hanging(4));
+                let at = object
+                    .error_line
+                    .map_or_else(String::new, |line| format!("line {line}: "));
+                document.push(
+                    TextLine::new()
+                        .with(Role::Failed, &format!("  {at}{}", error.line()))
+                        .hanging(4),
+                );
                 for hint in &error.hints {
                     document.push(TextLine::new().with(Role::Dim, &format!("  {hint}")).hanging(4));
                 }

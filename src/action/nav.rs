@@ -18,7 +18,12 @@ pub(super) const LEFT: Action = Action::of_view("cursor.left", "", "Scroll left"
 pub(super) const RIGHT: Action = Action::of_view("cursor.right", "", "Scroll right");
 pub(super) const ENTER: Action = Action::new("view.enter", "", "Open what is under the cursor", enter);
 pub(super) const BACK: Action = Action::new("view.back", "", "Go one step back", back);
-pub(super) const CLOSE: Action = Action::new("view.close", "", "Close the view; the last one leaves the program", close);
+pub(super) const CLOSE: Action = Action::new(
+    "view.close",
+    "",
+    "Close the view; the last one leaves the program",
+    close,
+);
 pub(super) const MARK: Action = Action::of_view("mark.toggle", "", "Mark the object, or unmark it");
 pub(super) const MARK_ALL: Action = Action::of_view("mark.all", "", "Mark everything shown");
 pub(super) const MARK_CLEAR: Action = Action::of_view("mark.clear", "", "Unmark everything");
@@ -41,8 +46,11 @@ pub(super) const LOG_TIMESTAMPS: Action = Action::of_view("logs.timestamps", "",
 pub(super) const LOG_WRAP: Action = Action::of_view("logs.wrap", "", "Wrap long log lines, or do not");
 pub(super) const LOG_CLEAR: Action = Action::of_view("logs.clear", "", "Hide the lines so far");
 pub(super) const LOG_SAVE: Action = Action::of_view("logs.save", "[PATH]", "Save the log to a file");
-pub(super) const LOG_PREVIOUS: Action =
-    Action::of_view("logs.previous", "", "Show the log of the instance before, or of this one");
+pub(super) const LOG_PREVIOUS: Action = Action::of_view(
+    "logs.previous",
+    "",
+    "Show the log of the instance before, or of this one",
+);
 pub(super) const LOG_CONTAINER: Action = Action::of_view("logs.container", "", "Show the log of another container");
 pub(super) const FORWARD_STOP: Action = Action::of_view("forward.stop", "", "Stop the port-forward");
 pub(super) const FORWARD_BROWSE: Action = Action::of_view("forward.browse", "", "Open the port-forward in the browser");
@@ -89,7 +97,16 @@ fn live(cx: &mut Cx<'_>, action: &'static str) -> Result<()> {
     // A view that cannot filter says so now rather than at the first letter.
     let again = Line::with(action, [before.clone()]);
     cx.view_command(&again)?;
-    let prompt = Prompt::new(Mode::Live { action, before: before.clone() }, &before, Vec::new(), no_candidates, cx.data);
+    let prompt = Prompt::new(
+        Mode::Live {
+            action,
+            before: before.clone(),
+        },
+        &before,
+        Vec::new(),
+        no_candidates,
+        cx.data,
+    );
     cx.overlay(prompt, Vec::new());
     Ok(())
 }
@@ -125,7 +142,10 @@ fn tab_last(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
 
 fn tab_go(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let count = cx.state.tabs.len();
-    let number = line.first().and_then(|text| text.parse::<usize>().ok()).filter(|number| (1..=count).contains(number));
+    let number = line
+        .first()
+        .and_then(|text| text.parse::<usize>().ok())
+        .filter(|number| (1..=count).contains(number));
     let number = number.ok_or_else(|| Error::usage(format!("there are tabs 1 to {count}")))?;
     cx.go_tab(number - 1);
     Ok(())

@@ -26,10 +26,20 @@ pub(super) const DELETE: Action = Action::new(
     delete,
 )
 .changes();
-pub(super) const LABEL: Action =
-    Action::new("object.label", "[KEY=VALUE | KEY-]...", "Add, change or remove labels", label).changes();
-pub(super) const ANNOTATE: Action =
-    Action::new("object.annotate", "[KEY=VALUE | KEY-]...", "Add, change or remove annotations", annotate).changes();
+pub(super) const LABEL: Action = Action::new(
+    "object.label",
+    "[KEY=VALUE | KEY-]...",
+    "Add, change or remove labels",
+    label,
+)
+.changes();
+pub(super) const ANNOTATE: Action = Action::new(
+    "object.annotate",
+    "[KEY=VALUE | KEY-]...",
+    "Add, change or remove annotations",
+    annotate,
+)
+.changes();
 pub(super) const SCALE: Action = Action::new("object.scale", "[N]", "Change the number of replicas", scale).changes();
 pub(super) const COPY_NAME: Action = Action::new("object.copy", "", "Copy the object's name", copy_name);
 
@@ -51,7 +61,13 @@ fn edit(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let target = cx.target()?;
     let before = kind::yaml(&target.object.value()).plain();
     let id = cx.state.fresh();
-    cx.state.waiting.insert(id, Then::Edited { target, before: before.clone() });
+    cx.state.waiting.insert(
+        id,
+        Then::Edited {
+            target,
+            before: before.clone(),
+        },
+    );
     cx.effect(Effect::Edit(id, before));
     Ok(())
 }
@@ -73,14 +89,18 @@ fn delete(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         "foreground" => "Foreground",
         "background" | "true" => "Background",
         other => {
-            return Err(Error::usage(format!("--cascade={other} is not known"))
-                .hint("it is orphan, foreground or background"));
+            return Err(
+                Error::usage(format!("--cascade={other} is not known")).hint("it is orphan, foreground or background")
+            );
         }
     };
     if !line.has("--yes") {
         let title = match targets.as_slice() {
             [one] => {
-                let place = one.id.namespace().map_or_else(String::new, |namespace| format!(" in {namespace}"));
+                let place = one
+                    .id
+                    .namespace()
+                    .map_or_else(String::new, |namespace| format!(" in {namespace}"));
                 format!("delete {}{place}?", name_of(one))
             }
             many => format!("delete {}?", text::count(many.len(), &many[0].resource.singular)),
@@ -134,10 +154,23 @@ fn consequences(target: &Target, force: bool, cascade: &str) -> Vec<TextLine> {
         .and_then(|owners| owners.iter().find(|owner| owner["controller"] == json!(true)));
     if let Some(owner) = owner {
         let word = |key: &str| owner[key].as_str().unwrap_or_default().to_owned();
-        say(Role::Text, format!("{} {} will create another one in its place.", word("kind"), word("name")));
+        say(
+            Role::Text,
+            format!(
+                "{} {} will create another one in its place.",
+                word("kind"),
+                word("name")
+            ),
+        );
     }
-    if object.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some() {
-        say(Role::Warning, "It mirrors a static pod of its node: it comes back at once.".into());
+    if object
+        .pointer("/metadata/annotations/kubernetes.io~1config.mirror")
+        .is_some()
+    {
+        say(
+            Role::Warning,
+            "It mirrors a static pod of its node: it comes back at once.".into(),
+        );
     }
     match (&*target.resource.plural, cascade) {
         ("namespaces", _) => say(Role::Danger, "Everything in the namespace is deleted with it.".into()),
@@ -146,21 +179,37 @@ fn consequences(target: &Target, force: bool, cascade: &str) -> Vec<TextLine> {
         }
         ("deployments" | "replicasets" | "statefulsets" | "daemonsets" | "jobs", _) => {
             let replicas = object.pointer("/status/replicas").and_then(Value::as_u64).unwrap_or(0);
-            say(Role::Text, format!("Its {} go with it.", text::count(replicas as usize, "pod")));
+            say(
+                Role::Text,
+                format!("Its {} go with it.", text::count(replicas as usize, "pod")),
+            );
         }
-        ("nodes", _) => say(Role::Danger, "Pods on the node are deleted; the machine itself keeps running.".into()),
+        ("nodes", _) => say(
+            Role::Danger,
+            "Pods on the node are deleted; the machine itself keeps running.".into(),
+        ),
         ("pods", _) if force => say(
             Role::Danger,
             "Force: the pod leaves the API at once, before its processes are known to have ended.".into(),
         ),
         ("pods", _) => {
-            let grace = object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(30);
+            let grace = object
+                .pointer("/spec/terminationGracePeriodSeconds")
+                .and_then(Value::as_u64)
+                .unwrap_or(30);
             say(Role::Dim, format!("Its containers get SIGTERM, and {grace} s to end."));
         }
         _ => {}
     }
-    if object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty()) {
-        say(Role::Dim, "It has finalizers: it stays Terminating until they are done.".into());
+    if object
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array)
+        .is_some_and(|list| !list.is_empty())
+    {
+        say(
+            Role::Dim,
+            "It has finalizers: it stays Terminating until they are done.".into(),
+        );
     }
     lines
 }
@@ -184,7 +233,10 @@ fn change_metadata(cx: &mut Cx<'_>, line: &Line, field: &str, verb: &str) -> Res
         let mut known: BTreeMap<String, String> = BTreeMap::new();
         for target in &targets {
             let object = target.object.value();
-            let entries = object.pointer(&format!("/metadata/{field}")).and_then(Value::as_object).cloned();
+            let entries = object
+                .pointer(&format!("/metadata/{field}"))
+                .and_then(Value::as_object)
+                .cloned();
             for (key, value) in entries.into_iter().flatten() {
                 known.insert(key, value.as_str().unwrap_or_default().to_owned());
             }
@@ -199,14 +251,22 @@ fn change_metadata(cx: &mut Cx<'_>, line: &Line, field: &str, verb: &str) -> Res
                     .with(Role::Value, &text::cut_end(value, 50))
             })
             .collect();
-        let choices = known.iter().map(|(key, value)| format!("{key}={value}")).chain(known.keys().map(|key| format!("{key}-")));
-        let input = Field::new("--set", "change", "key=value adds or changes, key- removes").required().choices(choices);
+        let choices = known
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .chain(known.keys().map(|key| format!("{key}-")));
+        let input = Field::new("--set", "change", "key=value adds or changes, key- removes")
+            .required()
+            .choices(choices);
         let title = match targets.as_slice() {
             [one] => format!("{verb} {}", name_of(one)),
             many => format!("{verb} {}", text::count(many.len(), &many[0].resource.singular)),
         };
         let name = line.name.clone();
-        cx.overlay(Form::new(&title, Line::bare(&name), vec![input]).with_note(note), targets);
+        cx.overlay(
+            Form::new(&title, Line::bare(&name), vec![input]).with_note(note),
+            targets,
+        );
         return Ok(());
     }
     let mut changes = serde_json::Map::new();
@@ -223,9 +283,17 @@ fn change_metadata(cx: &mut Cx<'_>, line: &Line, field: &str, verb: &str) -> Res
     for target in &targets {
         let what = format!("{verb} {}", name_of(target));
         let body = json!({"metadata": {"uid": &*target.id.uid, field: changes}});
-        let request =
-            Request::new(Verb::Patch(Patch::Merge), path_of(target), what).param("fieldManager", "knarr").json(body);
-        cx.send(request, Then::Say(format!("{} {verb}{}", name_of(target), if verb == "label" { "ed" } else { "d" })));
+        let request = Request::new(Verb::Patch(Patch::Merge), path_of(target), what)
+            .param("fieldManager", "knarr")
+            .json(body);
+        cx.send(
+            request,
+            Then::Say(format!(
+                "{} {verb}{}",
+                name_of(target),
+                if verb == "label" { "ed" } else { "d" }
+            )),
+        );
     }
     Ok(())
 }
@@ -237,13 +305,19 @@ fn scale(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     }
     let Some(text) = line.value("--replicas").or(line.first()) else {
         let now = targets[0].object.value();
-        let now = now.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1).to_string();
+        let now = now
+            .pointer("/spec/replicas")
+            .and_then(Value::as_u64)
+            .unwrap_or(1)
+            .to_string();
         let title = format!("scale {}", name_of(&targets[0]));
         let field = Field::new("--replicas", "replicas", "a number").with(&now).required();
         cx.overlay(Form::new(&title, Line::bare("object.scale"), vec![field]), targets);
         return Ok(());
     };
-    let replicas: u32 = text.parse().map_err(|_| Error::usage(format!("{text:?} is no number of replicas")))?;
+    let replicas: u32 = text
+        .parse()
+        .map_err(|_| Error::usage(format!("{text:?} is no number of replicas")))?;
     for target in &targets {
         let what = format!("scale {} to {replicas}", name_of(target));
         let request = Request::new(Verb::Patch(Patch::Merge), format!("{}/scale", path_of(target)), what)
@@ -269,8 +343,14 @@ pub(super) fn edited(cx: &mut Cx<'_>, target: Target, before: &str, text: String
         return Ok(());
     }
     let value: Value = serde_yaml::from_str(&text).map_err(|error| {
-        let line = error.location().map_or_else(String::new, |at| format!(" at line {}", at.line()));
-        Error::new(crate::error::ErrorKind::Invalid, format!("the edited text is no YAML{line}")).because(&error)
+        let line = error
+            .location()
+            .map_or_else(String::new, |at| format!(" at line {}", at.line()));
+        Error::new(
+            crate::error::ErrorKind::Invalid,
+            format!("the edited text is no YAML{line}"),
+        )
+        .because(&error)
     })?;
     let what = format!("edit {}", name_of(&target));
     let request = Request::new(Verb::Put, path_of(&target), what)

@@ -14,8 +14,12 @@ use crate::theme::Role;
 use crate::view::overlay::{Entry, Field, Form, Mode, Picker, Prompt};
 use crate::view::{Browser, Forwards, Labels, Text, TextSource};
 
-pub(super) const OPEN: Action =
-    Action::new("view.open", "KIND [NAMESPACE] [-l SELECTOR] [-A] [/FILTER]", "Open the table of a kind", open);
+pub(super) const OPEN: Action = Action::new(
+    "view.open",
+    "KIND [NAMESPACE] [-l SELECTOR] [-A] [/FILTER]",
+    "Open the table of a kind",
+    open,
+);
 pub(super) const COMMAND: Action = Action::new("command.open", "", "Type a command", command);
 pub(super) const COMMAND_RUN: Action = Action::new("command.run", "LINE", "Run a command line", command_run);
 pub(super) const PALETTE: Action = Action::new("palette.open", "", "Search all commands", palette);
@@ -39,7 +43,11 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let (mut labels, mut fields, mut note, mut filter) = (String::new(), String::new(), String::new(), String::new());
     let mut push = false;
     while let Some(word) = words.next() {
-        let mut value = |flag: &str| words.next().ok_or_else(|| Error::usage(format!("{flag} needs a value")));
+        let mut value = |flag: &str| {
+            words
+                .next()
+                .ok_or_else(|| Error::usage(format!("{flag} needs a value")))
+        };
         match word {
             "-A" | "--all-namespaces" => namespace = None,
             "-n" | "--namespace" => namespace = Some(value(word)?.into()),
@@ -103,12 +111,28 @@ pub(super) fn drill(cx: &mut Cx<'_>) -> Result<()> {
             cx.push(Browser::new(pods, Some(target.id.name)));
         }
         Drill::Involved => {
-            let word = |path: &str| object.pointer(path).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-            let (api, kind, name) = (word("/involvedObject/apiVersion"), word("/involvedObject/kind"), word("/involvedObject/name"));
+            let word = |path: &str| {
+                object
+                    .pointer(path)
+                    .and_then(|value| value.as_str())
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            let (api, kind, name) = (
+                word("/involvedObject/apiVersion"),
+                word("/involvedObject/kind"),
+                word("/involvedObject/name"),
+            );
             let discovery = cx.data.discovery();
-            let resource = discovery.by_kind(&api, &kind).or_else(|| discovery.find(&kind)).cloned();
-            let resource = resource.ok_or_else(|| Error::usage(format!("the cluster does not serve {kind} any more")))?;
-            let space = Some(word("/involvedObject/namespace")).filter(|space| !space.is_empty()).map(Into::into);
+            let resource = discovery
+                .by_kind(&api, &kind)
+                .or_else(|| discovery.find(&kind))
+                .cloned();
+            let resource =
+                resource.ok_or_else(|| Error::usage(format!("the cluster does not serve {kind} any more")))?;
+            let space = Some(word("/involvedObject/namespace"))
+                .filter(|space| !space.is_empty())
+                .map(Into::into);
             cx.push(Browser::new(resource, space).with_fields(&format!("metadata.name={name}"), &name));
         }
         Drill::Containers | Drill::Describe => return action::run(cx, &Line::bare("object.describe")),
@@ -140,17 +164,33 @@ fn command_run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     if typed.name.starts_with('@') || cx.data.discovery().find(&typed.name).is_some() {
         let mut args = vec![typed.name];
         args.extend(typed.args);
-        return action::run(cx, &Line { name: "view.open".into(), args });
+        return action::run(
+            cx,
+            &Line {
+                name: "view.open".into(),
+                args,
+            },
+        );
     }
     // The start of a kind's name is enough when something was offered for it.
-    let offered = super::candidates(&typed.name, cx.data).into_iter().find(|candidate| candidate.text.starts_with(&typed.name));
+    let offered = super::candidates(&typed.name, cx.data)
+        .into_iter()
+        .find(|candidate| candidate.text.starts_with(&typed.name));
     match offered.filter(|_| typed.name.len() > 1) {
         Some(candidate) => {
-            let rest = Line { name: candidate.text, args: typed.args };
-            let line = alias(&rest).or_else(|| action::find(&rest.name).map(|_| rest.clone())).unwrap_or_else(|| {
-                let args = std::iter::once(rest.name.clone()).chain(rest.args.clone()).collect();
-                Line { name: "view.open".into(), args }
-            });
+            let rest = Line {
+                name: candidate.text,
+                args: typed.args,
+            };
+            let line = alias(&rest)
+                .or_else(|| action::find(&rest.name).map(|_| rest.clone()))
+                .unwrap_or_else(|| {
+                    let args = std::iter::once(rest.name.clone()).chain(rest.args.clone()).collect();
+                    Line {
+                        name: "view.open".into(),
+                        args,
+                    }
+                });
             action::run(cx, &line)
         }
         None => Err(super::unknown(&typed.name)),
@@ -199,7 +239,10 @@ fn alias(typed: &Line) -> Option<Line> {
         _ => {}
     }
     let (_, name, _) = ALIASES.iter().find(|(short, ..)| *short == typed.name)?;
-    Some(Line { name: (*name).to_owned(), args })
+    Some(Line {
+        name: (*name).to_owned(),
+        args,
+    })
 }
 
 /// The aliases with what they stand for, for completion.
@@ -211,13 +254,22 @@ fn palette(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let scopes = cx.state.scopes(false);
     let entries = ACTIONS
         .iter()
-        .filter(|action| !matches!(action.name, "command.run" | "filter.set" | "search.set" | "clipboard.set"))
+        .filter(|action| {
+            !matches!(
+                action.name,
+                "command.run" | "filter.set" | "search.set" | "clipboard.set"
+            )
+        })
         .map(|action| {
             let keys = cx.state.keymap.key_for(&scopes, action.name).unwrap_or_default();
             let keys = keys.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ");
             Entry {
                 text: action.name.to_owned(),
-                doc: if keys.is_empty() { action.doc.to_owned() } else { format!("{}  ({keys})", action.doc) },
+                doc: if keys.is_empty() {
+                    action.doc.to_owned()
+                } else {
+                    format!("{}  ({keys})", action.doc)
+                },
                 line: Line::bare(action.name),
             }
         })
@@ -241,7 +293,12 @@ fn help(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
         }
         document.push(TextLine::new().with(Role::Section, scope));
         for binding in bindings {
-            let keys = binding.chords.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ");
+            let keys = binding
+                .chords
+                .iter()
+                .map(|chord| chord.label())
+                .collect::<Vec<_>>()
+                .join(" ");
             let doc = action::find(&binding.line.name).map_or("", |action| action.doc);
             let mut line = TextLine::new().hanging(16).with(Role::Text, "  ");
             line.push(Role::Key, &text::pad_right(&keys, 12));
@@ -254,7 +311,13 @@ fn help(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
             document.push(line);
         }
     }
-    let view = Text::new(TextSource::Fixed { title: format!("help: {} keymap", keymap.name), document }, cx.data);
+    let view = Text::new(
+        TextSource::Fixed {
+            title: format!("help: {} keymap", keymap.name),
+            document,
+        },
+        cx.data,
+    );
     cx.push(view);
     Ok(())
 }
@@ -275,7 +338,13 @@ fn messages(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     if document.lines.is_empty() {
         document.push(TextLine::new().with(Role::Dim, "no messages yet"));
     }
-    let view = Text::new(TextSource::Fixed { title: "messages".into(), document }, cx.data);
+    let view = Text::new(
+        TextSource::Fixed {
+            title: "messages".into(),
+            document,
+        },
+        cx.data,
+    );
     cx.push(view);
     Ok(())
 }
@@ -333,7 +402,8 @@ fn namespace_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let known = known_namespaces(cx.data);
     set_namespace(cx, Some(name.into()))?;
     if known.len() > 1 && !known.iter().any(|other| other == name) {
-        cx.state.say(Level::Warning, format!("there is no namespace {name} yet"));
+        cx.state
+            .say(Level::Warning, format!("there is no namespace {name} yet"));
     }
     Ok(())
 }
@@ -354,7 +424,10 @@ fn namespace_create(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         }
         None => {
             let field = Field::new("--name", "name", "lower-case letters, digits and -").required();
-            cx.overlay(Form::new("create namespace", Line::bare("namespace.create"), vec![field]), Vec::new());
+            cx.overlay(
+                Form::new("create namespace", Line::bare("namespace.create"), vec![field]),
+                Vec::new(),
+            );
         }
     }
     Ok(())
@@ -367,7 +440,11 @@ fn contexts(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
         .iter()
         .map(|name| Entry {
             text: name.clone(),
-            doc: if *name == info.name { "current".into() } else { String::new() },
+            doc: if *name == info.name {
+                "current".into()
+            } else {
+                String::new()
+            },
             line: Line::with("context.set", [name]),
         })
         .collect();
@@ -393,7 +470,10 @@ fn context_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         crate::cluster::Source::Kubeconfig { path, .. } => path.clone(),
         _ => None,
     };
-    let source = crate::cluster::Source::Kubeconfig { path, context: Some(name.to_owned()) };
+    let source = crate::cluster::Source::Kubeconfig {
+        path,
+        context: Some(name.to_owned()),
+    };
     cx.effect(Effect::Connect(source));
     Ok(())
 }

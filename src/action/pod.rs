@@ -13,18 +13,46 @@ use crate::state::{Cx, Effect, Then};
 use crate::view::overlay::{Entry, Field, Form, Picker};
 use crate::view::{Logs, Target, Terminal};
 
-pub(super) const LOGS: Action =
-    Action::new("pod.logs", "[--previous] [--container=NAME] [--all]", "Follow the logs of the pod", logs);
-pub(super) const LOGS_REOPEN: Action =
-    Action::new("logs.reopen", "[--previous] [--container=NAME]", "Show the log otherwise", logs_reopen);
-pub(super) const SHELL: Action =
-    Action::new("pod.shell", "[--container=NAME] [-- COMMAND...]", "Open a shell in the pod", shell).changes();
-pub(super) const ATTACH: Action =
-    Action::new("pod.attach", "[--container=NAME]", "Attach to the pod's main process", attach).changes();
-pub(super) const FORWARD: Action =
-    Action::new("pod.forward", "[LOCAL:PORT]", "Forward a local port into the pod", forward).changes();
-pub(super) const RUN: Action =
-    Action::new("pod.run", "NAME --image=IMAGE [--port=N] [--command=...] [--env=K=V,...]", "Run an image", run).changes();
+pub(super) const LOGS: Action = Action::new(
+    "pod.logs",
+    "[--previous] [--container=NAME] [--all]",
+    "Follow the logs of the pod",
+    logs,
+);
+pub(super) const LOGS_REOPEN: Action = Action::new(
+    "logs.reopen",
+    "[--previous] [--container=NAME]",
+    "Show the log otherwise",
+    logs_reopen,
+);
+pub(super) const SHELL: Action = Action::new(
+    "pod.shell",
+    "[--container=NAME] [-- COMMAND...]",
+    "Open a shell in the pod",
+    shell,
+)
+.changes();
+pub(super) const ATTACH: Action = Action::new(
+    "pod.attach",
+    "[--container=NAME]",
+    "Attach to the pod's main process",
+    attach,
+)
+.changes();
+pub(super) const FORWARD: Action = Action::new(
+    "pod.forward",
+    "[LOCAL:PORT]",
+    "Forward a local port into the pod",
+    forward,
+)
+.changes();
+pub(super) const RUN: Action = Action::new(
+    "pod.run",
+    "NAME --image=IMAGE [--port=N] [--command=...] [--env=K=V,...]",
+    "Run an image",
+    run,
+)
+.changes();
 
 /// Images every embedded cluster can run offline, offered when running one.
 const IMAGES: &[&str] = &["gcr.io/kuar-demo/kuard-amd64:blue", "luksa/kubia", "nginx", "busybox"];
@@ -39,13 +67,26 @@ struct Container {
 fn containers(target: &Target) -> Vec<Container> {
     let object = target.object.value();
     let mut found = Vec::new();
-    for (list, note) in [("containers", ""), ("initContainers", "init"), ("ephemeralContainers", "ephemeral")] {
-        for container in object.pointer(&format!("/spec/{list}")).and_then(Value::as_array).into_iter().flatten() {
+    for (list, note) in [
+        ("containers", ""),
+        ("initContainers", "init"),
+        ("ephemeralContainers", "ephemeral"),
+    ] {
+        for container in object
+            .pointer(&format!("/spec/{list}"))
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let ports = container["ports"].as_array().into_iter().flatten().filter_map(|port| {
                 let number = u16::try_from(port["containerPort"].as_u64()?).ok()?;
                 Some((number, port["name"].as_str().unwrap_or_default().to_owned()))
             });
-            let note = if note == "init" && container["restartPolicy"] == "Always" { "sidecar" } else { note };
+            let note = if note == "init" && container["restartPolicy"] == "Always" {
+                "sidecar"
+            } else {
+                note
+            };
             found.push(Container {
                 name: container["name"].as_str().unwrap_or_default().to_owned(),
                 note,
@@ -69,7 +110,10 @@ fn container(cx: &mut Cx<'_>, line: &Line, target: &Target) -> Result<Option<Str
     let all = containers(target);
     if let Some(name) = line.value("--container") {
         if !all.iter().any(|container| container.name == name) {
-            return Err(Error::usage(format!("pod {} has no container {name:?}", target.id.name)));
+            return Err(Error::usage(format!(
+                "pod {} has no container {name:?}",
+                target.id.name
+            )));
         }
         return Ok(Some(name.to_owned()));
     }
@@ -84,10 +128,17 @@ fn container(cx: &mut Cx<'_>, line: &Line, target: &Target) -> Result<Option<Str
         .map(|container| {
             let mut again = line.clone();
             again.args.insert(0, format!("--container={}", container.name));
-            Entry { text: container.name, doc: container.note.to_owned(), line: again }
+            Entry {
+                text: container.name,
+                doc: container.note.to_owned(),
+                line: again,
+            }
         })
         .collect();
-    cx.overlay(Picker::new(&format!("container of {}", target.id.name), entries), vec![target.clone()]);
+    cx.overlay(
+        Picker::new(&format!("container of {}", target.id.name), entries),
+        vec![target.clone()],
+    );
     Ok(None)
 }
 
@@ -98,11 +149,17 @@ fn logs(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         && !line.has("--all")
         && &*target.resource.plural == "pods"
     {
-        let Some(name) = container(cx, line, target)? else { return Ok(()) };
+        let Some(name) = container(cx, line, target)? else {
+            return Ok(());
+        };
         sources.push(at(target, Some(&name)));
     } else {
         for target in targets.iter().filter(|target| &*target.resource.plural == "pods") {
-            sources.extend(containers(target).iter().map(|container| at(target, Some(&container.name))));
+            sources.extend(
+                containers(target)
+                    .iter()
+                    .map(|container| at(target, Some(&container.name))),
+            );
         }
     }
     if sources.is_empty() {
@@ -127,22 +184,43 @@ fn logs_reopen(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         cx.back()?;
     }
     let args = line.args.iter().filter(|arg| *arg != "--pick").cloned().collect();
-    logs(cx, &Line { name: "pod.logs".into(), args })
+    logs(
+        cx,
+        &Line {
+            name: "pod.logs".into(),
+            args,
+        },
+    )
 }
 
 fn terminal(cx: &mut Cx<'_>, target: &Target, container: &str, commands: Vec<Vec<String>>, word: &str) {
     let id = cx.state.fresh_session();
-    let spec = ExecSpec { target: at(target, Some(container)), commands, size: (80, 24) };
+    let spec = ExecSpec {
+        target: at(target, Some(container)),
+        commands,
+        size: (80, 24),
+    };
     cx.effect(Effect::Open(id, Spec::Exec(spec)));
     cx.open_tab(Terminal::new(id, format!("{word}:{}", target.id.name)));
 }
 
 fn shell(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let target = cx.pod()?;
-    let Some(name) = container(cx, line, &target)? else { return Ok(()) };
-    let command: Vec<String> = line.args.iter().skip_while(|arg| *arg != "--").skip(1).cloned().collect();
+    let Some(name) = container(cx, line, &target)? else {
+        return Ok(());
+    };
+    let command: Vec<String> = line
+        .args
+        .iter()
+        .skip_while(|arg| *arg != "--")
+        .skip(1)
+        .cloned()
+        .collect();
     let commands = if command.is_empty() {
-        ["bash", "ash", "sh"].iter().map(|shell| vec![(*shell).to_owned()]).collect()
+        ["bash", "ash", "sh"]
+            .iter()
+            .map(|shell| vec![(*shell).to_owned()])
+            .collect()
     } else {
         vec![command]
     };
@@ -152,14 +230,20 @@ fn shell(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 
 fn attach(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let target = cx.pod()?;
-    let Some(name) = container(cx, line, &target)? else { return Ok(()) };
+    let Some(name) = container(cx, line, &target)? else {
+        return Ok(());
+    };
     terminal(cx, &target, &name, Vec::new(), "attach");
     Ok(())
 }
 
 fn forward(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let target = cx.pod()?;
-    let known: Vec<u16> = containers(&target).iter().flat_map(|container| container.ports.clone()).map(|(port, _)| port).collect();
+    let known: Vec<u16> = containers(&target)
+        .iter()
+        .flat_map(|container| container.ports.clone())
+        .map(|(port, _)| port)
+        .collect();
     let (local, port) = match (line.value("--port"), line.first()) {
         (Some(port), _) => (line.value("--local").unwrap_or(port).to_owned(), port.to_owned()),
         (None, Some(pair)) => match pair.split_once(':') {
@@ -174,17 +258,30 @@ fn forward(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
                 .with(&port);
             let local = Field::new("--local", "local port", "empty: the same number; 0: any free one");
             let title = format!("forward to {}", target.id.name);
-            cx.overlay(Form::new(&title, Line::bare("pod.forward"), vec![port_field, local]), vec![target]);
+            cx.overlay(
+                Form::new(&title, Line::bare("pod.forward"), vec![port_field, local]),
+                vec![target],
+            );
             return Ok(());
         }
     };
     let number = |text: &str, least: u16| {
-        text.parse::<u16>().ok().filter(|port| *port >= least).ok_or_else(|| Error::usage(format!("{text:?} is no port")))
+        text.parse::<u16>()
+            .ok()
+            .filter(|port| *port >= least)
+            .ok_or_else(|| Error::usage(format!("{text:?} is no port")))
     };
-    let spec = ForwardSpec { target: at(&target, None), port: number(&port, 1)?, local: number(&local, 0)? };
+    let spec = ForwardSpec {
+        target: at(&target, None),
+        port: number(&port, 1)?,
+        local: number(&local, 0)?,
+    };
     let id = cx.state.fresh_session();
     cx.effect(Effect::Open(id, Spec::Forward(spec)));
-    cx.say(format!("forwarding to {}:{port}; `:forwards` lists them", target.id.name));
+    cx.say(format!(
+        "forwarding to {}:{port}; `:forwards` lists them",
+        target.id.name
+    ));
     Ok(())
 }
 
@@ -192,8 +289,12 @@ fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let name = line.value("--name").or(line.first());
     let (Some(name), Some(image)) = (name, line.value("--image")) else {
         let fields = vec![
-            Field::new("--name", "name", "lower-case letters, digits and -").required().with(name.unwrap_or_default()),
-            Field::new("--image", "image", "for example nginx").required().choices(IMAGES.iter().copied()),
+            Field::new("--name", "name", "lower-case letters, digits and -")
+                .required()
+                .with(name.unwrap_or_default()),
+            Field::new("--image", "image", "for example nginx")
+                .required()
+                .choices(IMAGES.iter().copied()),
             Field::new("--port", "port", "port the container listens on"),
             Field::new("--command", "command", "instead of the image's own"),
             Field::new("--env", "environment", "KEY=value,KEY=value"),
@@ -215,12 +316,21 @@ fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     if let Some(env) = line.value("--env") {
         let pairs: Option<Vec<Value>> = env
             .split(',')
-            .map(|pair| pair.trim().split_once('=').map(|(key, value)| json!({"name": key, "value": value})))
+            .map(|pair| {
+                pair.trim()
+                    .split_once('=')
+                    .map(|(key, value)| json!({"name": key, "value": value}))
+            })
             .collect();
-        container["env"] =
-            json!(pairs.ok_or_else(|| Error::usage(format!("{env:?} is no environment")).hint("write KEY=value,KEY=value"))?);
+        container["env"] = json!(
+            pairs.ok_or_else(|| Error::usage(format!("{env:?} is no environment")).hint("write KEY=value,KEY=value"))?
+        );
     }
-    let namespace = cx.state.namespace.clone().unwrap_or_else(|| cx.data.cluster().namespace.clone());
+    let namespace = cx
+        .state
+        .namespace
+        .clone()
+        .unwrap_or_else(|| cx.data.cluster().namespace.clone());
     let resource = cx.resource("pods")?;
     let body = json!({
         "apiVersion": "v1",

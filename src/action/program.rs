@@ -13,8 +13,12 @@ use crate::text;
 use crate::theme::{Role, Theme};
 use crate::view::overlay::{Confirm, Entry, Picker};
 
-pub(super) const EMBEDDED: Action =
-    Action::new("cluster.embedded", "", "Start the cluster inside this program and connect to it", embedded);
+pub(super) const EMBEDDED: Action = Action::new(
+    "cluster.embedded",
+    "",
+    "Start the cluster inside this program and connect to it",
+    embedded,
+);
 pub(super) const RETRY: Action = Action::new("cluster.retry", "", "Try to reach the cluster now", retry);
 pub(super) const THEME: Action = Action::new("app.theme", "[NAME]", "Change the theme", theme);
 pub(super) const KEYMAP: Action = Action::new("app.keymap", "[NAME]", "Change the keymap", keymap);
@@ -22,11 +26,19 @@ pub(super) const CLIPBOARD: Action = Action::new("clipboard.set", "TEXT", "Put a
 pub(super) const FILE_SAVE: Action = Action::new("file.save", "PATH TEXT", "Write a text to a new file", file_save);
 pub(super) const URL_OPEN: Action = Action::new("url.open", "URL", "Open a page in the browser", url_open);
 pub(super) const SESSION_CLOSE: Action = Action::new("session.close", "ID", "End a session", session_close);
-pub(super) const QUIT: Action = Action::new("app.quit", "[--now]", "Leave; asks when shells or port-forwards would end", leave);
+pub(super) const QUIT: Action = Action::new(
+    "app.quit",
+    "[--now]",
+    "Leave; asks when shells or port-forwards would end",
+    leave,
+);
 
 fn embedded(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     cx.say("starting the embedded cluster ...");
-    cx.effect(Effect::Connect(Source::Embedded { name: "default".into(), ephemeral: false }));
+    cx.effect(Effect::Connect(Source::Embedded {
+        name: "default".into(),
+        ephemeral: false,
+    }));
     Ok(())
 }
 
@@ -38,7 +50,11 @@ fn retry(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
 
 fn pick(cx: &mut Cx<'_>, title: &str, action: &str, names: impl Iterator<Item = &'static str>) {
     let entries = names
-        .map(|name| Entry { text: name.to_owned(), doc: String::new(), line: Line::with(action, [name]) })
+        .map(|name| Entry {
+            text: name.to_owned(),
+            doc: String::new(),
+            line: Line::with(action, [name]),
+        })
         .collect();
     cx.overlay(Picker::new(title, entries), Vec::new());
 }
@@ -63,8 +79,10 @@ fn keymap(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
             let keymap = Keymap::load(name, cx.state.keymaps.as_deref())?;
             let unknown = unknown_bindings(&keymap);
             if !unknown.is_empty() {
-                return Err(Error::new(ErrorKind::Config, format!("keymap {name:?} binds unknown commands"))
-                    .hint(unknown.join(", ")));
+                return Err(
+                    Error::new(ErrorKind::Config, format!("keymap {name:?} binds unknown commands"))
+                        .hint(unknown.join(", ")),
+                );
             }
             cx.state.keymap = Arc::new(keymap);
             cx.say(format!("keymap {name}"));
@@ -82,7 +100,9 @@ fn clipboard(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 
 /// Leaves. Shells and port-forwards end with the program, so it asks while there are any.
 pub(super) fn leave(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let alive = |info: &Info| !matches!(info.spec, Spec::Logs(_)) && !matches!(info.status, Status::Ended(_) | Status::Failed(_));
+    let alive = |info: &Info| {
+        !matches!(info.spec, Spec::Logs(_)) && !matches!(info.status, Status::Ended(_) | Status::Failed(_))
+    };
     let count = cx.data.sessions().iter().filter(|info| alive(info)).count();
     if count == 0 || line.has("--now") {
         cx.state.quit = true;
@@ -102,7 +122,9 @@ pub(super) fn leave(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 }
 
 fn file_save(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let [path, content] = line.args.as_slice() else { return Err(Error::usage("save what, and where?")) };
+    let [path, content] = line.args.as_slice() else {
+        return Err(Error::usage("save what, and where?"));
+    };
     let id = cx.state.fresh();
     cx.state.waiting.insert(id, Then::Say(format!("saved to {path}")));
     cx.effect(Effect::Write(id, path.into(), content.clone()));
@@ -117,7 +139,10 @@ fn url_open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 }
 
 fn session_close(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let id = line.first().and_then(|id| id.parse().ok()).ok_or_else(|| Error::usage("end which session?"))?;
+    let id = line
+        .first()
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(|| Error::usage("end which session?"))?;
     cx.effect(Effect::Close(SessionId(id)));
     Ok(())
 }

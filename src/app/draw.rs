@@ -17,7 +17,11 @@ use crate::widget::{Anchor, fill, popup, put, put_line};
 pub(super) fn body(screen: Rect) -> Rect {
     let top = u16::from(screen.height > 3);
     let bottom = u16::from(screen.height > 1);
-    Rect { y: screen.y + top, height: screen.height.saturating_sub(top + bottom), ..screen }
+    Rect {
+        y: screen.y + top,
+        height: screen.height.saturating_sub(top + bottom),
+        ..screen
+    }
 }
 
 /// Draws everything.
@@ -25,7 +29,12 @@ pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Da
     let theme = &*state.theme;
     fill(buf, screen, theme.screen());
     let scopes = state.scopes(trouble);
-    let look = Look { theme, data, keymap: &state.keymap, scopes: &scopes };
+    let look = Look {
+        theme,
+        data,
+        keymap: &state.keymap,
+        scopes: &scopes,
+    };
     let area = body(screen);
     if trouble && !state.view().is_raw() {
         draw_trouble(area, buf, &look);
@@ -36,7 +45,11 @@ pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Da
         top(Rect { height: 1, ..screen }, buf, state, &look);
     }
     if screen.height > 1 {
-        let row = Rect { y: screen.bottom() - 1, height: 1, ..screen };
+        let row = Rect {
+            y: screen.bottom() - 1,
+            height: 1,
+            ..screen
+        };
         bottom(row, buf, state, &look, trouble);
     }
     if state.welcome && data.cluster().embedded && state.layers.is_empty() && !trouble {
@@ -64,7 +77,10 @@ fn top(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
     for (at, crumb) in crumbs.iter().enumerate() {
         line.push(Role::Dim, &format!(" {} ", theme.signs.step));
         let last = at + 1 == crumbs.len();
-        line.push(if last { Role::Strong } else { Role::Text }, &text::cut_middle(&text::clean(crumb), 60));
+        line.push(
+            if last { Role::Strong } else { Role::Text },
+            &text::cut_middle(&text::clean(crumb), 60),
+        );
     }
     line.push(Role::Dim, &format!("  {}", view.status(look.data)));
     put_line(buf, row.x + 1, row.y, end, &line, bar, theme);
@@ -77,9 +93,16 @@ fn right_side(state: &State, look: &Look<'_>) -> TextLine {
     let theme = look.theme;
     let mut line = TextLine::new();
     let listing = state.view().needs().first().map(|need| look.data.listing(need));
-    if let Some(faults) = listing.as_ref().map(|listing| listing.faults).filter(|faults| *faults > 0) {
+    if let Some(faults) = listing
+        .as_ref()
+        .map(|listing| listing.faults)
+        .filter(|faults| *faults > 0)
+    {
         let verb = if faults == 1 { "needs" } else { "need" };
-        line.push(Role::Warning, &format!("{} {faults} {verb} attention   ", theme.signs.warning));
+        line.push(
+            Role::Warning,
+            &format!("{} {faults} {verb} attention   ", theme.signs.warning),
+        );
     }
     if look.data.cluster().read_only {
         line.push(Role::Dim, "read-only   ");
@@ -179,7 +202,11 @@ fn bottom(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, trouble: 
         .collect();
     let wide = |key: &str, word: &str| (text::width(key) + 1 + text::width(word) + 2) as u16;
     // The keys that lead to all others keep their place however narrow it is.
-    let mut kept: u16 = hints.iter().filter(|(.., keep)| *keep).map(|(key, word, _)| wide(key, word)).sum();
+    let mut kept: u16 = hints
+        .iter()
+        .filter(|(.., keep)| *keep)
+        .map(|(key, word, _)| wide(key, word))
+        .sum();
     let mut x = row.x + 1;
     for (key, word, keep) in &hints {
         let width = wide(key, word);
@@ -198,13 +225,17 @@ fn bottom(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, trouble: 
 
 /// What may follow the keys typed so far, in as many columns as fit.
 fn which_key(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, scopes: &[Scope]) {
-    let Found::Prefix(label, children) = state.keymap.find(scopes, &state.pending) else { return };
+    let Found::Prefix(label, children) = state.keymap.find(scopes, &state.pending) else {
+        return;
+    };
     let lines: Vec<TextLine> = children
         .iter()
         .filter_map(|(chord, node)| {
             let (doc, role) = match node {
                 // What tells keys of one action apart is what they act on.
-                Node::Leaf(line) if line.args.iter().any(|arg| !arg.starts_with('-')) => (line.args.join(" "), Role::Text),
+                Node::Leaf(line) if line.args.iter().any(|arg| !arg.starts_with('-')) => {
+                    (line.args.join(" "), Role::Text)
+                }
                 Node::Leaf(line) => {
                     let doc = crate::action::find(&line.name).map_or(line.name.as_str(), |action| action.doc);
                     (format!("{doc} {}", line.args.join(" ")), Role::Text)
@@ -216,12 +247,20 @@ fn which_key(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, sco
             Some(TextLine::new().with(Role::Key, &key).with(role, &doc))
         })
         .collect();
-    let typed: String = state.pending.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ");
+    let typed: String = state
+        .pending
+        .iter()
+        .map(|chord| chord.label())
+        .collect::<Vec<_>>()
+        .join(" ");
     let title = TextLine::new().with(Role::PopupTitle, &format!("{typed}  {label}"));
     let widest = (lines.iter().map(|line| text::width(&line.plain())).max().unwrap_or(10) + 3) as u16;
     let columns = (screen.width.saturating_sub(4) / widest.max(1)).clamp(1, 4);
     let rows = (lines.len() as u16).div_ceil(columns);
-    let above = Rect { height: screen.height.saturating_sub(1), ..screen };
+    let above = Rect {
+        height: screen.height.saturating_sub(1),
+        ..screen
+    };
     let inner = popup(above, buf, look.theme, Anchor::Bottom, (widest, rows), &title);
     if inner.height == 0 {
         return;
@@ -230,7 +269,15 @@ fn which_key(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, sco
         let (column, row) = (at as u16 / rows, at as u16 % rows);
         let x = inner.x + column * widest;
         if row < inner.height && x < inner.right() {
-            put_line(buf, x, inner.y + row, inner.right(), line, look.theme.style(Role::Popup), look.theme);
+            put_line(
+                buf,
+                x,
+                inner.y + row,
+                inner.right(),
+                line,
+                look.theme.style(Role::Popup),
+                look.theme,
+            );
         }
     }
 }
@@ -259,7 +306,11 @@ fn lines_at(area: Rect, buf: &mut Buffer, theme: &Theme, lines: &[TextLine]) {
 
 /// What can be done while there is no cluster.
 const OFFERS: &[(&str, &str, &str)] = &[
-    ("cluster.embedded", "embedded", "start the cluster inside this program: real, offline"),
+    (
+        "cluster.embedded",
+        "embedded",
+        "start the cluster inside this program: real, offline",
+    ),
     ("context.pick", "contexts", "choose another context of the kubeconfig"),
     ("cluster.retry", "retry", "try again now"),
     ("app.quit", "leave", "leave"),
@@ -286,9 +337,18 @@ fn draw_trouble(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
             if tall {
                 lines.push(TextLine::new());
             }
-            lines.extend(error.hints.iter().map(|hint| TextLine::new().with(Role::Dim, &format!("  {hint}")).hanging(4)));
+            lines.extend(
+                error
+                    .hints
+                    .iter()
+                    .map(|hint| TextLine::new().with(Role::Dim, &format!("  {hint}")).hanging(4)),
+            );
             let age = text::age(*since, look.data.now());
-            lines.push(TextLine::new().with(Role::Dim, &format!("  it is tried again by itself, since {age}")).hanging(4));
+            lines.push(
+                TextLine::new()
+                    .with(Role::Dim, &format!("  it is tried again by itself, since {age}"))
+                    .hanging(4),
+            );
         }
         _ => {
             let verb = if info.embedded { "starting" } else { "connecting to" };
@@ -305,7 +365,12 @@ fn draw_trouble(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
     for (action, _, words) in OFFERS {
         let key = text::pad_right(&look.key(action), 4);
         let words = text::cut_end(words, usize::from(inner.width.saturating_sub(6)));
-        lines.push(TextLine::new().with(Role::Text, "  ").with(Role::Key, &key).with(Role::Text, &words));
+        lines.push(
+            TextLine::new()
+                .with(Role::Text, "  ")
+                .with(Role::Key, &key)
+                .with(Role::Text, &words),
+        );
     }
     lines_at(inner, buf, look.theme, &lines);
 }
@@ -328,10 +393,23 @@ fn draw_welcome(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
     if area.width < width + 8 || area.height < height + 6 {
         return;
     }
-    let place = Rect { x: area.right() - width - 6, y: area.bottom() - height - 1, width: width + 4, height };
+    let place = Rect {
+        x: area.right() - width - 6,
+        y: area.bottom() - height - 1,
+        width: width + 4,
+        height,
+    };
     let title = TextLine::new().with(Role::PopupTitle, "welcome to knarr");
     let inner = popup(place, buf, look.theme, Anchor::Centre, (width, height - 2), &title);
     for (at, line) in lines.iter().enumerate() {
-        put_line(buf, inner.x, inner.y + at as u16, inner.right(), line, look.theme.style(Role::Popup), look.theme);
+        put_line(
+            buf,
+            inner.x,
+            inner.y + at as u16,
+            inner.right(),
+            line,
+            look.theme.style(Role::Popup),
+            look.theme,
+        );
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-
 use super::event::{Connected, Event};
 use super::run::App;
 use crate::cluster::{self, Contexts, Link, LinkState, Source};
@@ -19,12 +18,22 @@ impl App {
             match effect {
                 Effect::Send(id, request) => {
                     let link = self.desk.link.clone();
-                    self.spawn(id, async move { connected(link)?.send(&request).await.map(Outcome::Bytes) });
+                    self.spawn(
+                        id,
+                        async move { connected(link)?.send(&request).await.map(Outcome::Bytes) },
+                    );
                 }
-                Effect::Apply { id, text, namespace, dry_run } => {
+                Effect::Apply {
+                    id,
+                    text,
+                    namespace,
+                    dry_run,
+                } => {
                     let link = self.desk.link.clone();
                     self.spawn(id, async move {
-                        cluster::apply(&connected(link)?, &text, &namespace, dry_run).await.map(Outcome::Applied)
+                        cluster::apply(&connected(link)?, &text, &namespace, dry_run)
+                            .await
+                            .map(Outcome::Applied)
                     });
                 }
                 Effect::Open(id, spec) => match &self.desk.link {
@@ -36,10 +45,14 @@ impl App {
                 Effect::Close(id) => self.desk.sessions.close(id),
                 Effect::Copy(text) => self.copy(text),
                 Effect::Read(id, path) => {
-                    self.spawn(id, async move { read(&path).await.map(|text| Outcome::Bytes(text.into_bytes().into())) });
+                    self.spawn(id, async move {
+                        read(&path).await.map(|text| Outcome::Bytes(text.into_bytes().into()))
+                    });
                 }
                 Effect::Write(id, path, text) => self.spawn(id, async move {
-                    write_new(&path, &text).await.map(|()| Outcome::Bytes(bytes::Bytes::new()))
+                    write_new(&path, &text)
+                        .await
+                        .map(|()| Outcome::Bytes(bytes::Bytes::new()))
                 }),
                 Effect::Edit(id, text) => {
                     let _ = self.sender.send(Event::Edit(id, text));
@@ -93,9 +106,7 @@ impl App {
             let what = source.clone();
             let work = tokio::spawn(async move { cluster::connect(&what, options, running).await });
             let result = match work.await {
-                Ok(result) => {
-                    result.map(|(link, name, running)| Connected { link, name, running })
-                }
+                Ok(result) => result.map(|(link, name, running)| Connected { link, name, running }),
                 Err(error) => Err(Error::new(ErrorKind::Other, "connecting failed inside knarr").because(&error)),
             };
             let _ = sender.send(Event::Connected(attempt, source, result));
@@ -114,7 +125,9 @@ impl App {
     /// To the desktop's clipboard where there is one; else the terminal passes it on (OSC 52), which works over SSH too.
     fn copy(&self, text: String) {
         let sender = self.sender.clone();
-        let display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+        let display = ["DISPLAY", "WAYLAND_DISPLAY"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some());
         let remote = std::env::var_os("SSH_CONNECTION").is_some();
         if remote || !(display || cfg!(any(target_os = "macos", windows))) {
             let _ = sender.send(Event::Clipboard(text));
@@ -134,18 +147,27 @@ impl App {
         tokio::spawn(async move {
             let mut command = tokio::process::Command::new(program);
             command.arg(&url).stdin(std::process::Stdio::null());
-            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            command
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null());
             if let Err(error) = command.status().await {
                 let error = Error::new(ErrorKind::Other, format!("cannot open {url}")).because(&error);
-                let _ = sender.send(Event::Failed(error.hint(format!("{program} is needed to open a browser"))));
+                let _ = sender.send(Event::Failed(
+                    error.hint(format!("{program} is needed to open a browser")),
+                ));
             }
         });
     }
 
     fn remember(&self, what: &str) {
-        let Some(path) = self.settings.state_dir.as_ref().map(|dir| dir.join(what)) else { return };
+        let Some(path) = self.settings.state_dir.as_ref().map(|dir| dir.join(what)) else {
+            return;
+        };
         tokio::task::spawn_blocking(move || {
-            let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, ""));
+            let made = path
+                .parent()
+                .map_or(Ok(()), std::fs::create_dir_all)
+                .and_then(|()| std::fs::write(&path, ""));
             if let Err(error) = made {
                 tracing::warn!(%error, path = %path.display(), "cannot remember");
             }
@@ -170,25 +192,38 @@ async fn read(path: &Path) -> Result<String> {
     if path.is_dir() {
         let mut entries = tokio::fs::read_dir(path).await.map_err(|error| failed(&error, path))?;
         while let Some(entry) = entries.next_entry().await.map_err(|error| failed(&error, path))? {
-            let is_manifest = entry.path().extension().is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|known| ext == *known));
+            let is_manifest = entry
+                .path()
+                .extension()
+                .is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|known| ext == *known));
             if is_manifest {
                 files.push(entry.path());
             }
         }
         files.sort();
         if files.is_empty() {
-            return Err(Error::usage(format!("{} holds no .yaml, .yml or .json file", path.display())));
+            return Err(Error::usage(format!(
+                "{} holds no .yaml, .yml or .json file",
+                path.display()
+            )));
         }
     } else {
         files.push(path.to_owned());
     }
     let mut text = String::new();
     for file in files {
-        let meta = tokio::fs::metadata(&file).await.map_err(|error| failed(&error, &file))?;
+        let meta = tokio::fs::metadata(&file)
+            .await
+            .map_err(|error| failed(&error, &file))?;
         if !meta.is_file() || meta.len() > MAX_FILE {
-            return Err(Error::usage(format!("{} is no manifest: not a file, or larger than 32 MiB", file.display())));
+            return Err(Error::usage(format!(
+                "{} is no manifest: not a file, or larger than 32 MiB",
+                file.display()
+            )));
         }
-        let content = tokio::fs::read_to_string(&file).await.map_err(|error| failed(&error, &file))?;
+        let content = tokio::fs::read_to_string(&file)
+            .await
+            .map_err(|error| failed(&error, &file))?;
         if !text.is_empty() {
             text.push_str("\n---\n");
         }
@@ -200,8 +235,14 @@ async fn read(path: &Path) -> Result<String> {
 /// Writes a file that must not exist: nothing of the user's is overwritten.
 async fn write_new(path: &Path, text: &str) -> Result<()> {
     use tokio::io::AsyncWriteExt;
-    let failed = |error: &std::io::Error| Error::new(ErrorKind::Other, format!("cannot write {}", path.display())).because(error);
-    let open = tokio::fs::OpenOptions::new().write(true).create_new(true).open(path).await;
+    let failed = |error: &std::io::Error| {
+        Error::new(ErrorKind::Other, format!("cannot write {}", path.display())).because(error)
+    };
+    let open = tokio::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .await;
     let mut file = open.map_err(|error| failed(&error))?;
     file.write_all(text.as_bytes()).await.map_err(|error| failed(&error))?;
     file.flush().await.map_err(|error| failed(&error))

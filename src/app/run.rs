@@ -104,7 +104,11 @@ impl App {
                 let _ = sender.send(event());
             }) as Arc<dyn Fn() + Send + Sync>
         };
-        let catalog = Catalog::new(notify(|| Event::Data), Arc::new(kind::row_maker), settings.clock.clone());
+        let catalog = Catalog::new(
+            notify(|| Event::Data),
+            Arc::new(kind::row_maker),
+            settings.clock.clone(),
+        );
         let sessions = Sessions::new(notify(|| Event::Sessions), settings.clock.clone());
         let info = ClusterInfo {
             name: settings.source.name(),
@@ -122,8 +126,12 @@ impl App {
         };
         let pods = discovery.find("pods").cloned().expect("built-in discovery has pods");
         let view = Browser::new(pods, namespace.clone());
-        let mut state =
-            State::new(Box::new(view), settings.source.clone(), settings.theme.clone(), settings.keymap.clone());
+        let mut state = State::new(
+            Box::new(view),
+            settings.source.clone(),
+            settings.theme.clone(),
+            settings.keymap.clone(),
+        );
         state.namespace = namespace;
         state.themes.clone_from(&settings.themes);
         state.keymaps.clone_from(&settings.keymaps);
@@ -225,7 +233,10 @@ impl App {
                 let edited = host.edit(terminal, &text).await;
                 self.drawn = None;
                 self.dirty = true;
-                self.handle(Event::Done(id, edited.map(|text| crate::state::Outcome::Bytes(text.into_bytes().into()))));
+                self.handle(Event::Done(
+                    id,
+                    edited.map(|text| crate::state::Outcome::Bytes(text.into_bytes().into())),
+                ));
             }
             if let Some(text) = self.clipboard.take() {
                 host.clipboard(&text);
@@ -358,10 +369,14 @@ impl App {
 
     /// A fresh table of pods, after connecting to another cluster.
     fn home(&mut self) {
-        let Some(pods) = self.desk.discovery.find("pods").cloned() else { return };
+        let Some(pods) = self.desk.discovery.find("pods").cloned() else {
+            return;
+        };
         let mut view = Browser::new(pods, self.state.namespace.clone());
         crate::view::View::sync(&mut view, &self.desk);
-        self.state.tabs = vec![crate::state::Tab { views: vec![Box::new(view)] }];
+        self.state.tabs = vec![crate::state::Tab {
+            views: vec![Box::new(view)],
+        }];
         self.state.tab = 0;
         self.state.last_tab = 0;
         self.state.layers.clear();
@@ -431,9 +446,14 @@ impl App {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let frame = self.dirty.then(|| self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME));
+        let frame = self
+            .dirty
+            .then(|| self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME));
         let tick = if self.dirty { None } else { self.tick_at() };
-        [frame, tick, self.settle_at, self.retry_at, self.flash_until()].into_iter().flatten().min()
+        [frame, tick, self.settle_at, self.retry_at, self.flash_until()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn draw_if_due<B: Backend>(&mut self, terminal: &mut Terminal<B>) -> Result<()> {

@@ -87,7 +87,12 @@ fn answered(state: &mut State, data: &dyn Data, answer: Answer, pinned: Vec<Targ
         }
         Answer::Live(line) => {
             let kept: Vec<Layer> = std::mem::take(&mut state.layers);
-            let mut cx = Cx { state, data, effects, pinned };
+            let mut cx = Cx {
+                state,
+                data,
+                effects,
+                pinned,
+            };
             // A filter that does not parse yet is not an error while it is being typed.
             let _ = action::run(&mut cx, &line);
             let opened = std::mem::replace(&mut state.layers, kept);
@@ -97,7 +102,12 @@ fn answered(state: &mut State, data: &dyn Data, answer: Answer, pinned: Vec<Targ
 }
 
 fn replied(state: &mut State, data: &dyn Data, reply: Reply, effects: &mut Vec<Effect>) {
-    let mut cx = Cx { state, data, effects, pinned: Vec::new() };
+    let mut cx = Cx {
+        state,
+        data,
+        effects,
+        pinned: Vec::new(),
+    };
     if let Some(line) = cx.reply(reply) {
         run(state, data, Vec::new(), &line, effects);
     }
@@ -105,11 +115,21 @@ fn replied(state: &mut State, data: &dyn Data, reply: Reply, effects: &mut Vec<E
 
 /// Runs a line; a failure becomes the message in the bottom line.
 pub(super) fn run(state: &mut State, data: &dyn Data, pinned: Vec<Target>, line: &Line, effects: &mut Vec<Effect>) {
-    if state.welcome && matches!(line.name.as_str(), "pod.run" | "object.describe" | "help.open" | "pod.logs") {
+    if state.welcome
+        && matches!(
+            line.name.as_str(),
+            "pod.run" | "object.describe" | "help.open" | "pod.logs"
+        )
+    {
         state.welcome = false;
         effects.push(Effect::Welcomed);
     }
-    let mut cx = Cx { state, data, effects, pinned };
+    let mut cx = Cx {
+        state,
+        data,
+        effects,
+        pinned,
+    };
     if let Err(error) = action::run(&mut cx, line) {
         state.fail(&error);
     }

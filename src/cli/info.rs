@@ -29,15 +29,39 @@ pub(super) fn run(flags: &Flags, roles: bool) -> Result<()> {
         let _ = writeln!(out, "{name:<14} {value}");
     };
     line(&mut out, "version", env!("CARGO_PKG_VERSION"));
-    line(&mut out, "config", &paths.config.join("config.toml").display().to_string());
+    line(
+        &mut out,
+        "config",
+        &paths.config.join("config.toml").display().to_string(),
+    );
     line(&mut out, "themes", &paths.config.join("themes").display().to_string());
     line(&mut out, "keymaps", &paths.config.join("keymaps").display().to_string());
     line(&mut out, "state", &paths.state.display().to_string());
     line(&mut out, "log", &paths.log().display().to_string());
-    line(&mut out, "clusters", &knarr::cluster::clusters_dir().map_or_else(|| "-".into(), |dir| dir.display().to_string()));
+    line(
+        &mut out,
+        "clusters",
+        &knarr::cluster::clusters_dir().map_or_else(|| "-".into(), |dir| dir.display().to_string()),
+    );
     line(&mut out, "kubeconfig", &kubeconfig);
-    line(&mut out, "theme", &format!("{} ({})", config.theme, Theme::built_in().collect::<Vec<_>>().join(", ")));
-    line(&mut out, "keymap", &format!("{} ({})", config.keymap, Keymap::built_in().collect::<Vec<_>>().join(", ")));
+    line(
+        &mut out,
+        "theme",
+        &format!(
+            "{} ({})",
+            config.theme,
+            Theme::built_in().collect::<Vec<_>>().join(", ")
+        ),
+    );
+    line(
+        &mut out,
+        "keymap",
+        &format!(
+            "{} ({})",
+            config.keymap,
+            Keymap::built_in().collect::<Vec<_>>().join(", ")
+        ),
+    );
     super::print(&out);
     Ok(())
 }

@@ -62,7 +62,9 @@ struct Keys {
 
 impl Keys {
     fn new() -> Self {
-        Self { stream: EventStream::new() }
+        Self {
+            stream: EventStream::new(),
+        }
     }
 }
 
@@ -91,7 +93,9 @@ impl futures::Stream for Keys {
 
 fn translate(event: TerminalEvent) -> Option<Event> {
     match event {
-        TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => Some(Event::Input(Input::Key(Chord::from(key)))),
+        TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => {
+            Some(Event::Input(Input::Key(Chord::from(key))))
+        }
         TerminalEvent::Paste(text) => Some(Event::Input(Input::Paste(text))),
         TerminalEvent::Resize(..) => Some(Event::Resized),
         TerminalEvent::Mouse(mouse) => {
@@ -101,7 +105,11 @@ fn translate(event: TerminalEvent) -> Option<Event> {
                 MouseEventKind::ScrollDown => MouseKind::WheelDown,
                 _ => return None,
             };
-            Some(Event::Input(Input::Mouse(Mouse { column: mouse.column, row: mouse.row, kind })))
+            Some(Event::Input(Input::Mouse(Mouse {
+                column: mouse.column,
+                row: mouse.row,
+                kind,
+            })))
         }
         _ => None,
     }
@@ -119,8 +127,12 @@ impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
             .tempfile()
             .map_err(|error| failed("cannot make a file for the editor", &error))?;
         std::fs::write(file.path(), text).map_err(|error| failed("cannot write the file for the editor", &error))?;
-        let editor = ["KUBE_EDITOR", "VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok());
-        let editor = editor.filter(|editor| !editor.trim().is_empty()).unwrap_or_else(|| "vi".into());
+        let editor = ["KUBE_EDITOR", "VISUAL", "EDITOR"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok());
+        let editor = editor
+            .filter(|editor| !editor.trim().is_empty())
+            .unwrap_or_else(|| "vi".into());
         let words = knarr::keys::Line::parse(&editor)?;
         let status = knarr::app::lend(|| {
             std::process::Command::new(&words.name)
@@ -129,7 +141,9 @@ impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
                 .stdin(Stdio::inherit())
                 .status()
         });
-        terminal.clear().map_err(|error| failed("cannot clear the screen", &error))?;
+        terminal
+            .clear()
+            .map_err(|error| failed("cannot clear the screen", &error))?;
         let status = status.and_then(|status| status).map_err(|error| {
             failed(&format!("cannot run the editor {editor:?}"), &error).hint("name yours in the variable EDITOR")
         })?;
@@ -161,12 +175,21 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
     let keymap = Keymap::load(name, Some(&keymaps))?;
     let unknown = action::unknown_bindings(&keymap);
     if !unknown.is_empty() {
-        return Err(Error::new(ErrorKind::Config, format!("keymap {name:?} binds commands that do not exist"))
-            .hint(unknown.join(", ")));
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("keymap {name:?} binds commands that do not exist"),
+        )
+        .hint(unknown.join(", ")));
     }
     let source = match &flags.embedded {
-        Some(name) => Source::Embedded { name: name.clone(), ephemeral: flags.ephemeral },
-        None => Source::Kubeconfig { path: flags.kubeconfig.clone(), context: flags.context.clone() },
+        Some(name) => Source::Embedded {
+            name: name.clone(),
+            ephemeral: flags.ephemeral,
+        },
+        None => Source::Kubeconfig {
+            path: flags.kubeconfig.clone(),
+            context: flags.context.clone(),
+        },
     };
     let namespace = match (&flags.namespace, flags.all_namespaces) {
         (_, true) => Some(None),
@@ -216,7 +239,10 @@ fn log_to(paths: &Paths, components: Option<&ComponentLogs>) {
         .and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(paths.log()));
     let file = opened.ok().map(|file| {
         let filter = EnvFilter::try_from_env("KNARR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-        tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::sync::Mutex::new(file)).with_filter(filter)
+        tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(std::sync::Mutex::new(file))
+            .with_filter(filter)
     });
     let components = components.map(|logs| logs.layer().with_filter(EnvFilter::new("info")));
     let _ = tracing_subscriber::registry().with(file).with(components).try_init();

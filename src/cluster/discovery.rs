@@ -28,12 +28,20 @@ pub struct Resource {
 impl Resource {
     /// `v1`, `apps/v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_string()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// `pods`, `deployments.apps`.
     pub fn full_name(&self) -> String {
-        if self.group.is_empty() { self.plural.to_string() } else { format!("{}.{}", self.plural, self.group) }
+        if self.group.is_empty() {
+            self.plural.to_string()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
     }
 
     /// Path of the collection, in `namespace` or in all.
@@ -45,7 +53,11 @@ impl Resource {
         };
         match namespace.filter(|_| self.namespaced) {
             Some(namespace) => {
-                format!("{root}/namespaces/{}/{}", super::request::encode(namespace), self.plural)
+                format!(
+                    "{root}/namespaces/{}/{}",
+                    super::request::encode(namespace),
+                    self.plural
+                )
             }
             None => format!("{root}/{}", self.plural),
         }
@@ -87,23 +99,38 @@ impl Discovery {
     /// Finds a resource by plural, singular, Kind or short name, with or without `.group` or `.version.group`.
     pub fn find(&self, name: &str) -> Option<&Arc<Resource>> {
         let lower = name.to_lowercase();
-        self.resources.iter().find(|resource| resource.answers_to(&lower)).or_else(|| {
-            let (name, group) = lower.split_once('.')?;
-            self.resources.iter().find(|resource| {
-                resource.answers_to(name)
-                    && (*resource.group == *group || format!("{}.{}", resource.version, resource.group) == group)
+        self.resources
+            .iter()
+            .find(|resource| resource.answers_to(&lower))
+            .or_else(|| {
+                let (name, group) = lower.split_once('.')?;
+                self.resources.iter().find(|resource| {
+                    resource.answers_to(name)
+                        && (*resource.group == *group || format!("{}.{}", resource.version, resource.group) == group)
+                })
             })
-        })
     }
 
     /// Finds a resource by apiVersion and kind.
     pub fn by_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Resource>> {
-        self.resources.iter().find(|resource| *resource.kind == *kind && resource.api_version() == api_version)
+        self.resources
+            .iter()
+            .find(|resource| *resource.kind == *kind && resource.api_version() == api_version)
     }
 }
 
+type BuiltIn = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    bool,
+);
+
 /// Kinds every cluster has: known before the cluster has answered, so that the first frame can show a table.
-const BUILT_IN: &[(&str, &str, &str, &str, &[&str], bool)] = &[
+/// Columns: group, version, plural, kind, short names, namespaced.
+const BUILT_IN: &[BuiltIn] = &[
     ("", "v1", "pods", "Pod", &["po"], true),
     ("", "v1", "namespaces", "Namespace", &["ns"], false),
     ("", "v1", "nodes", "Node", &["no"], false),
@@ -119,7 +146,7 @@ const BUILT_IN: &[(&str, &str, &str, &str, &[&str], bool)] = &[
 impl Discovery {
     /// What every cluster has.
     pub fn built_in() -> Self {
-        let resource = |(group, version, plural, kind, short, namespaced): &(&str, &str, &str, &str, &[&str], bool)| {
+        let resource = |(group, version, plural, kind, short, namespaced): &BuiltIn| {
             Arc::new(Resource {
                 group: (*group).into(),
                 version: (*version).into(),
@@ -128,11 +155,16 @@ impl Discovery {
                 kind: (*kind).into(),
                 short_names: short.iter().map(|name| (*name).into()).collect(),
                 namespaced: *namespaced,
-                verbs: ["get", "list", "watch", "create", "update", "patch", "delete"].map(Into::into).into(),
+                verbs: ["get", "list", "watch", "create", "update", "patch", "delete"]
+                    .map(Into::into)
+                    .into(),
                 subresources: Vec::new(),
             })
         };
-        Self { version: String::new(), resources: BUILT_IN.iter().map(resource).collect() }
+        Self {
+            version: String::new(),
+            resources: BUILT_IN.iter().map(resource).collect(),
+        }
     }
 
     /// Asks a cluster what it serves: aggregated discovery where it is offered, else group by group.
@@ -162,14 +194,21 @@ impl Discovery {
                     .collect(),
             };
             for (group, version) in versions {
-                let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+                let path = if group.is_empty() {
+                    format!("/api/{version}")
+                } else {
+                    format!("/apis/{group}/{version}")
+                };
                 match link.get_json::<serde_json::Value>(&path, ACCEPT_JSON).await {
                     Ok(list) => resources.extend(legacy(&group, &version, &list)),
                     Err(error) => tracing::warn!(%error, group, "discovery of a group failed"),
                 }
             }
         }
-        Ok(Self { version: version.git_version, resources })
+        Ok(Self {
+            version: version.git_version,
+            resources,
+        })
     }
 }
 
@@ -184,7 +223,13 @@ struct Version {
 }
 
 fn words(value: &serde_json::Value) -> Vec<Arc<str>> {
-    value.as_array().into_iter().flatten().filter_map(|word| word.as_str()).map(Into::into).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|word| word.as_str())
+        .map(Into::into)
+        .collect()
 }
 
 fn text(value: &serde_json::Value) -> Arc<str> {
@@ -222,13 +267,18 @@ fn aggregated(list: &serde_json::Value) -> Vec<Arc<Resource>> {
 
 fn legacy(group: &str, version: &str, list: &serde_json::Value) -> Vec<Arc<Resource>> {
     let entries: Vec<&serde_json::Value> = list["resources"].as_array().into_iter().flatten().collect();
-    let plain = entries.iter().filter(|entry| entry["name"].as_str().is_some_and(|name| !name.contains('/')));
+    let plain = entries
+        .iter()
+        .filter(|entry| entry["name"].as_str().is_some_and(|name| !name.contains('/')));
     plain
         .map(|entry| {
             let name = text(&entry["name"]);
             let prefix = format!("{name}/");
-            let subresources =
-                entries.iter().filter_map(|other| other["name"].as_str()?.strip_prefix(&prefix)).map(Into::into).collect();
+            let subresources = entries
+                .iter()
+                .filter_map(|other| other["name"].as_str()?.strip_prefix(&prefix))
+                .map(Into::into)
+                .collect();
             let kind = text(&entry["kind"]);
             let singular = Some(text(&entry["singularName"])).filter(|singular| !singular.is_empty());
             Arc::new(Resource {

@@ -42,7 +42,9 @@ pub struct Link {
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,7 +81,11 @@ impl Link {
 
     /// The client, for streams into pods, which may change what runs there: refused in read-only mode.
     pub(crate) fn stream(&self, what: &str) -> Result<kube::Client> {
-        if self.read_only { Err(refused(what)) } else { Ok(self.client.clone()) }
+        if self.read_only {
+            Err(refused(what))
+        } else {
+            Ok(self.client.clone())
+        }
     }
 
     /// Whether requests that change something are refused.
@@ -107,17 +113,41 @@ impl Link {
             Verb::Patch(patch) => patch.content_type(),
             _ => "application/json",
         };
-        let body = request.body.as_ref().map(|body| body.to_string().into_bytes()).unwrap_or_default();
-        self.exchange(method, &request.uri(), content_type, "application/json", body, &request.what).await
+        let body = request
+            .body
+            .as_ref()
+            .map(|body| body.to_string().into_bytes())
+            .unwrap_or_default();
+        self.exchange(
+            method,
+            &request.uri(),
+            content_type,
+            "application/json",
+            body,
+            &request.what,
+        )
+        .await
     }
 
     /// Reads and parses an answer.
     pub(super) async fn get_json<T: DeserializeOwned>(&self, path: &str, accept: &str) -> Result<T> {
-        let bytes = self.exchange(http::Method::GET, path, "application/json", accept, Vec::new(), "ask the cluster").await?;
+        let bytes = self
+            .exchange(
+                http::Method::GET,
+                path,
+                "application/json",
+                accept,
+                Vec::new(),
+                "ask the cluster",
+            )
+            .await?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            Error::new(ErrorKind::Other, format!("{} answers {path} with no Kubernetes JSON", self.address))
-                .because(&error)
-                .hint("check that the server in the kubeconfig is a Kubernetes API server")
+            Error::new(
+                ErrorKind::Other,
+                format!("{} answers {path} with no Kubernetes JSON", self.address),
+            )
+            .because(&error)
+            .hint("check that the server in the kubeconfig is a Kubernetes API server")
         })
     }
 
@@ -128,11 +158,17 @@ impl Link {
             .body(kube::client::Body::empty())
             .map_err(|error| Error::new(ErrorKind::Other, format!("cannot {}", request.what)).because(&error))?;
         let answer = tokio::time::timeout(TIMEOUT, self.client.send(http)).await;
-        let response = answer.map_err(|_| self.silent())?.map_err(|error| self.unreachable(&error))?;
+        let response = answer
+            .map_err(|_| self.silent())?
+            .map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let body = response.into_body();
         if !status.is_success() {
-            let bytes = body.collect().await.map_err(|error| self.unreachable(&error))?.to_bytes();
+            let bytes = body
+                .collect()
+                .await
+                .map_err(|error| self.unreachable(&error))?
+                .to_bytes();
             return Err(self.status(status, &bytes, &request.what));
         }
         let stream = futures::TryStreamExt::map_err(body.into_data_stream(), std::io::Error::other);
@@ -140,8 +176,10 @@ impl Link {
     }
 
     fn silent(&self) -> Error {
-        Error::new(ErrorKind::Unreachable, format!("{} does not answer", self.address))
-            .hint(format!("no answer within {} s; it may be busy, or behind a VPN that is down", TIMEOUT.as_secs()))
+        Error::new(ErrorKind::Unreachable, format!("{} does not answer", self.address)).hint(format!(
+            "no answer within {} s; it may be busy, or behind a VPN that is down",
+            TIMEOUT.as_secs()
+        ))
     }
 
     /// What an error of the client library means for the user.
@@ -176,18 +214,31 @@ impl Link {
             .body(kube::client::Body::from(body))
             .map_err(|error| Error::new(ErrorKind::Other, format!("cannot {what}")).because(&error))?;
         let answer = tokio::time::timeout(TIMEOUT, async {
-            let response = self.client.send(request).await.map_err(|error| self.unreachable(&error))?;
+            let response = self
+                .client
+                .send(request)
+                .await
+                .map_err(|error| self.unreachable(&error))?;
             let status = response.status();
-            let body = response.into_body().collect().await.map_err(|error| self.unreachable(&error))?;
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(|error| self.unreachable(&error))?;
             Ok((status, body.to_bytes()))
         });
         let (status, bytes) = answer.await.map_err(|_| self.silent())??;
-        if status.is_success() { Ok(bytes) } else { Err(self.status(status, &bytes, what)) }
+        if status.is_success() {
+            Ok(bytes)
+        } else {
+            Err(self.status(status, &bytes, what))
+        }
     }
 
     /// Why nothing came back, with advice.
     pub(crate) fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Error {
-        let mut unreachable = Error::new(ErrorKind::Unreachable, format!("cannot reach {}", self.address)).because(error);
+        let mut unreachable =
+            Error::new(ErrorKind::Unreachable, format!("cannot reach {}", self.address)).because(error);
         // The client library's own layers say nothing to a user; what the network said does.
         let noise = |cause: &String| cause.starts_with("ServiceError") || cause.starts_with("client error");
         if !unreachable.causes.iter().all(noise) {
@@ -199,7 +250,11 @@ impl Link {
         } else if said.contains("certificate") {
             unreachable.hint("the server's certificate is not the one the kubeconfig trusts")
         } else if said.contains("auth exec") || said.contains("exec plugin") {
-            Error { kind: ErrorKind::Unauthenticated, ..unreachable }.hint("run the credential plugin by hand to see why")
+            Error {
+                kind: ErrorKind::Unauthenticated,
+                ..unreachable
+            }
+            .hint("run the credential plugin by hand to see why")
         } else {
             unreachable
         }
@@ -214,10 +269,17 @@ impl Link {
             reason: String,
         }
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
-        let message = if status.message.is_empty() { format!("cannot {what}: HTTP {code}") } else { status.message };
+        let message = if status.message.is_empty() {
+            format!("cannot {what}: HTTP {code}")
+        } else {
+            status.message
+        };
         match code.as_u16() {
-            401 => Error::new(ErrorKind::Unauthenticated, format!("{} does not accept the credentials", self.address))
-                .hint("they may have expired: log in again, or choose another context"),
+            401 => Error::new(
+                ErrorKind::Unauthenticated,
+                format!("{} does not accept the credentials", self.address),
+            )
+            .hint("they may have expired: log in again, or choose another context"),
             403 => Error::new(ErrorKind::Forbidden, message).hint("the current user may not do this"),
             404 => Error::new(ErrorKind::NotFound, message),
             409 if status.reason == "Conflict" => {

@@ -88,7 +88,10 @@ impl Request {
     /// Whether it changes anything: what read-only mode refuses. A server-side dry run changes nothing, and neither do the
     /// review resources that only answer questions.
     pub fn mutates(&self) -> bool {
-        let dry = self.query.iter().any(|(name, value)| name == "dryRun" && value == "All");
+        let dry = self
+            .query
+            .iter()
+            .any(|(name, value)| name == "dryRun" && value == "All");
         let review = self.verb == Verb::Post
             && self.path.starts_with("/apis/authorization.k8s.io/")
             && self.path.ends_with("reviews");
@@ -139,8 +142,19 @@ mod tests {
     fn dry_runs_and_reviews_change_nothing() {
         assert!(!Request::new(Verb::Get, "/api", "x").mutates());
         assert!(Request::new(Verb::Delete, "/api/v1/pods/x", "x").mutates());
-        assert!(!Request::new(Verb::Post, "/api/v1/pods", "x").param("dryRun", "All").mutates());
-        assert!(!Request::new(Verb::Post, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "x").mutates());
+        assert!(
+            !Request::new(Verb::Post, "/api/v1/pods", "x")
+                .param("dryRun", "All")
+                .mutates()
+        );
+        assert!(
+            !Request::new(
+                Verb::Post,
+                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                "x"
+            )
+            .mutates()
+        );
         assert!(Request::new(Verb::Post, "/api/v1/namespaces/a/pods/b/eviction", "x").mutates());
     }
 }

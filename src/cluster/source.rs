@@ -64,7 +64,9 @@ impl Source {
     /// What it is called before it has been reached.
     pub fn name(&self) -> String {
         match self {
-            Source::Kubeconfig { context: Some(context), .. } => context.clone(),
+            Source::Kubeconfig {
+                context: Some(context), ..
+            } => context.clone(),
             Source::Kubeconfig { .. } => "kubeconfig".into(),
             Source::Embedded { name, .. } if name == "default" => "embedded".into(),
             Source::Embedded { name, .. } => format!("embedded:{name}"),
@@ -157,7 +159,11 @@ pub(crate) async fn connect(
         Source::Embedded { name, ephemeral } => embedded(name, *ephemeral, options, running).await,
         Source::Given { name, client } => {
             let client = kube::Client::clone(&client.0);
-            Ok((Link::open(client, options.read_only, name, "default").await?, name.clone(), running))
+            Ok((
+                Link::open(client, options.read_only, name, "default").await?,
+                name.clone(),
+                running,
+            ))
         }
     }
 }
@@ -168,7 +174,11 @@ async fn embedded(
     options: ConnectOptions,
     running: Option<Arc<Running>>,
 ) -> Result<(Link, String, Option<Arc<Running>>)> {
-    let label = Source::Embedded { name: name.into(), ephemeral }.name();
+    let label = Source::Embedded {
+        name: name.into(),
+        ephemeral,
+    }
+    .name();
     let same = running.filter(|running| running.name == name);
     // A cluster of that name that runs in the background is used, not fought for its data.
     if same.is_none()
@@ -179,7 +189,11 @@ async fn embedded(
         let (config, _) = kubeconfig(Some(&path), None, &options).await?;
         let address = config.cluster_url.to_string();
         let client = kube::Client::try_from(config).map_err(|error| {
-            Error::new(ErrorKind::Other, format!("the embedded cluster {name:?} cannot be used")).because(&error)
+            Error::new(
+                ErrorKind::Other,
+                format!("the embedded cluster {name:?} cannot be used"),
+            )
+            .because(&error)
         })?;
         let link = Link::open(client, options.read_only, address.trim_end_matches('/'), "default").await?;
         return Ok((link, label, None));
@@ -197,12 +211,19 @@ async fn embedded(
             if ephemeral {
                 plan.storage = knarr_cluster::Storage::Memory;
             }
-            let plane = knarr_cluster::ControlPlane::start(plan).await.map_err(|error| failed(name, &error))?;
-            Arc::new(Running { name: name.to_owned(), plane: tokio::sync::Mutex::new(Some(plane)) })
+            let plane = knarr_cluster::ControlPlane::start(plan)
+                .await
+                .map_err(|error| failed(name, &error))?;
+            Arc::new(Running {
+                name: name.to_owned(),
+                plane: tokio::sync::Mutex::new(Some(plane)),
+            })
         }
     };
     let plane = running.plane.lock().await;
-    let plane_ref = plane.as_ref().ok_or_else(|| Error::new(ErrorKind::Other, "the embedded cluster has stopped"))?;
+    let plane_ref = plane
+        .as_ref()
+        .ok_or_else(|| Error::new(ErrorKind::Other, "the embedded cluster has stopped"))?;
     let client = match &options.user {
         Some(user) => {
             let groups: Vec<&str> = options.groups.iter().map(String::as_str).collect();
@@ -216,7 +237,11 @@ async fn embedded(
 }
 
 fn failed(name: &str, error: &knarr_cluster::Error) -> Error {
-    let failed = Error::new(ErrorKind::Other, format!("the embedded cluster {name:?} does not start")).because(error);
+    let failed = Error::new(
+        ErrorKind::Other,
+        format!("the embedded cluster {name:?} does not start"),
+    )
+    .because(error);
     match error.hint() {
         Some(hint) => failed.hint(hint),
         None => failed,
@@ -260,29 +285,50 @@ async fn kubeconfig(
 ) -> Result<(kube::Config, String)> {
     let owned = path.map(Path::to_owned);
     let loaded = tokio::task::spawn_blocking(move || read(owned.as_deref())).await;
-    let file = match loaded.map_err(|error| Error::new(ErrorKind::Other, "reading the kubeconfig failed").because(&error))? {
-        Ok(file) => file,
-        // Inside a pod the service account is the way in.
-        Err(error) if path.is_none() && context.is_none() => match kube::Config::incluster() {
-            Ok(config) => return Ok((impersonate(config, options), "in-cluster".into())),
-            Err(_) => return Err(error),
-        },
-        Err(error) => return Err(error),
-    };
-    let name = context.map(str::to_owned).or_else(|| file.current_context.clone()).filter(|name| !name.is_empty());
+    let file =
+        match loaded.map_err(|error| Error::new(ErrorKind::Other, "reading the kubeconfig failed").because(&error))? {
+            Ok(file) => file,
+            // Inside a pod the service account is the way in.
+            Err(error) if path.is_none() && context.is_none() => match kube::Config::incluster() {
+                Ok(config) => return Ok((impersonate(config, options), "in-cluster".into())),
+                Err(_) => return Err(error),
+            },
+            Err(error) => return Err(error),
+        };
+    let name = context
+        .map(str::to_owned)
+        .or_else(|| file.current_context.clone())
+        .filter(|name| !name.is_empty());
     let names: Vec<String> = file.contexts.iter().map(|context| context.name.clone()).collect();
     let Some(name) = name else {
         return Err(Error::new(ErrorKind::Config, "the kubeconfig names no current context")
             .hint(format!("choose one with --context: {}", names.join(", "))));
     };
     if !names.contains(&name) {
-        return Err(Error::new(ErrorKind::Config, format!("the kubeconfig has no context {name:?}"))
-            .hint(if names.is_empty() { "it has no contexts at all".into() } else { format!("it has: {}", names.join(", ")) }));
+        return Err(
+            Error::new(ErrorKind::Config, format!("the kubeconfig has no context {name:?}")).hint(
+                if names.is_empty() {
+                    "it has no contexts at all".into()
+                } else {
+                    format!("it has: {}", names.join(", "))
+                },
+            ),
+        );
     }
-    let selection = KubeConfigOptions { context: Some(name.clone()), cluster: None, user: None };
-    let config = kube::Config::from_custom_kubeconfig(file, &selection).await.map_err(|error| {
-        Error::new(ErrorKind::Config, format!("context {name:?} of the kubeconfig cannot be used")).because(&error)
-    })?;
+    let selection = KubeConfigOptions {
+        context: Some(name.clone()),
+        cluster: None,
+        user: None,
+    };
+    let config = kube::Config::from_custom_kubeconfig(file, &selection)
+        .await
+        .map_err(|error| {
+            Error::new(
+                ErrorKind::Config,
+                format!("context {name:?} of the kubeconfig cannot be used"),
+            )
+            .because(&error)
+        })?;
     Ok((impersonate(config, options), name))
 }
 
@@ -322,29 +368,44 @@ pub mod background {
     /// Starts it; what to tell the user.
     pub fn start(name: &str) -> Result<String> {
         let path = daemon::start(name).map_err(|error| failed(&error))?;
-        Ok(format!("cluster {name} is running
-export KUBECONFIG={}", path.display()))
+        Ok(format!(
+            "cluster {name} is running
+export KUBECONFIG={}",
+            path.display()
+        ))
     }
 
     /// Stops it; what to tell the user.
     pub fn stop(name: &str) -> Result<String> {
         let ran = daemon::stop(name).map_err(|error| failed(&error))?;
-        Ok(if ran { format!("cluster {name} has stopped") } else { format!("cluster {name} was not running") })
+        Ok(if ran {
+            format!("cluster {name} has stopped")
+        } else {
+            format!("cluster {name} was not running")
+        })
     }
 
     /// Whether it runs, and what to tell the user.
     pub fn status(name: &str) -> Result<(bool, String)> {
-        daemon::status(name).map(|status| (status.running, status.text)).map_err(|error| failed(&error))
+        daemon::status(name)
+            .map(|status| (status.running, status.text))
+            .map_err(|error| failed(&error))
     }
 
     /// Deletes it; what to tell the user.
     pub fn delete(name: &str) -> Result<String> {
         let was = daemon::delete(name).map_err(|error| failed(&error))?;
-        Ok(if was { format!("cluster {name} is deleted") } else { format!("there was no cluster {name}") })
+        Ok(if was {
+            format!("cluster {name} is deleted")
+        } else {
+            format!("there was no cluster {name}")
+        })
     }
 
     /// The path of its kubeconfig.
     pub fn kubeconfig(name: &str) -> Result<String> {
-        daemon::kubeconfig(name).map(|path| path.display().to_string()).map_err(|error| failed(&error))
+        daemon::kubeconfig(name)
+            .map(|path| path.display().to_string())
+            .map_err(|error| failed(&error))
     }
 }

@@ -113,7 +113,11 @@ impl Chord {
     /// How the key is shown to the user: `d`, `C-d`, `Enter`, `Space`, `S-Tab`.
     pub fn label(self) -> String {
         let mut out = String::new();
-        for (modifier, name) in [(KeyModifiers::CONTROL, "C-"), (KeyModifiers::ALT, "A-"), (KeyModifiers::SHIFT, "S-")] {
+        for (modifier, name) in [
+            (KeyModifiers::CONTROL, "C-"),
+            (KeyModifiers::ALT, "A-"),
+            (KeyModifiers::SHIFT, "S-"),
+        ] {
             if self.modifiers.contains(modifier) {
                 out.push_str(name);
             }
@@ -149,13 +153,20 @@ impl From<KeyEvent> for Chord {
 
 impl fmt::Display for Chord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self { code: KeyCode::Char(ch), modifiers: KeyModifiers::NONE } = self
+        if let Self {
+            code: KeyCode::Char(ch),
+            modifiers: KeyModifiers::NONE,
+        } = self
             && !matches!(ch, ' ' | '<' | '>')
         {
             return write!(f, "{ch}");
         }
         f.write_str("<")?;
-        for (modifier, name) in [(KeyModifiers::CONTROL, "C-"), (KeyModifiers::ALT, "A-"), (KeyModifiers::SHIFT, "S-")] {
+        for (modifier, name) in [
+            (KeyModifiers::CONTROL, "C-"),
+            (KeyModifiers::ALT, "A-"),
+            (KeyModifiers::SHIFT, "S-"),
+        ] {
             if self.modifiers.contains(modifier) {
                 f.write_str(name)?;
             }
@@ -198,7 +209,9 @@ mod tests {
 
     #[test]
     fn notation_round_trips() {
-        for text in ["j", "G", "<C-d>", "<A-x>", "<ret>", "<esc>", "<S-tab>", "<F12>", "<space>", "<lt>", "?", "한"] {
+        for text in [
+            "j", "G", "<C-d>", "<A-x>", "<ret>", "<esc>", "<S-tab>", "<F12>", "<space>", "<lt>", "?", "한",
+        ] {
             let chord = Chord::parse(text).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(chord.to_string(), text);
         }

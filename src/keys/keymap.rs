@@ -117,7 +117,9 @@ impl Keymap {
     pub fn find(&self, chain: &[Scope], chords: &[Chord]) -> Found {
         let mut prefix: Option<(String, Vec<(Chord, Node)>)> = None;
         for scope in chain {
-            let Some((_, children)) = self.scopes.iter().find(|(name, _)| name == scope) else { continue };
+            let Some((_, children)) = self.scopes.iter().find(|(name, _)| name == scope) else {
+                continue;
+            };
             match descend(children, chords) {
                 Some(Node::Leaf(line)) if prefix.is_none() => return Found::Line(line.clone()),
                 Some(Node::Unbound) if prefix.is_none() => return Found::Nothing,
@@ -189,7 +191,10 @@ fn merge(present: &mut Vec<(Chord, Node)>, added: Vec<(Chord, Node)>) {
         match (present.iter_mut().find(|(known, _)| *known == chord), node) {
             (
                 Some((_, Node::Branch { label, children })),
-                Node::Branch { label: new_label, children: new_children },
+                Node::Branch {
+                    label: new_label,
+                    children: new_children,
+                },
             ) => {
                 *label = new_label;
                 merge(children, new_children);
@@ -213,7 +218,11 @@ fn parse_children(keys: toml::Table, context: &str) -> Result<Vec<(Chord, Node)>
             }
             toml::Value::Boolean(false) => Node::Unbound,
             toml::Value::Table(table) => Node::Branch {
-                label: table.get("label").and_then(|label| label.as_str()).unwrap_or_default().to_owned(),
+                label: table
+                    .get("label")
+                    .and_then(|label| label.as_str())
+                    .unwrap_or_default()
+                    .to_owned(),
                 children: parse_children(table, context)?,
             },
             other => {
@@ -227,7 +236,9 @@ fn parse_children(keys: toml::Table, context: &str) -> Result<Vec<(Chord, Node)>
 }
 
 fn read(name: &str, directory: Option<&Path>) -> Result<(toml::Table, String)> {
-    let own = directory.map(|directory| directory.join(format!("{name}.toml"))).filter(|path| path.is_file());
+    let own = directory
+        .map(|directory| directory.join(format!("{name}.toml")))
+        .filter(|path| path.is_file());
     let (text, origin) = match (&own, BUILT_IN.iter().find(|(known, _)| *known == name)) {
         (Some(path), _) => {
             let text = std::fs::read_to_string(path)
@@ -237,8 +248,10 @@ fn read(name: &str, directory: Option<&Path>) -> Result<(toml::Table, String)> {
         (None, Some((_, text))) => ((*text).to_owned(), format!("built-in keymap {name}")),
         (None, None) => {
             let names: Vec<_> = Keymap::built_in().collect();
-            return Err(config(format!("there is no keymap {name:?}"))
-                .hint(format!("choose one of {}, or put {name}.toml into the keymaps directory", names.join(", "))));
+            return Err(config(format!("there is no keymap {name:?}")).hint(format!(
+                "choose one of {}, or put {name}.toml into the keymaps directory",
+                names.join(", ")
+            )));
         }
     };
     let table = toml::from_str(&text).map_err(|error| config(format!("{origin} cannot be parsed")).because(&error))?;

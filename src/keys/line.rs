@@ -45,11 +45,14 @@ impl Line {
 
     /// The value of `--name value` or `--name=value`.
     pub fn value(&self, flag: &str) -> Option<&str> {
-        self.args.iter().enumerate().find_map(|(at, arg)| match arg.strip_prefix(flag) {
-            Some("") => self.args.get(at + 1).map(String::as_str),
-            Some(rest) => rest.strip_prefix('='),
-            None => None,
-        })
+        self.args
+            .iter()
+            .enumerate()
+            .find_map(|(at, arg)| match arg.strip_prefix(flag) {
+                Some("") => self.args.get(at + 1).map(String::as_str),
+                Some(rest) => rest.strip_prefix('='),
+                None => None,
+            })
     }
 
     /// The first argument that is not a flag.

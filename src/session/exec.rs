@@ -51,7 +51,8 @@ impl vt100::Callbacks for Answers {
         match (first, ch, param) {
             (None, 'n', 6) => {
                 let (row, column) = screen.cursor_position();
-                self.0.extend_from_slice(format!("\x1b[{};{}R", row + 1, column + 1).as_bytes());
+                self.0
+                    .extend_from_slice(format!("\x1b[{};{}R", row + 1, column + 1).as_bytes());
             }
             (None, 'n', 5) => self.0.extend_from_slice(b"\x1b[0n"),
             (None, 'c', 0) => self.0.extend_from_slice(b"\x1b[?1;2c"),
@@ -68,7 +69,10 @@ fn cells(number: u16) -> NonZeroU16 {
 impl Emulator {
     pub(super) fn new((columns, rows): (u16, u16)) -> Self {
         let parser = vt100::Parser::new_with_callbacks(cells(rows), cells(columns), SCROLLBACK, Answers::default());
-        Self { parser: Mutex::new(parser), snapshot: Mutex::new(None) }
+        Self {
+            parser: Mutex::new(parser),
+            snapshot: Mutex::new(None),
+        }
     }
 
     fn parser(&self) -> std::sync::MutexGuard<'_, vt100::Parser<Answers>> {
@@ -99,7 +103,9 @@ impl Emulator {
     /// The screen now; made anew only when something changed.
     pub(super) fn screen(&self) -> Arc<vt100::Screen> {
         let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        snapshot.get_or_insert_with(|| Arc::new(self.parser().screen().clone())).clone()
+        snapshot
+            .get_or_insert_with(|| Arc::new(self.parser().screen().clone()))
+            .clone()
     }
 }
 
@@ -118,14 +124,22 @@ pub(super) async fn run(
     };
     let pods: Api<Pod> = Api::namespaced(client, &spec.target.namespace);
     let mut size = spec.size;
-    let attempts: Vec<Option<&Vec<String>>> =
-        if spec.commands.is_empty() { vec![None] } else { spec.commands.iter().map(Some).collect() };
+    let attempts: Vec<Option<&Vec<String>>> = if spec.commands.is_empty() {
+        vec![None]
+    } else {
+        spec.commands.iter().map(Some).collect()
+    };
     let mut failure = Error::usage("there is no command to run");
     for (at, command) in attempts.iter().enumerate() {
-        let mut params = AttachParams::interactive_tty().max_stdout_buf_size(64 * 1024).max_stdin_buf_size(64 * 1024);
+        let mut params = AttachParams::interactive_tty()
+            .max_stdout_buf_size(64 * 1024)
+            .max_stdin_buf_size(64 * 1024);
         params.container = spec.target.container.as_deref().map(str::to_owned);
         let opened = match command {
-            Some(command) => pods.exec(&spec.target.pod, command.iter().map(String::as_str), &params).await,
+            Some(command) => {
+                pods.exec(&spec.target.pod, command.iter().map(String::as_str), &params)
+                    .await
+            }
             None => pods.attach(&spec.target.pod, &params).await,
         };
         let process = match opened {
@@ -179,7 +193,12 @@ async fn pump(
     let mut resize = process.terminal_size();
     let status = process.take_status();
     if let Some(resize) = &mut resize {
-        let _ = resize.send(TerminalSize { width: size.0, height: size.1 }).await;
+        let _ = resize
+            .send(TerminalSize {
+                width: size.0,
+                height: size.1,
+            })
+            .await;
     }
     let mut any = false;
     let mut buffer = vec![0; 64 * 1024];
@@ -228,7 +247,11 @@ async fn pump(
         Some(status) => match exit_code(&status) {
             Some(code) => Pumped::Ended(Some(code)),
             None if any => Pumped::Ended(None),
-            None => Pumped::NeverRan(status.message.unwrap_or_else(|| "the program could not be started".into())),
+            None => Pumped::NeverRan(
+                status
+                    .message
+                    .unwrap_or_else(|| "the program could not be started".into()),
+            ),
         },
         None => Pumped::Ended(None),
     }
@@ -236,7 +259,13 @@ async fn pump(
 
 fn exit_code(status: &ApiStatus) -> Option<i32> {
     let causes = status.details.as_ref()?.causes.as_ref()?;
-    causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"))?.message.as_ref()?.parse().ok()
+    causes
+        .iter()
+        .find(|cause| cause.reason.as_deref() == Some("ExitCode"))?
+        .message
+        .as_ref()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

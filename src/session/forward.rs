@@ -65,7 +65,9 @@ async fn accept(listener: Option<&TcpListener>) -> std::io::Result<(TcpStream, S
 
 /// The same port on both loopback addresses; IPv6 is left out where there is none.
 async fn listen(port: u16) -> Result<(TcpListener, Option<TcpListener>), Error> {
-    let four = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| refuse(port, &error))?;
+    let four = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|error| refuse(port, &error))?;
     let port = four.local_addr().map_or(port, |address| address.port());
     match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
         Ok(six) => Ok((four, Some(six))),
@@ -86,7 +88,9 @@ fn refuse(port: u16, error: &std::io::Error) -> Error {
 
 async fn carry(pods: &Api<Pod>, spec: &ForwardSpec, socket: TcpStream, shared: &Shared) -> Result<(), kube::Error> {
     let mut forward = pods.portforward(&spec.target.pod, &[spec.port]).await?;
-    let Some(stream) = forward.take_stream(spec.port) else { return Ok(()) };
+    let Some(stream) = forward.take_stream(spec.port) else {
+        return Ok(());
+    };
     let failed = forward.take_error(spec.port);
     let (from_socket, to_socket) = socket.into_split();
     let (from_pod, to_pod) = tokio::io::split(stream);
@@ -134,7 +138,10 @@ mod tests {
         let (taken, _six) = listen(0).await.expect("a free port");
         let port = taken.local_addr().expect("bound").port();
         let error = listen(port).await.expect_err("refused");
-        assert!(error.to_string().contains(&format!("local port {port} is in use")), "{error}");
+        assert!(
+            error.to_string().contains(&format!("local port {port} is in use")),
+            "{error}"
+        );
         assert!(error.hints[0].contains('0'));
     }
 }

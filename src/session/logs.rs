@@ -77,7 +77,9 @@ impl Lines {
 
 /// Reads one source until it is over.
 pub(super) async fn tail(link: Link, spec: LogSpec, source: u16, lines: Arc<Lines>, shared: Arc<Shared>) {
-    let Some(target) = spec.sources.get(usize::from(source)).cloned() else { return };
+    let Some(target) = spec.sources.get(usize::from(source)).cloned() else {
+        return;
+    };
     let mut last: Option<Timestamp> = None;
     let mut pause = Duration::from_secs(1);
     loop {
@@ -87,7 +89,14 @@ pub(super) async fn tail(link: Link, spec: LogSpec, source: u16, lines: Arc<Line
             // The container ended; a restarted one goes on in the same log.
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NotFound => {
-                return shared.ended(source, if last.is_some() { Status::Ended(None) } else { Status::Failed(error) });
+                return shared.ended(
+                    source,
+                    if last.is_some() {
+                        Status::Ended(None)
+                    } else {
+                        Status::Failed(error)
+                    },
+                );
             }
             Err(error) if !spec.follow || error.kind == ErrorKind::Forbidden => {
                 return shared.ended(source, Status::Failed(error));
@@ -110,7 +119,11 @@ async fn read(
     last: &mut Option<Timestamp>,
     pause: &mut Duration,
 ) -> Result<(), Error> {
-    let path = format!("/api/v1/namespaces/{}/pods/{}/log", encode(&target.namespace), encode(&target.pod));
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}/log",
+        encode(&target.namespace),
+        encode(&target.pod)
+    );
     let mut request = Request::new(Verb::Get, path, "read the log").param("timestamps", "true");
     if let Some(container) = &target.container {
         request = request.param("container", &**container);
@@ -133,9 +146,9 @@ async fn read(
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
-        let read = read_line(&mut reader, &mut buffer).await.map_err(|error| {
-            Error::new(ErrorKind::Unreachable, "the log stream broke").because(&error)
-        })?;
+        let read = read_line(&mut reader, &mut buffer)
+            .await
+            .map_err(|error| Error::new(ErrorKind::Unreachable, "the log stream broke").because(&error))?;
         if read == 0 {
             return Ok(());
         }
@@ -150,7 +163,11 @@ async fn read(
             *last = Some(time);
         }
         *pause = Duration::from_secs(1);
-        lines.push(LogLine { source, time, text: harmless(text) });
+        lines.push(LogLine {
+            source,
+            time,
+            text: harmless(text),
+        });
         shared.dirty();
     }
 }

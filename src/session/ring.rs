@@ -53,7 +53,10 @@ impl Ring {
 
     /// What is held now; costs one pointer per chunk.
     pub(super) fn snapshot(&self) -> LogSnapshot {
-        LogSnapshot { first: self.first, chunks: self.chunks.iter().cloned().collect() }
+        LogSnapshot {
+            first: self.first,
+            chunks: self.chunks.iter().cloned().collect(),
+        }
     }
 }
 
@@ -62,7 +65,11 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> LogLine {
-        LogLine { source: 0, time: None, text: text.into() }
+        LogLine {
+            source: 0,
+            time: None,
+            text: text.into(),
+        }
     }
 
     #[test]

@@ -33,8 +33,14 @@ struct Session {
 }
 
 enum Content {
-    Logs { lines: Arc<Lines>, seen: Mutex<Option<(u64, Arc<LogSnapshot>)>> },
-    Terminal { emulator: Arc<Emulator>, commands: mpsc::UnboundedSender<Command> },
+    Logs {
+        lines: Arc<Lines>,
+        seen: Mutex<Option<(u64, Arc<LogSnapshot>)>>,
+    },
+    Terminal {
+        emulator: Arc<Emulator>,
+        commands: mpsc::UnboundedSender<Command>,
+    },
     Forward,
 }
 
@@ -42,12 +48,20 @@ impl Sessions {
     /// No sessions. `notify` is called from their tasks when a snapshot or a status has changed, at most once until
     /// [`Sessions::take_dirty`].
     pub fn new(notify: Arc<dyn Fn() + Send + Sync>, clock: Clock) -> Self {
-        Self { all: BTreeMap::new(), bell: Arc::new(Bell::new(notify)), clock }
+        Self {
+            all: BTreeMap::new(),
+            bell: Arc::new(Bell::new(notify)),
+            clock,
+        }
     }
 
     /// Opens a session under an ID chosen by the caller.
     pub fn open(&mut self, id: SessionId, spec: Spec, link: &Link) {
-        let streams = if let Spec::Logs(logs) = &spec { logs.sources.len() } else { 1 };
+        let streams = if let Spec::Logs(logs) = &spec {
+            logs.sources.len()
+        } else {
+            1
+        };
         let shared = Arc::new(Shared::new(self.bell.clone(), streams));
         let mut tasks = JoinSet::new();
         let content = match &spec {
@@ -55,14 +69,29 @@ impl Sessions {
                 let lines = Arc::new(Lines::default());
                 for source in 0..logs.sources.len() {
                     let source = u16::try_from(source).unwrap_or(u16::MAX);
-                    tasks.spawn(logs::tail(link.clone(), logs.clone(), source, lines.clone(), shared.clone()));
+                    tasks.spawn(logs::tail(
+                        link.clone(),
+                        logs.clone(),
+                        source,
+                        lines.clone(),
+                        shared.clone(),
+                    ));
                 }
-                Content::Logs { lines, seen: Mutex::new(None) }
+                Content::Logs {
+                    lines,
+                    seen: Mutex::new(None),
+                }
             }
             Spec::Exec(exec) => {
                 let emulator = Arc::new(Emulator::new(exec.size));
                 let (commands, receiver) = mpsc::unbounded_channel();
-                tasks.spawn(exec::run(link.clone(), exec.clone(), emulator.clone(), shared.clone(), receiver));
+                tasks.spawn(exec::run(
+                    link.clone(),
+                    exec.clone(),
+                    emulator.clone(),
+                    shared.clone(),
+                    receiver,
+                ));
                 Content::Terminal { emulator, commands }
             }
             Spec::Forward(forward) => {
@@ -70,7 +99,16 @@ impl Sessions {
                 Content::Forward
             }
         };
-        self.all.insert(id, Session { spec, since: self.clock.now(), shared, content, _tasks: tasks });
+        self.all.insert(
+            id,
+            Session {
+                spec,
+                since: self.clock.now(),
+                shared,
+                content,
+                _tasks: tasks,
+            },
+        );
     }
 
     fn terminal(&self, id: SessionId) -> Option<(&Emulator, &mpsc::UnboundedSender<Command>)> {
@@ -98,7 +136,11 @@ impl Sessions {
 
     /// Hides the lines a log session has so far.
     pub fn clear(&mut self, id: SessionId) {
-        if let Some(Session { content: Content::Logs { lines, .. }, .. }) = self.all.get(&id) {
+        if let Some(Session {
+            content: Content::Logs { lines, .. },
+            ..
+        }) = self.all.get(&id)
+        {
             lines.clear();
         }
     }
@@ -111,7 +153,16 @@ impl Sessions {
     fn info_of(id: SessionId, session: &Session) -> Info {
         let (status, local) = session.shared.status();
         let (received, sent, connections) = session.shared.counts();
-        Info { id, spec: session.spec.clone(), status, since: session.since, local, received, sent, connections }
+        Info {
+            id,
+            spec: session.spec.clone(),
+            status,
+            since: session.since,
+            local,
+            received,
+            sent,
+            connections,
+        }
     }
 
     /// One session at a glance.
@@ -121,13 +172,18 @@ impl Sessions {
 
     /// All sessions, oldest first.
     pub fn list(&self) -> Vec<Info> {
-        self.all.iter().map(|(id, session)| Self::info_of(*id, session)).collect()
+        self.all
+            .iter()
+            .map(|(id, session)| Self::info_of(*id, session))
+            .collect()
     }
 
     /// The lines of a log session.
     pub fn log(&self, id: SessionId) -> Option<Arc<LogSnapshot>> {
         let session = self.all.get(&id)?;
-        let Content::Logs { lines, seen } = &session.content else { return None };
+        let Content::Logs { lines, seen } = &session.content else {
+            return None;
+        };
         // One snapshot serves all draws between two arrivals: bytes received tell whether there was one.
         let received = session.shared.counts().0;
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,6 +209,8 @@ impl Sessions {
 
     /// Whether no session is being opened.
     pub fn is_settled(&self) -> bool {
-        self.all.values().all(|session| session.shared.status().0 != Status::Opening)
+        self.all
+            .values()
+            .all(|session| session.shared.status().0 != Status::Opening)
     }
 }

@@ -14,7 +14,10 @@ pub(super) struct Bell {
 
 impl Bell {
     pub(super) fn new(notify: Arc<dyn Fn() + Send + Sync>) -> Self {
-        Self { rung: AtomicBool::new(false), notify }
+        Self {
+            rung: AtomicBool::new(false),
+            notify,
+        }
     }
 
     pub(super) fn ring(&self) {
@@ -48,7 +51,11 @@ impl Shared {
     pub(super) fn new(bell: Arc<Bell>, open: usize) -> Self {
         Self {
             bell,
-            state: Mutex::new(State { status: Status::Opening, local: None, open }),
+            state: Mutex::new(State {
+                status: Status::Opening,
+                local: None,
+                open,
+            }),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             connections: AtomicU32::new(0),

@@ -24,8 +24,11 @@ pub struct Cx<'a> {
 impl Cx<'_> {
     /// What the action acts on: the pinned objects, else the view's.
     pub fn targets(&self) -> Result<Vec<Target>> {
-        let targets =
-            if self.pinned.is_empty() { self.state.view().targets(self.data) } else { self.pinned.clone() };
+        let targets = if self.pinned.is_empty() {
+            self.state.view().targets(self.data)
+        } else {
+            self.pinned.clone()
+        };
         if targets.is_empty() {
             return Err(Error::usage("nothing is selected here"));
         }
@@ -61,8 +64,10 @@ impl Cx<'_> {
     /// Refuses in read-only mode, before anything is asked of the user.
     pub fn may_change(&self) -> Result<()> {
         if self.data.cluster().read_only {
-            return Err(Error::new(ErrorKind::ReadOnly, "this is read-only mode: nothing is changed")
-                .hint("start without --read-only to make changes"));
+            return Err(
+                Error::new(ErrorKind::ReadOnly, "this is read-only mode: nothing is changed")
+                    .hint("start without --read-only to make changes"),
+            );
         }
         Ok(())
     }
@@ -105,7 +110,9 @@ impl Cx<'_> {
     pub fn open_tab(&mut self, mut view: impl View + 'static) {
         view.sync(self.data);
         let at = self.state.tabs.len();
-        self.state.tabs.push(Tab { views: vec![Box::new(view)] });
+        self.state.tabs.push(Tab {
+            views: vec![Box::new(view)],
+        });
         self.go_tab(at);
     }
 
@@ -162,7 +169,10 @@ impl Cx<'_> {
     /// Puts an overlay on top, pinned to `pinned`.
     pub fn overlay(&mut self, mut overlay: impl Overlay + 'static, pinned: Vec<Target>) {
         overlay.sync(self.data);
-        self.state.layers.push(Layer { overlay: Box::new(overlay), pinned });
+        self.state.layers.push(Layer {
+            overlay: Box::new(overlay),
+            pinned,
+        });
     }
 
     /// Gives a command to the focused view, and does what it replies.

@@ -88,7 +88,11 @@ mod tests {
             (86_400 * 3000, "8y"),
         ];
         for (seconds, expected) in cases {
-            assert_eq!(human_duration(SignedDuration::from_secs(seconds)), expected, "{seconds}");
+            assert_eq!(
+                human_duration(SignedDuration::from_secs(seconds)),
+                expected,
+                "{seconds}"
+            );
         }
         assert_eq!(human_duration(SignedDuration::from_secs(-5)), "<invalid>");
     }

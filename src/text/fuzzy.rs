@@ -24,7 +24,10 @@ pub fn fuzzy_score(pattern: &str, text: &str) -> Option<i32> {
         }
         previous = ch;
     }
-    wanted.peek().is_none().then(|| score - text.chars().count().min(100) as i32 / 2)
+    wanted
+        .peek()
+        .is_none()
+        .then(|| score - text.chars().count().min(100) as i32 / 2)
 }
 
 #[cfg(test)]

@@ -108,7 +108,11 @@ pub fn wrap(text: &str, columns: usize, hang: usize) -> Vec<&str> {
     let mut room = columns;
     while width(rest) > room {
         let piece = head(rest, room);
-        let piece = if piece.is_empty() { rest.graphemes(true).next().unwrap_or(rest) } else { piece };
+        let piece = if piece.is_empty() {
+            rest.graphemes(true).next().unwrap_or(rest)
+        } else {
+            piece
+        };
         let end = match piece.rfind(' ') {
             Some(at) if at > piece.len() / 2 => at + 1,
             _ => piece.len(),

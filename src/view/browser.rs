@@ -48,7 +48,10 @@ pub struct Browser {
 
 impl std::fmt::Debug for Browser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Browser").field("need", &self.need).field("index", &self.index).finish_non_exhaustive()
+        f.debug_struct("Browser")
+            .field("need", &self.need)
+            .field("index", &self.index)
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,7 +62,10 @@ impl Browser {
         let shift = usize::from(resource.namespaced && namespace.is_none());
         let mut need = Need::all(Query::new(resource.clone(), namespace));
         if let Some((column, descending)) = kind.sort {
-            need.sort = Sort { column: Some(column), descending };
+            need.sort = Sort {
+                column: Some(column),
+                descending,
+            };
         }
         Self {
             resource,
@@ -171,12 +177,18 @@ impl Browser {
                 right: column.right,
                 min: column.min,
                 wanted: if column.wide && !self.wide { 0 } else { wanted(at) },
-                rank: if column.wide && !self.wide { u8::MAX } else { column.rank },
+                rank: if column.wide && !self.wide {
+                    u8::MAX
+                } else {
+                    column.rank
+                },
                 middle: matches!(column.title, "NAME" | "OBJECT" | "NODE" | "IMAGES"),
             });
         }
         for key in &self.label_columns {
-            let widest = listing.window(self.top, usize::from(self.height)).filter_map(|row| row.label(key));
+            let widest = listing
+                .window(self.top, usize::from(self.height))
+                .filter_map(|row| row.label(key));
             specs.push(ColumnSpec {
                 title: key.rsplit('/').next().unwrap_or(key).to_uppercase(),
                 right: false,
@@ -191,10 +203,17 @@ impl Browser {
 
     fn widths(&self, specs: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
         let hidden: Vec<bool> = specs.iter().map(|spec| spec.rank == u8::MAX).collect();
-        let visible: Vec<ColumnSpec> =
-            specs.iter().zip(&hidden).filter(|(_, hidden)| !**hidden).map(|(spec, _)| spec.clone()).collect();
+        let visible: Vec<ColumnSpec> = specs
+            .iter()
+            .zip(&hidden)
+            .filter(|(_, hidden)| !**hidden)
+            .map(|(spec, _)| spec.clone())
+            .collect();
         let mut fitted = fit(&visible, available).into_iter();
-        hidden.iter().map(|hidden| if *hidden { None } else { fitted.next().flatten() }).collect()
+        hidden
+            .iter()
+            .map(|hidden| if *hidden { None } else { fitted.next().flatten() })
+            .collect()
     }
 
     fn measure(&mut self, listing: &Listing, data: &dyn Data) {
@@ -215,19 +234,36 @@ impl Browser {
     }
 
     fn sort_by(&mut self, line: &Line) -> Result<()> {
-        let titles = || self.kind.columns.iter().map(|column| column.title).collect::<Vec<_>>().join(", ");
-        let wanted = line.first().ok_or_else(|| Error::usage("sort by which column?").hint(titles()))?;
-        let column = self.kind.columns.iter().position(|column| column.title.eq_ignore_ascii_case(wanted));
+        let titles = || {
+            self.kind
+                .columns
+                .iter()
+                .map(|column| column.title)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let wanted = line
+            .first()
+            .ok_or_else(|| Error::usage("sort by which column?").hint(titles()))?;
+        let column = self
+            .kind
+            .columns
+            .iter()
+            .position(|column| column.title.eq_ignore_ascii_case(wanted));
         let column = match (column, wanted) {
             (Some(0), _) | (None, "name") => None,
             (Some(at), _) => Some(at),
             (None, _) => {
-                return Err(Error::usage(format!("there is no column {wanted:?} here"))
-                    .hint(format!("columns: {}", titles())));
+                return Err(
+                    Error::usage(format!("there is no column {wanted:?} here")).hint(format!("columns: {}", titles()))
+                );
             }
         };
         let again = self.need.sort.column == column;
-        self.need.sort = Sort { column, descending: again && !self.need.sort.descending };
+        self.need.sort = Sort {
+            column,
+            descending: again && !self.need.sort.descending,
+        };
         Ok(())
     }
 
@@ -236,8 +272,18 @@ impl Browser {
             return (area, None);
         }
         let width = (area.width * 2 / 5).clamp(40, 90);
-        let left = Rect { width: area.width - width, ..area };
-        (left, Some(Rect { x: left.right(), width, ..area }))
+        let left = Rect {
+            width: area.width - width,
+            ..area
+        };
+        (
+            left,
+            Some(Rect {
+                x: left.right(),
+                width,
+                ..area
+            }),
+        )
     }
 }
 
@@ -249,7 +295,14 @@ impl View for Browser {
     fn crumbs(&self) -> Vec<String> {
         let mut crumbs = Vec::new();
         if self.resource.namespaced {
-            crumbs.push(self.need.query.namespace.as_deref().unwrap_or("all namespaces").to_owned());
+            crumbs.push(
+                self.need
+                    .query
+                    .namespace
+                    .as_deref()
+                    .unwrap_or("all namespaces")
+                    .to_owned(),
+            );
         }
         crumbs.push(self.resource.plural.to_string());
         if !self.scope_note.is_empty() {
@@ -278,7 +331,11 @@ impl View for Browser {
     }
 
     fn scopes(&self) -> Vec<Scope> {
-        let own = if self.kind.plural.is_empty() { "objects" } else { self.kind.plural };
+        let own = if self.kind.plural.is_empty() {
+            "objects"
+        } else {
+            self.kind.plural
+        };
         vec![own, "table"]
     }
 
@@ -333,8 +390,11 @@ impl View for Browser {
     }
 
     fn targets(&self, _data: &dyn Data) -> Vec<Target> {
-        let rows: Vec<&Arc<Row>> =
-            if self.marks.is_empty() { self.cursor.iter().collect() } else { self.marks.values().collect() };
+        let rows: Vec<&Arc<Row>> = if self.marks.is_empty() {
+            self.cursor.iter().collect()
+        } else {
+            self.marks.values().collect()
+        };
         rows.into_iter()
             .map(|row| Target {
                 resource: self.resource.clone(),
@@ -360,7 +420,10 @@ impl View for Browser {
             self.index = 0;
             self.cursor = listing.get(0).cloned();
         }
-        let found = self.cursor.as_ref().and_then(|row| listing.position(&row.id.uid, self.index));
+        let found = self
+            .cursor
+            .as_ref()
+            .and_then(|row| listing.position(&row.id.uid, self.index));
         match found {
             // Not there yet is not gone.
             None if loading && self.cursor.is_some() => {}
@@ -401,7 +464,9 @@ impl View for Browser {
     }
 
     fn on(&mut self, input: &Input, data: &dyn Data) -> Reply {
-        let Input::Mouse(mouse) = input else { return Reply::Ignored };
+        let Input::Mouse(mouse) = input else {
+            return Reply::Ignored;
+        };
         let listing = data.listing(&self.need);
         match mouse.kind {
             MouseKind::WheelDown => self.move_to(&listing, self.index + 3),
@@ -486,17 +551,34 @@ impl View for Browser {
         let (left, right) = self.preview_area(area);
         let specs = self.specs(&listing);
         let widths = self.widths(&specs, left.width);
-        let sorted = self.need.sort.column.map_or(usize::from(self.shows_namespace()), |column| {
-            column + usize::from(self.shows_namespace())
-        });
-        let sign = if self.need.sort.descending { look.theme.signs.descending } else { look.theme.signs.ascending };
+        let sorted = self
+            .need
+            .sort
+            .column
+            .map_or(usize::from(self.shows_namespace()), |column| {
+                column + usize::from(self.shows_namespace())
+            });
+        let sign = if self.need.sort.descending {
+            look.theme.signs.descending
+        } else {
+            look.theme.signs.ascending
+        };
         let now = look.data.now();
         let rows = listing.window(self.top, usize::from(self.height)).map(|row| {
             let mut cells = Vec::with_capacity(specs.len());
             if self.shows_namespace() {
-                cells.push(TableCell { text: text::clean(&row.id.namespace), role: None, sign: None });
+                cells.push(TableCell {
+                    text: text::clean(&row.id.namespace),
+                    role: None,
+                    sign: None,
+                });
             }
-            cells.extend(row.cells.iter().take(self.kind.columns.len()).map(|cell| table_cell(cell, look, now)));
+            cells.extend(
+                row.cells
+                    .iter()
+                    .take(self.kind.columns.len())
+                    .map(|cell| table_cell(cell, look, now)),
+            );
             cells.extend(self.label_columns.iter().map(|key| TableCell {
                 text: row.label(key).unwrap_or("-").into(),
                 role: None,
@@ -520,11 +602,18 @@ impl View for Browser {
         }
         if let Some(right) = right {
             rule_down(buf, right, look.theme);
-            let inner = Rect { x: right.x + 2, width: right.width.saturating_sub(2), ..right };
+            let inner = Rect {
+                x: right.x + 2,
+                width: right.width.saturating_sub(2),
+                ..right
+            };
             match &self.cursor {
                 Some(row) => {
                     let events = self.event_need().map(|need| look.data.listing(&need));
-                    let settled = self.settled.as_ref().is_some_and(|settled| settled.id.uid == row.id.uid);
+                    let settled = self
+                        .settled
+                        .as_ref()
+                        .is_some_and(|settled| settled.id.uid == row.id.uid);
                     preview::draw(inner, buf, look, self.kind, row, events.filter(|_| settled).as_deref());
                 }
                 None => fill(buf, inner, look.theme.screen()),
@@ -540,14 +629,32 @@ fn table_cell<'a>(cell: &'a Cell, look: &Look<'_>, now: jiff::Timestamp) -> Tabl
         Cell::Status(health, _) => {
             let (sign, role) = sign(*health, look.theme);
             let word = health.needs_attention() || *health == Health::Progress;
-            TableCell { text, role: word.then_some(role), sign: (!sign.is_empty()).then_some((sign, role)) }
+            TableCell {
+                text,
+                role: word.then_some(role),
+                sign: (!sign.is_empty()).then_some((sign, role)),
+            }
         }
-        Cell::Empty => TableCell { text, role: Some(Role::Dim), sign: None },
-        Cell::Ratio(ready, wanted) if ready < wanted => TableCell { text, role: Some(Role::Progress), sign: None },
-        Cell::Counted(_, Some(at)) if now.duration_since(*at).as_secs() < 600 => {
-            TableCell { text, role: Some(Role::Warning), sign: None }
-        }
-        _ => TableCell { text, role: None, sign: None },
+        Cell::Empty => TableCell {
+            text,
+            role: Some(Role::Dim),
+            sign: None,
+        },
+        Cell::Ratio(ready, wanted) if ready < wanted => TableCell {
+            text,
+            role: Some(Role::Progress),
+            sign: None,
+        },
+        Cell::Counted(_, Some(at)) if now.duration_since(*at).as_secs() < 600 => TableCell {
+            text,
+            role: Some(Role::Warning),
+            sign: None,
+        },
+        _ => TableCell {
+            text,
+            role: None,
+            sign: None,
+        },
     }
 }
 
@@ -572,16 +679,22 @@ fn draw_empty(area: Rect, buf: &mut Buffer, look: &Look<'_>, browser: &Browser, 
         None => String::new(),
     };
     let (role, title, hints): (Role, String, Vec<String>) = match &listing.state {
-        FeedState::Failed(error) => {
-            (Role::Failed, format!("{} cannot list {plural}: {}", look.theme.signs.failed, error.line()), error.hints.clone())
-        }
+        FeedState::Failed(error) => (
+            Role::Failed,
+            format!("{} cannot list {plural}: {}", look.theme.signs.failed, error.line()),
+            error.hints.clone(),
+        ),
         FeedState::Loading => match &look.data.cluster().state {
             LinkState::Down(_, error) => (
                 Role::Failed,
                 format!("{} {}", look.theme.signs.failed, error.line()),
                 error.hints.clone(),
             ),
-            _ => (Role::Dim, format!("{} loading {plural}{place} ...", look.theme.signs.progress), Vec::new()),
+            _ => (
+                Role::Dim,
+                format!("{} loading {plural}{place} ...", look.theme.signs.progress),
+                Vec::new(),
+            ),
         },
         _ if listing.total > 0 => (
             Role::Dim,
@@ -604,19 +717,40 @@ fn draw_empty(area: Rect, buf: &mut Buffer, look: &Look<'_>, browser: &Browser, 
     let width = usize::from(area.width.saturating_sub(8)).max(10);
     let mut y = area.y + 3.min(area.height.saturating_sub(1));
     for piece in text::wrap(&text::clean(&title), width, 2) {
-        put(buf, area.x + 4, y, area.right(), piece, base.patch(look.theme.style(role)));
+        put(
+            buf,
+            area.x + 4,
+            y,
+            area.right(),
+            piece,
+            base.patch(look.theme.style(role)),
+        );
         y += 1;
     }
     for hint in hints {
         for piece in text::wrap(&text::clean(&hint), width, 2) {
             if y < area.bottom() {
-                put(buf, area.x + 4, y, area.right(), piece, base.patch(look.theme.style(Role::Dim)));
+                put(
+                    buf,
+                    area.x + 4,
+                    y,
+                    area.right(),
+                    piece,
+                    base.patch(look.theme.style(Role::Dim)),
+                );
             }
             y += 1;
         }
     }
     if let FeedState::Stale { since, .. } = &listing.state {
         let age = format!("as of {} ago", text::age(*since, look.data.now()));
-        put_right(buf, area.x, area.y, area.right(), &age, base.patch(look.theme.style(Role::Warning)));
+        put_right(
+            buf,
+            area.x,
+            area.y,
+            area.right(),
+            &age,
+            base.patch(look.theme.style(Role::Warning)),
+        );
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use serde_json::Value;
 
 use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here, preview};
+use crate::cluster::Resource;
 use crate::document::{Document, TextLine};
 use crate::error::Result;
 use crate::keys::{Line, Scope};
@@ -45,6 +47,8 @@ pub struct Text {
     pager: PagerState,
     gone: bool,
     events: Option<Need>,
+    /// Other objects a description is made from.
+    related: Vec<Need>,
 }
 
 impl Text {
@@ -52,6 +56,7 @@ impl Text {
     pub fn new(source: TextSource, data: &dyn Data) -> Self {
         let mut view = Self {
             events: None,
+            related: Vec::new(),
             source,
             document: Document::new(),
             pager: PagerState::new(),
@@ -76,15 +81,41 @@ impl Text {
     fn object_need(&self) -> Option<Need> {
         let target = self.target()?;
         let namespace = target.id.namespace().map(Arc::from);
-        Some(Need::all(Query::object(target.resource.clone(), namespace, &target.id.name)))
+        Some(Need::all(Query::object(
+            target.resource.clone(),
+            namespace,
+            &target.id.name,
+        )))
+    }
+
+    /// What the description is made from besides the object, once all of it is there.
+    fn related_objects(&self, data: &dyn Data) -> Option<Vec<Value>> {
+        let listings: Vec<_> = self.related.iter().map(|need| data.listing(need)).collect();
+        let there = listings
+            .iter()
+            .all(|listing| matches!(listing.state, FeedState::Live | FeedState::Stale { .. }));
+        there.then(|| {
+            listings
+                .iter()
+                .flat_map(|listing| listing.iter())
+                .map(|row| row.object.value())
+                .collect()
+        })
     }
 
     fn rebuild(&mut self, data: &dyn Data) {
         let document = match &self.source {
             TextSource::Describe(target) => {
                 let object = target.object.value();
+                let related = self.related_objects(data);
                 let events = preview::events_of(self.events.as_ref().map(|need| data.listing(need)).as_deref());
-                (kind::find(&target.resource).describe)(&Subject { object: &object, events: &events, now: data.now(), zone: TimeZone::system(), related: None })
+                (kind::find(&target.resource).describe)(&Subject {
+                    object: &object,
+                    events: &events,
+                    now: data.now(),
+                    zone: TimeZone::system(),
+                    related: related.as_deref(),
+                })
             }
             TextSource::Yaml { target, reveal } => {
                 let mut object = target.object.value();
@@ -98,6 +129,21 @@ impl Text {
         self.document = document;
         self.pager.clamp(&self.document);
     }
+}
+
+fn related_needs(target: &Target, data: &dyn Data) -> Vec<Need> {
+    let related = (kind::find(&target.resource).related)(&target.object.value());
+    let served = related.into_iter().filter_map(|related| {
+        let resources = &data.discovery().resources;
+        let same = |known: &&Arc<Resource>| *known.plural == *related.plural && *known.group == *related.group;
+        let query = Query::new(resources.iter().find(same)?.clone(), related.namespace.map(Arc::from));
+        Some(Need::all(Query {
+            labels: related.labels,
+            fields: related.fields,
+            ..query
+        }))
+    });
+    served.collect()
 }
 
 impl View for Text {
@@ -116,7 +162,11 @@ impl View for Text {
             TextSource::Fixed { title, .. } => return vec![title.clone()],
         };
         let mut crumbs: Vec<String> = target.id.namespace().map(str::to_owned).into_iter().collect();
-        crumbs.extend([target.resource.plural.to_string(), target.id.name.to_string(), what.to_owned()]);
+        crumbs.extend([
+            target.resource.plural.to_string(),
+            target.id.name.to_string(),
+            what.to_owned(),
+        ]);
         crumbs
     }
 
@@ -164,7 +214,11 @@ impl View for Text {
     }
 
     fn needs(&self) -> Vec<Need> {
-        self.object_need().into_iter().chain(self.events.clone()).collect()
+        self.object_need()
+            .into_iter()
+            .chain(self.events.clone())
+            .chain(self.related.iter().cloned())
+            .collect()
     }
 
     fn sync(&mut self, data: &dyn Data) {
@@ -172,13 +226,15 @@ impl View for Text {
             && let (TextSource::Describe(target), Some(events)) = (&self.source, data.discovery().find("events"))
         {
             self.events = Some(preview::event_need_of(events.clone(), &target.id));
+            self.related = related_needs(target, data);
         }
         if let Some(need) = self.object_need() {
             let listing = data.listing(&need);
             let uid = self.target().map(|target| target.id.uid.clone());
             let row = listing.iter().find(|row| Some(&row.id.uid) == uid.as_ref()).cloned();
             self.gone = listing.state == FeedState::Live && row.is_none();
-            if let (Some(row), TextSource::Describe(target) | TextSource::Yaml { target, .. }) = (row, &mut self.source) {
+            if let (Some(row), TextSource::Describe(target) | TextSource::Yaml { target, .. }) = (row, &mut self.source)
+            {
                 target.object = row.object.clone();
             }
         }
@@ -250,15 +306,40 @@ impl View for Text {
     }
 
     fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
-        let inner = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
-        Pager { document: &self.document, state: &self.pager }.draw(inner, buf, look.theme);
+        let inner = Rect {
+            x: area.x + 1,
+            width: area.width.saturating_sub(2),
+            ..area
+        };
+        Pager {
+            document: &self.document,
+            state: &self.pager,
+        }
+        .draw(inner, buf, look.theme);
         let base = look.theme.style(Role::Text);
         if self.document.lines.is_empty() {
-            put(buf, inner.x, inner.y + 1, inner.right(), "nothing to show yet", base.patch(look.theme.style(Role::Dim)));
+            put(
+                buf,
+                inner.x,
+                inner.y + 1,
+                inner.right(),
+                "nothing to show yet",
+                base.patch(look.theme.style(Role::Dim)),
+            );
         }
         if self.gone {
-            let note = format!(" {} this object is gone: below is how it was last seen ", look.theme.signs.warning);
-            put_right(buf, inner.x, inner.y, inner.right(), &note, base.patch(look.theme.style(Role::Warning)));
+            let note = format!(
+                " {} this object is gone: below is how it was last seen ",
+                look.theme.signs.warning
+            );
+            put_right(
+                buf,
+                inner.x,
+                inner.y,
+                inner.right(),
+                &note,
+                base.patch(look.theme.style(Role::Warning)),
+            );
         }
     }
 }
@@ -266,6 +347,11 @@ impl View for Text {
 /// Builds a fixed text from plain lines.
 impl From<&str> for Document {
     fn from(text: &str) -> Self {
-        Document { lines: text.lines().map(|line| TextLine::new().with(Role::Text, line).hanging(2)).collect() }
+        Document {
+            lines: text
+                .lines()
+                .map(|line| TextLine::new().with(Role::Text, line).hanging(2))
+                .collect(),
+        }
     }
 }

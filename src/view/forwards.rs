@@ -44,7 +44,8 @@ impl Forwards {
 
     fn current(&self, data: &dyn Data) -> Result<Info> {
         let id = self.cursor.ok_or_else(|| Error::usage("there are no port-forwards"))?;
-        data.session(id).ok_or_else(|| Error::usage("this port-forward has ended"))
+        data.session(id)
+            .ok_or_else(|| Error::usage("this port-forward has ended"))
     }
 }
 
@@ -66,11 +67,18 @@ impl View for Forwards {
     }
 
     fn hints(&self) -> &'static [(&'static str, &'static str)] {
-        &[("forward.browse", "open in browser"), ("text.copy", "copy URL"), ("forward.stop", "stop"), ("view.back", "back")]
+        &[
+            ("forward.browse", "open in browser"),
+            ("text.copy", "copy URL"),
+            ("forward.stop", "stop"),
+            ("view.back", "back"),
+        ]
     }
 
     fn sync(&mut self, data: &dyn Data) {
-        let at = Self::all(data).iter().position(|(info, _)| Some(info.id) == self.cursor);
+        let at = Self::all(data)
+            .iter()
+            .position(|(info, _)| Some(info.id) == self.cursor);
         self.move_to(data, at.unwrap_or(self.index));
     }
 
@@ -85,11 +93,17 @@ impl View for Forwards {
                 return Ok(Reply::Run(Line::with("session.close", [info.id.0.to_string()])));
             }
             "forward.browse" | "view.enter" => {
-                let local = self.current(data)?.local.ok_or_else(|| Error::usage("it does not listen yet"))?;
+                let local = self
+                    .current(data)?
+                    .local
+                    .ok_or_else(|| Error::usage("it does not listen yet"))?;
                 return Ok(Reply::Run(Line::with("url.open", [format!("http://{local}/")])));
             }
             "text.copy" | "object.copy" => {
-                let local = self.current(data)?.local.ok_or_else(|| Error::usage("it does not listen yet"))?;
+                let local = self
+                    .current(data)?
+                    .local
+                    .ok_or_else(|| Error::usage("it does not listen yet"))?;
                 return Ok(Reply::Run(Line::with("clipboard.set", [format!("http://{local}/")])));
             }
             _ => return Err(not_here(line)),
@@ -105,7 +119,14 @@ impl View for Forwards {
         let all = Self::all(look.data);
         if all.is_empty() {
             let base = look.theme.style(Role::Text).patch(look.theme.style(Role::Dim));
-            put(buf, area.x + 4, area.y + 3, area.right(), "no port-forwards: f on a pod opens one", base);
+            put(
+                buf,
+                area.x + 4,
+                area.y + 3,
+                area.right(),
+                "no port-forwards: f on a pod opens one",
+                base,
+            );
             return;
         }
         let column = |title: &str, right, wanted: usize, rank| ColumnSpec {
@@ -116,11 +137,27 @@ impl View for Forwards {
             rank,
             middle: true,
         };
-        let local = |info: &Info| info.local.map_or_else(|| "-".to_owned(), |local| format!("http://{local}"));
-        let pods = all.iter().map(|(_, spec)| text::width(&spec.target.pod)).max().unwrap_or(8);
-        let spaces = all.iter().map(|(_, spec)| text::width(&spec.target.namespace)).max().unwrap_or(8);
+        let local = |info: &Info| {
+            info.local
+                .map_or_else(|| "-".to_owned(), |local| format!("http://{local}"))
+        };
+        let pods = all
+            .iter()
+            .map(|(_, spec)| text::width(&spec.target.pod))
+            .max()
+            .unwrap_or(8);
+        let spaces = all
+            .iter()
+            .map(|(_, spec)| text::width(&spec.target.namespace))
+            .max()
+            .unwrap_or(8);
         let specs = [
-            column("LOCAL", false, all.iter().map(|(info, _)| local(info).len()).max().unwrap_or(8), 0),
+            column(
+                "LOCAL",
+                false,
+                all.iter().map(|(info, _)| local(info).len()).max().unwrap_or(8),
+                0,
+            ),
             column("NAMESPACE", false, spaces, 3),
             column("POD", false, pods, 0),
             column("PORT", true, 5, 0),
@@ -141,14 +178,22 @@ impl View for Forwards {
                 Status::Ended(_) => (signs.done, Role::Done, "ended".to_owned()),
                 Status::Failed(error) => (signs.failed, Role::Failed, error.line()),
             };
-            let plain = |text: String| TableCell { text: text.into(), role: None, sign: None };
+            let plain = |text: String| TableCell {
+                text: text.into(),
+                role: None,
+                sign: None,
+            };
             TableRow {
                 cells: vec![
                     plain(local(info)),
                     plain(spec.target.namespace.to_string()),
                     plain(spec.target.pod.to_string()),
                     plain(spec.port.to_string()),
-                    TableCell { text: text::clean(&word).into_owned().into(), role: None, sign: Some((sign, role)) },
+                    TableCell {
+                        text: text::clean(&word).into_owned().into(),
+                        role: None,
+                        sign: Some((sign, role)),
+                    },
                     plain(info.connections.to_string()),
                     plain(text::bytes(info.received)),
                     plain(text::bytes(info.sent)),

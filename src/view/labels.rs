@@ -55,7 +55,10 @@ impl Labels {
 
     fn move_to(&mut self, index: usize) {
         self.index = index.min(self.groups.len().saturating_sub(1));
-        self.cursor = self.groups.get(self.index).map(|group| (group.key.clone(), group.value.clone()));
+        self.cursor = self
+            .groups
+            .get(self.index)
+            .map(|group| (group.key.clone(), group.value.clone()));
         let page = usize::from(self.height).max(1);
         self.top = self.top.min(self.index).max((self.index + 1).saturating_sub(page));
     }
@@ -67,7 +70,13 @@ impl View for Labels {
     }
 
     fn crumbs(&self) -> Vec<String> {
-        let namespace = self.need.query.namespace.as_deref().unwrap_or("all namespaces").to_owned();
+        let namespace = self
+            .need
+            .query
+            .namespace
+            .as_deref()
+            .unwrap_or("all namespaces")
+            .to_owned();
         vec![namespace, format!("labels of {}", self.resource.plural)]
     }
 
@@ -83,7 +92,12 @@ impl View for Labels {
     }
 
     fn hints(&self) -> &'static [(&'static str, &'static str)] {
-        &[("view.enter", "show its objects"), ("filter.open", "filter"), ("view.back", "back"), ("help.open", "help")]
+        &[
+            ("view.enter", "show its objects"),
+            ("filter.open", "filter"),
+            ("view.back", "back"),
+            ("help.open", "help"),
+        ]
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -104,10 +118,17 @@ impl View for Labels {
         self.groups = counts
             .into_iter()
             .filter(|((key, value), _)| format!("{key}={value}").to_lowercase().contains(&filter))
-            .map(|((key, value), (count, faults))| Group { key: key.into(), value: value.into(), count, faults })
+            .map(|((key, value), (count, faults))| Group {
+                key: key.into(),
+                value: value.into(),
+                count,
+                faults,
+            })
             .collect();
         let at = self.cursor.as_ref().and_then(|(key, value)| {
-            self.groups.iter().position(|group| group.key == *key && group.value == *value)
+            self.groups
+                .iter()
+                .position(|group| group.key == *key && group.value == *value)
         });
         self.move_to(at.unwrap_or(self.index));
     }
@@ -143,8 +164,14 @@ impl View for Labels {
                 self.sync(data);
             }
             "view.enter" => {
-                let Some((key, value)) = &self.cursor else { return Ok(Reply::Done) };
-                let selector = if value.is_empty() { key.to_string() } else { format!("{key}={value}") };
+                let Some((key, value)) = &self.cursor else {
+                    return Ok(Reply::Done);
+                };
+                let selector = if value.is_empty() {
+                    key.to_string()
+                } else {
+                    format!("{key}={value}")
+                };
                 return Ok(Reply::Run(Line::with(
                     "view.open",
                     [self.resource.full_name(), "--labels".into(), selector],
@@ -181,7 +208,11 @@ impl View for Labels {
         let rows = self.groups.iter().enumerate().skip(self.top).map(|(at, group)| {
             let repeated = previous == Some(&*group.key) && at != self.index;
             previous = Some(&group.key);
-            let cell = |text: String, role| TableCell { text: text.into(), role, sign: None };
+            let cell = |text: String, role| TableCell {
+                text: text.into(),
+                role,
+                sign: None,
+            };
             TableRow {
                 cells: vec![
                     cell(group.key.to_string(), repeated.then_some(Role::Dim)),

@@ -56,7 +56,10 @@ impl Matcher {
         if regex::escape(text) == text {
             return Ok(Self::Text(text.to_lowercase(), wanted));
         }
-        let pattern = regex::RegexBuilder::new(text).case_insensitive(true).size_limit(1 << 20).build();
+        let pattern = regex::RegexBuilder::new(text)
+            .case_insensitive(true)
+            .size_limit(1 << 20)
+            .build();
         match pattern {
             Ok(pattern) => Ok(Self::Pattern(pattern, wanted)),
             Err(error) => Err(Error::usage(format!("{text:?} is no regular expression")).because(&error)),
@@ -92,7 +95,8 @@ impl Logs {
     }
 
     fn line(&self, number: u64) -> Option<&LogLine> {
-        self.snapshot.get(usize::try_from(number.checked_sub(self.snapshot.first)?).ok()?)
+        self.snapshot
+            .get(usize::try_from(number.checked_sub(self.snapshot.first)?).ok()?)
     }
 
     fn start(&self) -> u64 {
@@ -151,9 +155,15 @@ impl Logs {
     }
 
     fn scroll(&mut self, rows: isize) {
-        let least = usize::from(self.size.1).saturating_sub(1).min(self.count().saturating_sub(1));
+        let least = usize::from(self.size.1)
+            .saturating_sub(1)
+            .min(self.count().saturating_sub(1));
         let target = self.bottom().saturating_add_signed(rows).max(least);
-        self.anchor = if target + 1 >= self.count() { None } else { self.nth(target) };
+        self.anchor = if target + 1 >= self.count() {
+            None
+        } else {
+            self.nth(target)
+        };
     }
 
     fn styled(&self, line: &LogLine, theme: &Theme) -> TextLine {
@@ -198,7 +208,12 @@ fn level(line: &str) -> Role {
         })
     };
     let glog = |letter: char| head.starts_with(letter) && head[1..].starts_with(|ch: char| ch.is_ascii_digit());
-    if ["ERROR", "FATAL", "PANIC", "CRITICAL", "ERR", "EMERG"].iter().any(|word| has(word)) || glog('E') || glog('F') {
+    if ["ERROR", "FATAL", "PANIC", "CRITICAL", "ERR", "EMERG"]
+        .iter()
+        .any(|word| has(word))
+        || glog('E')
+        || glog('F')
+    {
         Role::LogError
     } else if has("WARN") || has("WARNING") || glog('W') {
         Role::LogWarning
@@ -213,8 +228,21 @@ impl View for Logs {
     }
 
     fn crumbs(&self) -> Vec<String> {
-        let mut crumbs: Vec<String> = self.spec.sources.first().map(|source| source.namespace.to_string()).into_iter().collect();
-        crumbs.extend([self.target_name(), if self.spec.previous { "previous logs".into() } else { "logs".into() }]);
+        let mut crumbs: Vec<String> = self
+            .spec
+            .sources
+            .first()
+            .map(|source| source.namespace.to_string())
+            .into_iter()
+            .collect();
+        crumbs.extend([
+            self.target_name(),
+            if self.spec.previous {
+                "previous logs".into()
+            } else {
+                "logs".into()
+            },
+        ]);
         crumbs
     }
 
@@ -227,7 +255,10 @@ impl View for Logs {
             parts.push(format!("/{}", self.filter));
         }
         if let Some(anchor) = self.anchor {
-            parts.push(format!("paused, {} below", self.count().saturating_sub(self.index_of(anchor) + 1)));
+            parts.push(format!(
+                "paused, {} below",
+                self.count().saturating_sub(self.index_of(anchor) + 1)
+            ));
         } else if self.spec.follow {
             parts.push(match data.session(self.id).map(|info| info.status) {
                 Some(Status::Ended(_)) => "ended".into(),
@@ -320,17 +351,17 @@ impl View for Logs {
             "logs.save" => {
                 let name = format!("{}.log", self.target_name().replace('/', "-"));
                 let path = line.first().map_or(name, str::to_owned);
-                let content = (0..self.count()).filter_map(|at| self.line(self.nth(at)?)).fold(
-                    String::new(),
-                    |mut all, line| {
-                        if let (true, Some(time)) = (self.timestamps, line.time) {
-                            all.push_str(&format!("{time} "));
-                        }
-                        all.push_str(&line.text);
-                        all.push('\n');
-                        all
-                    },
-                );
+                let content =
+                    (0..self.count())
+                        .filter_map(|at| self.line(self.nth(at)?))
+                        .fold(String::new(), |mut all, line| {
+                            if let (true, Some(time)) = (self.timestamps, line.time) {
+                                all.push_str(&format!("{time} "));
+                            }
+                            all.push_str(&line.text);
+                            all.push('\n');
+                            all
+                        });
                 return Ok(Reply::Run(Line::with("file.save", [path, content])));
             }
             "text.copy" => {
@@ -352,7 +383,11 @@ impl View for Logs {
     }
 
     fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
-        let inner = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
+        let inner = Rect {
+            x: area.x + 1,
+            width: area.width.saturating_sub(2),
+            ..area
+        };
         if self.count() == 0 {
             return self.draw_empty(inner, buf, look);
         }
@@ -374,9 +409,18 @@ impl View for Logs {
             Matcher::Text(text, true) => text.clone(),
             _ => String::new(),
         };
-        let mut state = PagerState { wrap: self.wrap, search, size: (inner.width, inner.height), ..PagerState::new() };
+        let mut state = PagerState {
+            wrap: self.wrap,
+            search,
+            size: (inner.width, inner.height),
+            ..PagerState::new()
+        };
         state.last(&document);
-        Pager { document: &document, state: &state }.draw(inner, buf, look.theme);
+        Pager {
+            document: &document,
+            state: &state,
+        }
+        .draw(inner, buf, look.theme);
     }
 }
 
@@ -388,7 +432,10 @@ impl Logs {
         if let Some(container) = container.or(source.container.as_deref()) {
             args.push(format!("--container={container}"));
         }
-        Line { name: "logs.reopen".into(), args }
+        Line {
+            name: "logs.reopen".into(),
+            args,
+        }
     }
 
     fn draw_empty(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
@@ -399,19 +446,32 @@ impl Logs {
                 lines.extend(error.hints);
                 (Role::Failed, lines)
             }
-            Some(Status::Retrying(error)) => (Role::Progress, vec![format!("{} {}", look.theme.signs.progress, error.line())]),
+            Some(Status::Retrying(error)) => (
+                Role::Progress,
+                vec![format!("{} {}", look.theme.signs.progress, error.line())],
+            ),
             _ if !self.filter.is_empty() => {
                 let hint = format!("{} clears the filter", look.key("view.back"));
                 (Role::Dim, vec![format!("no line matches {}", self.filter), hint])
             }
-            Some(Status::Opening) => (Role::Dim, vec![format!("{} opening the log ...", look.theme.signs.progress)]),
+            Some(Status::Opening) => (
+                Role::Dim,
+                vec![format!("{} opening the log ...", look.theme.signs.progress)],
+            ),
             _ => (Role::Dim, vec!["no log lines yet".into()]),
         };
         let mut y = area.y + 1.min(area.height.saturating_sub(1));
         for line in lines {
             for piece in text::wrap(&text::clean(&line), usize::from(area.width.saturating_sub(4)).max(8), 2) {
                 if y < area.bottom() {
-                    put(buf, area.x + 2, y, area.right(), piece, base.patch(look.theme.style(role)));
+                    put(
+                        buf,
+                        area.x + 2,
+                        y,
+                        area.right(),
+                        piece,
+                        base.patch(look.theme.style(role)),
+                    );
                 }
                 y += 1;
             }

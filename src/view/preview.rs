@@ -35,17 +35,25 @@ pub(super) fn event_need_of(events: Arc<Resource>, id: &ObjectId) -> Need {
 
 /// Events of a listing as JSON, oldest first.
 pub(super) fn events_of(listing: Option<&Listing>) -> Vec<Value> {
-    let mut events: Vec<Value> =
-        listing.into_iter().flat_map(Listing::iter).map(|row| row.object.value()).collect();
+    let mut events: Vec<Value> = listing
+        .into_iter()
+        .flat_map(Listing::iter)
+        .map(|row| row.object.value())
+        .collect();
     events.sort_by(|a, b| seen(a).cmp(seen(b)));
     events
 }
 
 fn seen(event: &Value) -> &str {
-    ["/lastTimestamp", "/series/lastObservedTime", "/eventTime", "/metadata/creationTimestamp"]
-        .iter()
-        .find_map(|path| event.pointer(path).and_then(Value::as_str))
-        .unwrap_or_default()
+    [
+        "/lastTimestamp",
+        "/series/lastObservedTime",
+        "/eventTime",
+        "/metadata/creationTimestamp",
+    ]
+    .iter()
+    .find_map(|path| event.pointer(path).and_then(Value::as_str))
+    .unwrap_or_default()
 }
 
 /// Draws the summary of a row, and its newest events.
@@ -55,15 +63,31 @@ pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, kind: &Kind, r
     let now = look.data.now();
     let mut document = Document::new();
     document.push(TextLine::new().with(Role::Strong, &row.id.name));
-    document.lines.extend((kind.summary)(&Subject { object: &object, events: &events, now, zone: TimeZone::system(), related: None }).lines);
+    document.lines.extend(
+        (kind.summary)(&Subject {
+            object: &object,
+            events: &events,
+            now,
+            zone: TimeZone::system(),
+            related: None,
+        })
+        .lines,
+    );
     if !events.is_empty() {
         document.push(section("events", area.width, look));
         for event in events.iter().rev().take(20) {
             document.push(event_line(event, look));
         }
     }
-    let state = PagerState { size: (area.width, area.height), ..PagerState::new() };
-    Pager { document: &document, state: &state }.draw(area, buf, look.theme);
+    let state = PagerState {
+        size: (area.width, area.height),
+        ..PagerState::new()
+    };
+    Pager {
+        document: &document,
+        state: &state,
+    }
+    .draw(area, buf, look.theme);
 }
 
 /// A rule with a word in it.
@@ -80,8 +104,14 @@ fn event_line(event: &Value, look: &Look<'_>) -> TextLine {
     let word = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let warning = word("/type") == "Warning";
     let count = event.pointer("/count").and_then(Value::as_i64).unwrap_or(1);
-    let age = seen(event).parse().map_or_else(|_| String::new(), |at| text::age(at, look.data.now()));
-    let (sign, role) = if warning { (look.theme.signs.warning, Role::Warning) } else { (" ", Role::Dim) };
+    let age = seen(event)
+        .parse()
+        .map_or_else(|_| String::new(), |at| text::age(at, look.data.now()));
+    let (sign, role) = if warning {
+        (look.theme.signs.warning, Role::Warning)
+    } else {
+        (" ", Role::Dim)
+    };
     let mut line = TextLine::new().hanging(8).with(role, sign).with(Role::Text, " ");
     line.push(Role::Dim, &format!("{age:<5} "));
     line.push(if warning { Role::Warning } else { Role::Text }, word("/reason"));

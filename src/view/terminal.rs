@@ -28,7 +28,14 @@ pub struct Terminal {
 impl Terminal {
     /// A view of the terminal session `id`.
     pub fn new(id: SessionId, title: String) -> Self {
-        Self { id, title, size: (0, 0), ended: false, application_cursor: false, bracketed_paste: false }
+        Self {
+            id,
+            title,
+            size: (0, 0),
+            ended: false,
+            application_cursor: false,
+            bracketed_paste: false,
+        }
     }
 }
 
@@ -47,10 +54,21 @@ impl View for Terminal {
 
     fn status(&self, data: &dyn Data) -> String {
         match data.session(self.id) {
-            Some(Info { status: Status::Opening, .. }) => "opening ...".into(),
-            Some(Info { status: Status::Ended(Some(code)), .. }) => format!("ended with exit code {code}"),
-            Some(Info { status: Status::Ended(None) | Status::Failed(_), .. }) => "ended".into(),
-            Some(Info { spec: Spec::Exec(exec), .. }) => match exec.target.container {
+            Some(Info {
+                status: Status::Opening,
+                ..
+            }) => "opening ...".into(),
+            Some(Info {
+                status: Status::Ended(Some(code)),
+                ..
+            }) => format!("ended with exit code {code}"),
+            Some(Info {
+                status: Status::Ended(None) | Status::Failed(_),
+                ..
+            }) => "ended".into(),
+            Some(Info {
+                spec: Spec::Exec(exec), ..
+            }) => match exec.target.container {
                 Some(container) => format!("container {container}"),
                 None => String::new(),
             },
@@ -60,7 +78,11 @@ impl View for Terminal {
 
     fn scopes(&self) -> Vec<Scope> {
         // An ended program takes no keys: the usual ones work again.
-        if self.ended { vec!["terminal", "text"] } else { vec!["terminal"] }
+        if self.ended {
+            vec!["terminal", "text"]
+        } else {
+            vec!["terminal"]
+        }
     }
 
     fn hints(&self) -> &'static [(&'static str, &'static str)] {
@@ -105,7 +127,11 @@ impl View for Terminal {
                 MouseKind::Click => Vec::new(),
             },
         };
-        if bytes.is_empty() { Reply::Done } else { Reply::Send(self.id, Bytes::from(bytes)) }
+        if bytes.is_empty() {
+            Reply::Done
+        } else {
+            Reply::Send(self.id, Bytes::from(bytes))
+        }
     }
 
     fn sessions(&self) -> Vec<SessionId> {
@@ -119,17 +145,30 @@ impl View for Terminal {
         }
         let note = match info.as_ref().map(|info| &info.status) {
             Some(Status::Failed(error)) => {
-                let mut lines = vec![TextLine::new().with(Role::Failed, &format!("{} {}", look.theme.signs.failed, error.line()))];
-                lines.extend(error.hints.iter().map(|hint| TextLine::new().with(Role::Dim, &format!("  {hint}"))));
+                let mut lines =
+                    vec![TextLine::new().with(Role::Failed, &format!("{} {}", look.theme.signs.failed, error.line()))];
+                lines.extend(
+                    error
+                        .hints
+                        .iter()
+                        .map(|hint| TextLine::new().with(Role::Dim, &format!("  {hint}"))),
+                );
                 lines
             }
             Some(Status::Ended(code)) => {
                 let (role, word) = match code {
                     Some(0) => (Role::Done, format!("{} ended with exit code 0", look.theme.signs.done)),
-                    Some(code) => (Role::Warning, format!("{} ended with exit code {code}", look.theme.signs.warning)),
+                    Some(code) => (
+                        Role::Warning,
+                        format!("{} ended with exit code {code}", look.theme.signs.warning),
+                    ),
                     None => (Role::Dim, "the session has ended".to_owned()),
                 };
-                vec![TextLine::new().with(role, &word).with(Role::Dim, &format!("   {} closes the tab", look.key("view.back")))]
+                vec![
+                    TextLine::new()
+                        .with(role, &word)
+                        .with(Role::Dim, &format!("   {} closes the tab", look.key("view.back"))),
+                ]
             }
             Some(Status::Opening) => {
                 vec![TextLine::new().with(Role::Dim, &format!("{} opening ...", look.theme.signs.progress))]
@@ -145,20 +184,38 @@ impl View for Terminal {
                     return vec![line.clone()];
                 }
                 let role = line.spans.first().map_or(Role::Text, |span| span.role);
-                text::wrap(&plain, wide, 2).into_iter().map(|piece| TextLine::new().with(role, piece)).collect()
+                text::wrap(&plain, wide, 2)
+                    .into_iter()
+                    .map(|piece| TextLine::new().with(role, piece))
+                    .collect()
             })
             .collect();
         let height = (pieces.len() as u16).min(area.height);
-        let place = Rect { y: area.bottom() - height, height, ..area };
+        let place = Rect {
+            y: area.bottom() - height,
+            height,
+            ..area
+        };
         fill(buf, place, look.theme.style(Role::Bar));
         for (at, line) in pieces.iter().take(usize::from(height)).enumerate() {
-            put_line(buf, place.x + 1, place.y + at as u16, place.right(), line, look.theme.style(Role::Bar), look.theme);
+            put_line(
+                buf,
+                place.x + 1,
+                place.y + at as u16,
+                place.right(),
+                line,
+                look.theme.style(Role::Bar),
+                look.theme,
+            );
         }
     }
 }
 
 fn arrow(code: KeyCode) -> Chord {
-    Chord { code, modifiers: KeyModifiers::NONE }
+    Chord {
+        code,
+        modifiers: KeyModifiers::NONE,
+    }
 }
 
 fn draw_screen(area: Rect, buf: &mut Buffer, screen: &vt100::Screen, theme: &Theme, cursor: bool) {
@@ -218,10 +275,7 @@ fn encode(chord: Chord, application: bool) -> Vec<u8> {
     let modifiers = chord.modifiers;
     let control = modifiers.contains(KeyModifiers::CONTROL);
     let alt = modifiers.contains(KeyModifiers::ALT);
-    let code = 1
-        + u8::from(modifiers.contains(KeyModifiers::SHIFT))
-        + 2 * u8::from(alt)
-        + 4 * u8::from(control);
+    let code = 1 + u8::from(modifiers.contains(KeyModifiers::SHIFT)) + 2 * u8::from(alt) + 4 * u8::from(control);
     let letter = |ch: char| match (code, application) {
         (1, true) => format!("\x1bO{ch}").into_bytes(),
         (1, false) => format!("\x1b[{ch}").into_bytes(),
@@ -262,7 +316,11 @@ fn encode(chord: Chord, application: bool) -> Vec<u8> {
         KeyCode::PageDown => return tilde(6),
         KeyCode::F(number @ 1..=4) => {
             let ch = char::from(b'P' + number - 1);
-            return if code == 1 { format!("\x1bO{ch}").into_bytes() } else { letter(ch) };
+            return if code == 1 {
+                format!("\x1bO{ch}").into_bytes()
+            } else {
+                letter(ch)
+            };
         }
         KeyCode::F(number @ 5..=12) => return tilde([15, 17, 18, 19, 20, 21, 23, 24][usize::from(number) - 5]),
         _ => Vec::new(),

@@ -17,7 +17,10 @@ pub(super) fn until_next<'a>(rows: impl Iterator<Item = &'a Arc<Row>>, now: Time
         });
         fresh.into_iter().chain(cells)
     });
-    moments.filter_map(|(at, flash)| step(now.duration_since(at).as_millis(), flash)).min().map(Duration::from_millis)
+    moments
+        .filter_map(|(at, flash)| step(now.duration_since(at).as_millis(), flash))
+        .min()
+        .map(Duration::from_millis)
 }
 
 /// Milliseconds until an age of `millis` reads differently.

@@ -27,7 +27,9 @@ pub fn put_right(buf: &mut Buffer, start: u16, y: u16, end: u16, text: &str, sty
 
 /// Writes a line with roles over `base`; the column after it.
 pub fn put_line(buf: &mut Buffer, x: u16, y: u16, end: u16, line: &TextLine, base: Style, theme: &Theme) -> u16 {
-    line.spans.iter().fold(x, |x, span| put(buf, x, y, end, &span.text, base.patch(theme.style(span.role))))
+    line.spans.iter().fold(x, |x, span| {
+        put(buf, x, y, end, &span.text, base.patch(theme.style(span.role)))
+    })
 }
 
 /// Fills an area with blanks in a style.
@@ -44,6 +46,13 @@ pub fn fill(buf: &mut Buffer, area: Rect, style: Style) {
 /// A vertical rule along the left edge of an area.
 pub fn rule_down(buf: &mut Buffer, area: Rect, theme: &Theme) {
     for y in area.top()..area.bottom() {
-        put(buf, area.x, y, area.right(), theme.signs.vertical, theme.style(Role::Text).patch(theme.style(Role::Rule)));
+        put(
+            buf,
+            area.x,
+            y,
+            area.right(),
+            theme.signs.vertical,
+            theme.style(Role::Text).patch(theme.style(Role::Rule)),
+        );
     }
 }

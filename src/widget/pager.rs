@@ -30,19 +30,28 @@ pub struct PagerState {
 impl PagerState {
     /// A pager at the top, with wrapping.
     pub fn new() -> Self {
-        Self { wrap: true, ..Self::default() }
+        Self {
+            wrap: true,
+            ..Self::default()
+        }
     }
 
     /// Rows the line takes.
     fn rows(&self, line: &TextLine) -> usize {
-        if self.wrap { pieces(line, usize::from(self.size.0)).len() } else { 1 }
+        if self.wrap {
+            pieces(line, usize::from(self.size.0)).len()
+        } else {
+            1
+        }
     }
 
     /// Scrolls by rows, never past the last screenful.
     pub fn scroll(&mut self, document: &Document, rows: isize) {
         for _ in 0..rows.unsigned_abs() {
             if rows > 0 {
-                let Some(line) = document.lines.get(self.top) else { break };
+                let Some(line) = document.lines.get(self.top) else {
+                    break;
+                };
                 if self.is_at_end(document) {
                     break;
                 }
@@ -54,7 +63,10 @@ impl PagerState {
                 self.skip -= 1;
             } else if self.top > 0 {
                 self.top -= 1;
-                self.skip = document.lines.get(self.top).map_or(0, |line| self.rows(line).saturating_sub(1));
+                self.skip = document
+                    .lines
+                    .get(self.top)
+                    .map_or(0, |line| self.rows(line).saturating_sub(1));
             }
         }
     }
@@ -105,7 +117,13 @@ impl PagerState {
         }
         let start = self.at.unwrap_or(self.top).min(count - 1);
         let found = (usize::from(!from_here)..=count)
-            .map(|step| if forward { (start + step) % count } else { (start + count - step % count) % count })
+            .map(|step| {
+                if forward {
+                    (start + step) % count
+                } else {
+                    (start + count - step % count) % count
+                }
+            })
             .find(|line| document.lines[*line].plain().to_lowercase().contains(&self.search));
         self.at = found;
         if let Some(line) = found {
@@ -122,7 +140,11 @@ impl PagerState {
         if self.search.is_empty() {
             return 0;
         }
-        document.lines.iter().filter(|line| line.plain().to_lowercase().contains(&self.search)).count()
+        document
+            .lines
+            .iter()
+            .filter(|line| line.plain().to_lowercase().contains(&self.search))
+            .count()
     }
 }
 
@@ -144,14 +166,22 @@ impl Pager<'_> {
             let matches = find_all(&plain, &self.state.search);
             let current = self.state.at == Some(number);
             let columns = usize::from(area.width);
-            let pieces =
-                if self.state.wrap { pieces(line, columns) } else { vec![(skip_columns(&plain, self.state.left), plain.len(), 0)] };
+            let pieces = if self.state.wrap {
+                pieces(line, columns)
+            } else {
+                vec![(skip_columns(&plain, self.state.left), plain.len(), 0)]
+            };
             for (start, end, indent) in pieces.into_iter().skip(std::mem::take(&mut skip)) {
                 if y >= area.bottom() {
                     return;
                 }
                 let x = area.x + indent as u16;
-                let row = Rect { x, y, width: area.right().saturating_sub(x), height: 1 };
+                let row = Rect {
+                    x,
+                    y,
+                    width: area.right().saturating_sub(x),
+                    height: 1,
+                };
                 draw_piece(row, buf, theme, line, (start, end), &matches, current);
                 y += 1;
             }
@@ -195,7 +225,10 @@ fn find_all(text: &str, needle: &str) -> Vec<(usize, usize)> {
     if lower.len() != text.len() {
         return Vec::new();
     }
-    lower.match_indices(needle).map(|(at, found)| (at, at + found.len())).collect()
+    lower
+        .match_indices(needle)
+        .map(|(at, found)| (at, at + found.len()))
+        .collect()
 }
 
 fn draw_piece(
@@ -226,7 +259,9 @@ fn draw_piece(
             }
             cuts.push((here, to, false));
             for (a, b, is_match) in cuts {
-                let Some(piece) = span.text.get(a - at..b - at) else { continue };
+                let Some(piece) = span.text.get(a - at..b - at) else {
+                    continue;
+                };
                 let style = match (is_match, current) {
                     (true, true) => style.patch(theme.style(Role::MatchCurrent)),
                     (true, false) => style.patch(theme.style(Role::Match)),
@@ -244,7 +279,10 @@ mod tests {
     use super::*;
 
     fn document(lines: &[&str]) -> Document {
-        let lines = lines.iter().map(|line| TextLine::new().with(Role::Text, line).hanging(2)).collect();
+        let lines = lines
+            .iter()
+            .map(|line| TextLine::new().with(Role::Text, line).hanging(2))
+            .collect();
         Document { lines }
     }
 
@@ -254,20 +292,35 @@ mod tests {
         let mut buf = Buffer::empty(area);
         Pager { document, state }.draw(area, &mut buf, &theme);
         (0..area.height)
-            .map(|y| (0..area.width).map(|x| buf[(x, y)].symbol().to_owned()).collect::<String>().trim_end().to_owned())
+            .map(|y| {
+                (0..area.width)
+                    .map(|x| buf[(x, y)].symbol().to_owned())
+                    .collect::<String>()
+                    .trim_end()
+                    .to_owned()
+            })
             .collect()
     }
 
     #[test]
     fn long_lines_wrap_with_a_hanging_indent() {
-        let state = PagerState { size: (10, 4), ..PagerState::new() };
-        assert_eq!(draw(&document(&["one two three four", "x"]), &state), ["one two", "  three", "  four", "x"]);
+        let state = PagerState {
+            size: (10, 4),
+            ..PagerState::new()
+        };
+        assert_eq!(
+            draw(&document(&["one two three four", "x"]), &state),
+            ["one two", "  three", "  four", "x"]
+        );
     }
 
     #[test]
     fn scrolling_stops_at_the_last_screenful() {
         let text = document(&["1", "2", "3", "4", "5"]);
-        let mut state = PagerState { size: (10, 3), ..PagerState::new() };
+        let mut state = PagerState {
+            size: (10, 3),
+            ..PagerState::new()
+        };
         state.scroll(&text, 10);
         assert_eq!(draw(&text, &state), ["3", "4", "5"]);
         state.scroll(&text, -1);
@@ -279,7 +332,11 @@ mod tests {
     #[test]
     fn search_goes_around_the_end() {
         let text = document(&["alpha", "beta", "Alpha"]);
-        let mut state = PagerState { size: (10, 3), search: "alpha".into(), ..PagerState::new() };
+        let mut state = PagerState {
+            size: (10, 3),
+            search: "alpha".into(),
+            ..PagerState::new()
+        };
         assert!(state.find(&text, true, true));
         assert_eq!(state.at, Some(0));
         state.find(&text, true, false);

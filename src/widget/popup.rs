@@ -52,7 +52,15 @@ pub fn popup(
     for y in area.top()..area.bottom() {
         put(buf, area.x, y, area.right(), theme.signs.cursor, bar);
     }
-    put_line(buf, area.x + 2, area.y, area.right(), title, base.patch(theme.style(Role::PopupTitle)), theme);
+    put_line(
+        buf,
+        area.x + 2,
+        area.y,
+        area.right(),
+        title,
+        base.patch(theme.style(Role::PopupTitle)),
+        theme,
+    );
     Rect {
         x: area.x + 2,
         y: area.y + 1,
@@ -76,14 +84,24 @@ impl List<'_> {
         if height == 0 {
             return;
         }
-        let top = self.selected.saturating_sub(height / 2).min(self.entries.len().saturating_sub(height));
+        let top = self
+            .selected
+            .saturating_sub(height / 2)
+            .min(self.entries.len().saturating_sub(height));
         for (line, entry) in self.entries.iter().enumerate().skip(top).take(height) {
             let y = area.y + (line - top) as u16;
             let mut style = theme.style(Role::Popup);
             if line == self.selected {
                 style = style.patch(theme.style(Role::Selected));
                 fill(buf, Rect { y, height: 1, ..area }, style);
-                put(buf, area.x, y, area.right(), theme.signs.cursor, style.patch(theme.style(Role::CursorBar)));
+                put(
+                    buf,
+                    area.x,
+                    y,
+                    area.right(),
+                    theme.signs.cursor,
+                    style.patch(theme.style(Role::CursorBar)),
+                );
             }
             put_line(buf, area.x + 2, y, area.right(), entry, style, theme);
         }

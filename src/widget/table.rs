@@ -57,10 +57,19 @@ const GAP: u16 = 2;
 pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
     let mut shown: Vec<bool> = vec![true; columns.len()];
     let room = available.saturating_sub(GUTTER);
-    let floor = |column: &ColumnSpec| column.min.min(column.wanted).max(text::width(&column.title) as u16).max(1);
+    let floor = |column: &ColumnSpec| {
+        column
+            .min
+            .min(column.wanted)
+            .max(text::width(&column.title) as u16)
+            .max(1)
+    };
     let total = |shown: &[bool]| -> u16 {
         let widths = columns.iter().zip(shown).filter(|(_, shown)| **shown);
-        widths.map(|(column, _)| floor(column) + GAP).fold(0u16, u16::saturating_add).saturating_sub(GAP)
+        widths
+            .map(|(column, _)| floor(column) + GAP)
+            .fold(0u16, u16::saturating_add)
+            .saturating_sub(GAP)
     };
     while total(&shown) > room {
         let worst = (0..columns.len())
@@ -71,10 +80,16 @@ pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
             None => break,
         }
     }
-    let mut widths: Vec<u16> =
-        columns.iter().map(|column| column.wanted.max(text::width(&column.title) as u16).max(1)).collect();
+    let mut widths: Vec<u16> = columns
+        .iter()
+        .map(|column| column.wanted.max(text::width(&column.title) as u16).max(1))
+        .collect();
     let used = |widths: &[u16]| -> u16 {
-        let sum = widths.iter().zip(&shown).filter(|(_, shown)| **shown).map(|(width, _)| width + GAP);
+        let sum = widths
+            .iter()
+            .zip(&shown)
+            .filter(|(_, shown)| **shown)
+            .map(|(width, _)| width + GAP);
         sum.fold(0u16, u16::saturating_add).saturating_sub(GAP)
     };
     while used(&widths) > room {
@@ -85,7 +100,11 @@ pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
         let Some(at) = widest else { break };
         widths[at] -= over.min(widths[at] - floor(&columns[at]));
     }
-    widths.iter().zip(&shown).map(|(width, shown)| shown.then_some(*width)).collect()
+    widths
+        .iter()
+        .zip(&shown)
+        .map(|(width, shown)| shown.then_some(*width))
+        .collect()
 }
 
 /// Draws the header and the rows. `widths` come from [`fit`]; `sorted` is the sorted column and its sign.
@@ -104,7 +123,9 @@ pub fn table<'a>(
     let base = theme.style(Role::Text);
     let mut x = area.x + GUTTER;
     for (at, column) in columns.iter().enumerate() {
-        let Some(width) = widths.get(at).copied().flatten() else { continue };
+        let Some(width) = widths.get(at).copied().flatten() else {
+            continue;
+        };
         let (role, sign) = match sorted {
             Some((sorted, sign)) if sorted == at => (Role::HeaderSorted, sign),
             _ => (Role::Header, ""),
@@ -138,18 +159,36 @@ fn draw_row(
     if row.cursor {
         style = style.patch(theme.style(Role::Cursor));
         fill(buf, area, style);
-        put(buf, area.x, area.y, area.right(), theme.signs.cursor, style.patch(theme.style(Role::CursorBar)));
+        put(
+            buf,
+            area.x,
+            area.y,
+            area.right(),
+            theme.signs.cursor,
+            style.patch(theme.style(Role::CursorBar)),
+        );
     }
     if row.marked {
-        put(buf, area.x + 1, area.y, area.right(), theme.signs.mark, style.patch(theme.style(Role::Mark)));
+        put(
+            buf,
+            area.x + 1,
+            area.y,
+            area.right(),
+            theme.signs.mark,
+            style.patch(theme.style(Role::Mark)),
+        );
     }
     if let Some(role) = row.role {
         style = style.patch(theme.style(role));
     }
     let mut x = area.x + GUTTER;
     for (at, cell) in row.cells.iter().enumerate() {
-        let Some(width) = widths.get(at).copied().flatten() else { continue };
-        let (right, middle) = columns.get(at).map_or((false, false), |column| (column.right, column.middle));
+        let Some(width) = widths.get(at).copied().flatten() else {
+            continue;
+        };
+        let (right, middle) = columns
+            .get(at)
+            .map_or((false, false), |column| (column.right, column.middle));
         let end = (x + width).min(area.right());
         let mut from = x;
         if let Some((sign, role)) = cell.sign {
@@ -157,7 +196,11 @@ fn draw_row(
             from = put(buf, from, area.y, end, " ", style);
         }
         let room = usize::from(end.saturating_sub(from));
-        let text = if middle { text::cut_middle(&cell.text, room) } else { text::cut_end(&cell.text, room) };
+        let text = if middle {
+            text::cut_middle(&cell.text, room)
+        } else {
+            text::cut_end(&cell.text, room)
+        };
         let text_style = cell.role.map_or(style, |role| style.patch(theme.style(role)));
         if right {
             from += (room - text::width(&text).min(room)) as u16;
@@ -172,12 +215,23 @@ mod tests {
     use super::*;
 
     fn column(title: &str, min: u16, wanted: u16, rank: u8) -> ColumnSpec {
-        ColumnSpec { title: title.into(), right: false, min, wanted, rank, middle: rank == 0 }
+        ColumnSpec {
+            title: title.into(),
+            right: false,
+            min,
+            wanted,
+            rank,
+            middle: rank == 0,
+        }
     }
 
     #[test]
     fn the_least_important_columns_go_first() {
-        let columns = [column("NAME", 10, 30, 0), column("NODE", 6, 12, 3), column("AGE", 4, 4, 1)];
+        let columns = [
+            column("NAME", 10, 30, 0),
+            column("NODE", 6, 12, 3),
+            column("AGE", 4, 4, 1),
+        ];
         assert_eq!(fit(&columns, 80), [Some(30), Some(12), Some(4)]);
         assert_eq!(fit(&columns, 30), [Some(13), Some(6), Some(4)]);
         assert_eq!(fit(&columns, 22), [Some(13), None, Some(4)]);
@@ -193,14 +247,30 @@ mod tests {
             let columns = [column("NAME", 10, 30, 0), column("AGE", 4, 4, 1)];
             let row = TableRow {
                 cells: vec![
-                    TableCell { text: "한국어이름-abcdef".into(), role: None, sign: Some(("●", Role::Good)) },
-                    TableCell { text: "12s".into(), role: None, sign: None },
+                    TableCell {
+                        text: "한국어이름-abcdef".into(),
+                        role: None,
+                        sign: Some(("●", Role::Good)),
+                    },
+                    TableCell {
+                        text: "12s".into(),
+                        role: None,
+                        sign: None,
+                    },
                 ],
                 cursor: true,
                 marked: true,
                 role: None,
             };
-            table(area, &mut buf, &theme, &columns, &fit(&columns, width), None, std::iter::once(row));
+            table(
+                area,
+                &mut buf,
+                &theme,
+                &columns,
+                &fit(&columns, width),
+                None,
+                std::iter::once(row),
+            );
             for x in width..40 {
                 assert_eq!(buf[(x, 1)].symbol(), " ", "width {width} column {x}");
             }

@@ -35,17 +35,33 @@ pub struct Confirm {
 impl Confirm {
     /// A question about `targets`; `no` is chosen.
     pub fn new(title: String, verb: &str, line: Line, targets: Vec<Target>, impact: Vec<TextLine>) -> Self {
-        Self { title, impact, verb: verb.to_owned(), line, targets, gone: false, yes: false }
+        Self {
+            title,
+            impact,
+            verb: verb.to_owned(),
+            line,
+            targets,
+            gone: false,
+            yes: false,
+        }
     }
 
     fn single(&self) -> Option<Need> {
         let [target] = self.targets.as_slice() else { return None };
         let namespace = target.id.namespace().map(Into::into);
-        Some(Need::all(Query::object(target.resource.clone(), namespace, &target.id.name)))
+        Some(Need::all(Query::object(
+            target.resource.clone(),
+            namespace,
+            &target.id.name,
+        )))
     }
 
     fn accept(&self) -> Answer {
-        if self.gone { Answer::Close } else { Answer::Run(self.line.clone()) }
+        if self.gone {
+            Answer::Close
+        } else {
+            Answer::Run(self.line.clone())
+        }
     }
 }
 
@@ -91,7 +107,12 @@ impl Overlay for Confirm {
         if self.gone {
             body.push(TextLine::new().with(Role::Warning, "It is gone already: there is nothing left to do."));
         }
-        let widest = body.lines.iter().map(|line| text::width(&line.plain())).max().unwrap_or(0);
+        let widest = body
+            .lines
+            .iter()
+            .map(|line| text::width(&line.plain()))
+            .max()
+            .unwrap_or(0);
         let width = widest.max(text::width(&self.title)).max(34).min(room) as u16;
         let height = body.lines.len() as u16 + 3;
         let title = TextLine::new().with(Role::Danger, &text::cut_middle(&self.title, room));
@@ -115,10 +136,34 @@ impl Overlay for Confirm {
         };
         let y = (y + 1).min(inner.bottom().saturating_sub(1));
         if self.gone {
-            put_line(buf, inner.x, y, inner.right(), &option("Esc", "close", true, Role::Text), base, look.theme);
+            put_line(
+                buf,
+                inner.x,
+                y,
+                inner.right(),
+                &option("Esc", "close", true, Role::Text),
+                base,
+                look.theme,
+            );
             return;
         }
-        let x = put_line(buf, inner.x, y, inner.right(), &option("n", "keep", !self.yes, Role::Text), base, look.theme);
-        put_line(buf, x + 2, y, inner.right(), &option("y", &self.verb, self.yes, Role::Danger), base, look.theme);
+        let x = put_line(
+            buf,
+            inner.x,
+            y,
+            inner.right(),
+            &option("n", "keep", !self.yes, Role::Text),
+            base,
+            look.theme,
+        );
+        put_line(
+            buf,
+            x + 2,
+            y,
+            inner.right(),
+            &option("y", &self.verb, self.yes, Role::Danger),
+            base,
+            look.theme,
+        );
     }
 }

@@ -32,7 +32,14 @@ pub struct Field {
 impl Field {
     /// An empty field.
     pub fn new(flag: &'static str, label: &'static str, hint: &str) -> Self {
-        Self { flag, label, hint: hint.to_owned(), required: false, choices: Vec::new(), edit: LineEdit::default() }
+        Self {
+            flag,
+            label,
+            hint: hint.to_owned(),
+            required: false,
+            choices: Vec::new(),
+            edit: LineEdit::default(),
+        }
     }
 
     /// It must be filled.
@@ -71,8 +78,18 @@ pub struct Form {
 impl Form {
     /// A form that runs `line` with each filled field appended as `FLAG=VALUE`.
     pub fn new(title: &str, line: Line, fields: Vec<Field>) -> Self {
-        let focus = fields.iter().position(|field| field.edit.text().is_empty()).unwrap_or(0);
-        Self { title: title.to_owned(), note: Vec::new(), fields, focus, line, wrong: None }
+        let focus = fields
+            .iter()
+            .position(|field| field.edit.text().is_empty())
+            .unwrap_or(0);
+        Self {
+            title: title.to_owned(),
+            note: Vec::new(),
+            fields,
+            focus,
+            line,
+            wrong: None,
+        }
     }
 
     /// Adds lines above the fields.
@@ -83,7 +100,11 @@ impl Form {
     }
 
     fn submit(&mut self) -> Answer {
-        if let Some(at) = self.fields.iter().position(|field| field.required && field.edit.text().trim().is_empty()) {
+        if let Some(at) = self
+            .fields
+            .iter()
+            .position(|field| field.required && field.edit.text().trim().is_empty())
+        {
             self.focus = at;
             self.wrong = Some(format!("{} is needed", self.fields[at].label));
             return Answer::Stay;
@@ -100,7 +121,11 @@ impl Form {
 
     fn step(&mut self, forward: bool) {
         let count = self.fields.len();
-        self.focus = if forward { (self.focus + 1) % count } else { (self.focus + count - 1) % count };
+        self.focus = if forward {
+            (self.focus + 1) % count
+        } else {
+            (self.focus + count - 1) % count
+        };
     }
 
     fn choose(&mut self, forward: bool) {
@@ -150,7 +175,12 @@ impl Overlay for Form {
     }
 
     fn draw(&self, screen: Rect, buf: &mut Buffer, look: &Look<'_>) {
-        let labels = self.fields.iter().map(|field| text::width(field.label)).max().unwrap_or(0) as u16;
+        let labels = self
+            .fields
+            .iter()
+            .map(|field| text::width(field.label))
+            .max()
+            .unwrap_or(0) as u16;
         let width = 72.min(screen.width.saturating_sub(4));
         let height = (self.note.len() + self.fields.len() + 2) as u16;
         let title = TextLine::new().with(Role::PopupTitle, &self.title);
@@ -167,14 +197,28 @@ impl Overlay for Form {
             }
             let focused = at == self.focus;
             let role = if focused { Role::Strong } else { Role::Field };
-            put(buf, inner.x, y, inner.right(), field.label, base.patch(look.theme.style(role)));
+            put(
+                buf,
+                inner.x,
+                y,
+                inner.right(),
+                field.label,
+                base.patch(look.theme.style(role)),
+            );
             let x = inner.x + labels + 2;
-            let row = Rect { x, y, width: inner.right().saturating_sub(x), height: 1 };
+            let row = Rect {
+                x,
+                y,
+                width: inner.right().saturating_sub(x),
+                height: 1,
+            };
             if field.edit.text().is_empty() {
                 let hint = base.patch(look.theme.style(Role::Dim));
                 put(buf, x + u16::from(focused), y, inner.right(), &field.hint, hint);
             }
-            field.edit.draw(row, buf, base.patch(look.theme.style(Role::Input)), focused);
+            field
+                .edit
+                .draw(row, buf, base.patch(look.theme.style(Role::Input)), focused);
             y += 1;
         }
         let y = inner.bottom().saturating_sub(1).max(y);

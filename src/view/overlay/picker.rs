@@ -37,7 +37,13 @@ impl Picker {
     /// A picker with everything shown.
     pub fn new(title: &str, entries: Vec<Entry>) -> Self {
         let shown = (0..entries.len()).collect();
-        Self { title: title.to_owned(), entries, edit: LineEdit::default(), shown, selected: 0 }
+        Self {
+            title: title.to_owned(),
+            entries,
+            edit: LineEdit::default(),
+            shown,
+            selected: 0,
+        }
     }
 
     fn narrow(&mut self) {
@@ -93,8 +99,19 @@ impl Overlay for Picker {
     }
 
     fn draw(&self, screen: Rect, buf: &mut Buffer, look: &Look<'_>) {
-        let widest = self.entries.iter().map(|entry| text::width(&entry.text)).max().unwrap_or(10).min(48);
-        let docs = self.entries.iter().map(|entry| text::width(&entry.doc)).max().unwrap_or(0);
+        let widest = self
+            .entries
+            .iter()
+            .map(|entry| text::width(&entry.text))
+            .max()
+            .unwrap_or(10)
+            .min(48);
+        let docs = self
+            .entries
+            .iter()
+            .map(|entry| text::width(&entry.doc))
+            .max()
+            .unwrap_or(0);
         let width = (widest + docs + 6).clamp(36, 92) as u16;
         let rows = self.entries.len().clamp(1, 16) as u16;
         let title = TextLine::new().with(Role::PopupTitle, &self.title);
@@ -103,22 +120,53 @@ impl Overlay for Picker {
             return;
         }
         let base = look.theme.style(Role::Popup);
-        let x = put(buf, inner.x, inner.y, inner.right(), "/ ", base.patch(look.theme.style(Role::Accent)));
-        let line = Rect { x, y: inner.y, width: inner.right().saturating_sub(x), height: 1 };
-        self.edit.draw(line, buf, base.patch(look.theme.style(Role::Input)), true);
+        let x = put(
+            buf,
+            inner.x,
+            inner.y,
+            inner.right(),
+            "/ ",
+            base.patch(look.theme.style(Role::Accent)),
+        );
+        let line = Rect {
+            x,
+            y: inner.y,
+            width: inner.right().saturating_sub(x),
+            height: 1,
+        };
+        self.edit
+            .draw(line, buf, base.patch(look.theme.style(Role::Input)), true);
         let lines: Vec<TextLine> = self
             .shown
             .iter()
             .map(|at| {
                 let entry = &self.entries[*at];
                 let name = text::pad_right(&text::cut_middle(&text::clean(&entry.text), widest), widest);
-                TextLine::new().with(Role::Strong, &name).with(Role::Dim, "  ").with(Role::Dim, &entry.doc)
+                TextLine::new()
+                    .with(Role::Strong, &name)
+                    .with(Role::Dim, "  ")
+                    .with(Role::Dim, &entry.doc)
             })
             .collect();
-        let list = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+        let list = Rect {
+            y: inner.y + 1,
+            height: inner.height - 1,
+            ..inner
+        };
         if lines.is_empty() {
-            put(buf, list.x + 2, list.y, list.right(), "nothing matches", base.patch(look.theme.style(Role::Dim)));
+            put(
+                buf,
+                list.x + 2,
+                list.y,
+                list.right(),
+                "nothing matches",
+                base.patch(look.theme.style(Role::Dim)),
+            );
         }
-        List { entries: &lines, selected: self.selected }.draw(list, buf, look.theme);
+        List {
+            entries: &lines,
+            selected: self.selected,
+        }
+        .draw(list, buf, look.theme);
     }
 }

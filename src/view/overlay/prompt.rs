@@ -51,7 +51,10 @@ pub struct Prompt {
 
 impl std::fmt::Debug for Prompt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prompt").field("mode", &self.mode).field("text", &self.edit.text()).finish_non_exhaustive()
+        f.debug_struct("Prompt")
+            .field("mode", &self.mode)
+            .field("text", &self.edit.text())
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,7 +85,9 @@ impl Prompt {
     }
 
     fn take(&mut self) {
-        let Some(candidate) = self.selected.and_then(|at| self.candidates.get(at)) else { return };
+        let Some(candidate) = self.selected.and_then(|at| self.candidates.get(at)) else {
+            return;
+        };
         let before = self.edit.before();
         let start = before.rfind(' ').map_or(0, |at| at + 1);
         let text = format!("{}{}", &before[..start], candidate.text);
@@ -172,18 +177,44 @@ impl Overlay for Prompt {
         if screen.height == 0 {
             return;
         }
-        let row = Rect { y: screen.bottom() - 1, height: 1, ..screen };
+        let row = Rect {
+            y: screen.bottom() - 1,
+            height: 1,
+            ..screen
+        };
         let bar = look.theme.style(Role::Bar);
         fill(buf, row, bar);
         let sign = if self.mode == Mode::Command { ":" } else { "/" };
-        let x = put(buf, row.x + 1, row.y, row.right(), sign, bar.patch(look.theme.style(Role::Accent)));
-        let input = Rect { x, width: row.right().saturating_sub(x), ..row };
-        self.edit.draw(input, buf, bar.patch(look.theme.style(Role::Input)), true);
+        let x = put(
+            buf,
+            row.x + 1,
+            row.y,
+            row.right(),
+            sign,
+            bar.patch(look.theme.style(Role::Accent)),
+        );
+        let input = Rect {
+            x,
+            width: row.right().saturating_sub(x),
+            ..row
+        };
+        self.edit
+            .draw(input, buf, bar.patch(look.theme.style(Role::Input)), true);
         if self.candidates.is_empty() {
             return;
         }
-        let shown = self.candidates.len().min(SHOWN).min(usize::from(screen.height.saturating_sub(2)));
-        let widest = self.candidates.iter().map(|candidate| text::width(&candidate.text)).max().unwrap_or(0).min(40);
+        let shown = self
+            .candidates
+            .len()
+            .min(SHOWN)
+            .min(usize::from(screen.height.saturating_sub(2)));
+        let widest = self
+            .candidates
+            .iter()
+            .map(|candidate| text::width(&candidate.text))
+            .max()
+            .unwrap_or(0)
+            .min(40);
         let entries: Vec<TextLine> = self
             .candidates
             .iter()
@@ -194,13 +225,26 @@ impl Overlay for Prompt {
                     .with(Role::Dim, &candidate.doc)
             })
             .collect();
-        let area = Rect { y: row.y - shown as u16, height: shown as u16, width: screen.width.min(84), ..screen };
+        let area = Rect {
+            y: row.y - shown as u16,
+            height: shown as u16,
+            width: screen.width.min(84),
+            ..screen
+        };
         fill(buf, area, look.theme.style(Role::Popup));
         let selected = self.selected.unwrap_or(usize::MAX);
         if selected == usize::MAX {
-            List { entries: &entries[..shown], selected }.draw(area, buf, look.theme);
+            List {
+                entries: &entries[..shown],
+                selected,
+            }
+            .draw(area, buf, look.theme);
         } else {
-            List { entries: &entries, selected }.draw(area, buf, look.theme);
+            List {
+                entries: &entries,
+                selected,
+            }
+            .draw(area, buf, look.theme);
         }
     }
 
