@@ -1,13 +1,13 @@
 //! The control plane's loops: the scheduler and the controllers.
 //!
-//! They all work the same way. An informer per kind keeps a cache of what there is ([`caches`]). A change queues the
+//! They all work the same way. An informer per kind keeps a cache of what there is (`caches`). A change queues the
 //! keys of the objects it concerns. For each key a *pure* function compares what is with what should be and returns the
-//! writes that bring the two closer ([`write`]). Nothing depends on having seen every single change: a controller that
+//! writes that bring the two closer (`write`). Nothing depends on having seen every single change: a controller that
 //! was away for an hour does the right thing from what it finds.
 //!
 //! The only way to the API server is a [`kube::Client`], the same that any other client uses.
 //!
-//! To add a controller: one file with a type that implements [`controller::Controller`], and its name in the
+//! To add a controller: one file with a type that implements `controller::Controller`, and its name in the
 //! `controllers!` list below.
 
 mod caches;
