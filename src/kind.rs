@@ -7,10 +7,23 @@ mod field;
 mod generic;
 mod page;
 mod part;
-mod pod;
 mod selector;
+mod template;
 mod volume;
 mod yaml;
+
+/// The kinds with a file of their own: a kind is its file and its name in this list.
+macro_rules! kinds {
+    ($($module:ident)*) => {
+        $(mod $module;)*
+
+        static KINDS: &[&Kind] = &[$(&$module::KIND,)*];
+    };
+}
+
+kinds! {
+    configmap deployment event namespace node pod replicaset secret service service_account
+}
 
 use std::sync::Arc;
 
@@ -78,6 +91,44 @@ pub struct Subject<'a> {
     pub now: Timestamp,
     /// Zone in which times are told.
     pub zone: TimeZone,
+    /// The objects that [`Kind::related`] asks for, once they are all there. What is told from them is left out until then.
+    pub related: Option<&'a [Value]>,
+}
+
+/// Objects without which the description of another is incomplete: the pods of a node, the endpoints of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Related {
+    /// API group of the resource.
+    pub group: &'static str,
+    /// Its plural.
+    pub plural: &'static str,
+    /// Namespace they are in; `None` looks in all.
+    pub namespace: Option<String>,
+    /// Label selector.
+    pub labels: String,
+    /// Field selector.
+    pub fields: String,
+}
+
+impl Related {
+    fn new(group: &'static str, plural: &'static str, namespace: &Value) -> Self {
+        let namespace = namespace.as_str().map(str::to_owned);
+        Self {
+            group,
+            plural,
+            namespace,
+            labels: String::new(),
+            fields: String::new(),
+        }
+    }
+
+    fn labels(self, labels: String) -> Self {
+        Self { labels, ..self }
+    }
+
+    fn fields(self, fields: String) -> Self {
+        Self { fields, ..self }
+    }
 }
 
 /// What Enter does on a row.
@@ -107,6 +158,8 @@ pub struct Kind {
     pub columns: &'static [Column],
     /// Health, and the cells in the order of the columns.
     pub row: fn(&Object) -> (Health, Vec<Cell>),
+    /// What else its description is made from.
+    pub related: fn(&Value) -> Vec<Related>,
     /// The sections of `kubectl describe`, in its order.
     pub describe: fn(&Subject<'_>) -> Document,
     /// What matters about it in a few lines, for the preview pane: state and reason first.
@@ -116,9 +169,6 @@ pub struct Kind {
     /// Column to sort by at first (index), and whether descending; `None` sorts by name.
     pub sort: Option<(usize, bool)>,
 }
-
-/// Every kind with a file of its own.
-static KINDS: &[&Kind] = &[&pod::KIND];
 
 /// Every kind with a file of its own.
 pub fn all() -> &'static [&'static Kind] {
@@ -212,3 +262,6 @@ fn decoded_len(text: &str) -> usize {
 pub fn pod_selector(object: &Value) -> String {
     selector::query(&object["spec"]["selector"])
 }
+
+#[cfg(test)]
+mod tests;

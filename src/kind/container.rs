@@ -72,12 +72,7 @@ fn ports(ports: &Value, number: &str) -> String {
         } else {
             "TCP"
         };
-        let line = format!("{}/{protocol}", int(&port[number]));
-        if present(&port["name"]) {
-            format!("{line} ({})", text(&port["name"]))
-        } else {
-            line
-        }
+        format!("{}/{protocol}", int(&port[number]))
     };
     items(ports).iter().map(port).collect::<Vec<_>>().join(", ")
 }
@@ -291,18 +286,11 @@ fn environment(page: &mut Page, container: &Value, pod: &Value) {
     }
 }
 
-/// The fields of a pod that variables can be told before it runs.
+/// The fields of a pod that `kubectl` tells: those that are known before it runs and are no maps.
 fn of_pod<'a>(pod: &'a Value, path: &str) -> &'a str {
-    let Some(key) = path.strip_prefix("metadata.") else {
-        return "";
-    };
-    let metadata = &pod["metadata"];
-    match key
-        .split_once("['")
-        .and_then(|(map, key)| Some((map, key.strip_suffix("']")?)))
-    {
-        Some((map @ ("labels" | "annotations"), key)) => text(&metadata[map][key]),
-        None if matches!(key, "name" | "namespace" | "uid") => text(&metadata[key]),
+    match path {
+        "metadata.name" => text(&pod["metadata"]["name"]),
+        "metadata.namespace" => text(&pod["metadata"]["namespace"]),
         _ => "",
     }
 }

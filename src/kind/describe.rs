@@ -26,7 +26,7 @@ pub(super) fn labels(page: &mut Page, level: usize, title: &str, labels: &Value)
 }
 
 /// Annotations; long and multi-line ones below their key.
-pub(super) fn annotations(page: &mut Page, title: &str, annotations: &Value) {
+pub(super) fn annotations(page: &mut Page, level: usize, title: &str, annotations: &Value) {
     let mut lines = Vec::new();
     for (key, value) in pairs(annotations) {
         if key == LAST_APPLIED {
@@ -45,7 +45,7 @@ pub(super) fn annotations(page: &mut Page, title: &str, annotations: &Value) {
                 .map(|line| format!("  {}", shorten(line, LONGEST_ANNOTATION - 2))),
         );
     }
-    page.list(0, title, &lines);
+    page.list(level, title, &lines);
 }
 
 /// At most `length` bytes, and three dots where something is missing.
@@ -64,7 +64,7 @@ pub(super) fn metadata(page: &mut Page, object: &Value, namespaced: bool) {
         page.field(0, "Namespace", text(&metadata["namespace"]));
     }
     labels(page, 0, "Labels", &metadata["labels"]);
-    annotations(page, "Annotations", &metadata["annotations"]);
+    annotations(page, 0, "Annotations", &metadata["annotations"]);
 }
 
 /// `key=value:effect op=Exists for 300s`, one to a line.
@@ -99,6 +99,51 @@ fn toleration(toleration: &Value) -> String {
     line
 }
 
+/// Topology spread constraints, if there are any.
+pub(super) fn spread(page: &mut Page, level: usize, constraints: &Value) {
+    if !present(constraints) {
+        return;
+    }
+    let mut sorted: Vec<&Value> = items(constraints).iter().collect();
+    sorted.sort_by_key(|constraint| text(&constraint["topologyKey"]));
+    let words = |constraint: &Value| {
+        let line = format!(
+            "{}:{} when max skew {} is exceeded",
+            text(&constraint["topologyKey"]),
+            text(&constraint["whenUnsatisfiable"]),
+            int(&constraint["maxSkew"])
+        );
+        match &constraint["labelSelector"] {
+            Value::Null => line,
+            labels => format!("{line} for selector {}", selector(labels)),
+        }
+    };
+    let lines: Vec<String> = sorted.into_iter().map(words).collect();
+    page.list(level, "Topology Spread Constraints", &lines);
+}
+
+/// The conditions of a workload, if it has any.
+pub(super) fn conditions(page: &mut Page, conditions: &Value) {
+    if !present(conditions) {
+        return;
+    }
+    page.head(0, "Conditions:");
+    let rows: Vec<_> = items(conditions)
+        .iter()
+        .map(|condition| {
+            let (kind, status) = (text(&condition["type"]), text(&condition["status"]));
+            let good = if kind == "ReplicaFailure" { "False" } else { "True" };
+            vec![
+                // The space is kubectl's: it sets its columns three apart here.
+                (Role::Field, format!("{kind} ")),
+                (condition_role(status, good), status.to_owned()),
+                (Role::Value, text(&condition["reason"]).to_owned()),
+            ]
+        })
+        .collect();
+    page.table(1, &["Type", "Status", "Reason"], &rows);
+}
+
 /// A selector in words: `app=web,tier in (a,b)`; `<none>` when it selects nothing.
 pub(super) fn selector(selector: &Value) -> String {
     let words = super::selector::query(selector);
@@ -114,7 +159,11 @@ pub(super) fn events(page: &mut Page, subject: &Subject<'_>) {
     page.flush();
     page.head(0, "Events:");
     let rows: Vec<_> = subject.events.iter().map(|event| event_row(event, subject)).collect();
-    page.table(1, &["Type", "Reason", "Age", "From", "Message"], &rows);
+    page.ruled(
+        1,
+        &[("Type", 4), ("Reason", 6), ("Age", 4), ("From", 4), ("Message", 7)],
+        &rows,
+    );
 }
 
 fn event_row(event: &Value, subject: &Subject<'_>) -> Vec<(Role, String)> {
@@ -139,11 +188,7 @@ fn event_row(event: &Value, subject: &Subject<'_>) -> Vec<(Role, String)> {
         "" => text(&event["reportingComponent"]),
         component => component,
     };
-    let mut message = text(&event["message"]).trim().to_owned();
-    let field = &event["involvedObject"]["fieldPath"];
-    if present(field) {
-        message = format!("{}: {message}", text(field));
-    }
+    let message = text(&event["message"]).trim().to_owned();
     let warning = event["type"] == "Warning";
     let role = if warning { Role::Warning } else { Role::Value };
     vec![

@@ -17,6 +17,7 @@ pub(super) static GENERIC: Kind = Kind {
     plural: "",
     columns: &[Column::text("NAME", 20, 0), Column::number("AGE", 5, 1)],
     row,
+    related: |_| Vec::new(),
     describe: self::describe,
     summary,
     drill: Drill::Describe,

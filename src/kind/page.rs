@@ -104,11 +104,22 @@ impl Page {
         self.cells(level, &[(role, text)]);
     }
 
+    /// An empty line.
+    pub(super) fn blank(&mut self) {
+        self.cells(0, &[]);
+    }
+
     /// A table: its header, a rule, its rows.
     pub(super) fn table(&mut self, level: usize, header: &[&str], rows: &[Vec<(Role, String)>]) {
-        let cells: Vec<_> = header.iter().map(|title| (Role::Header, *title)).collect();
+        let header: Vec<_> = header.iter().map(|title| (*title, title.len())).collect();
+        self.ruled(level, &header, rows);
+    }
+
+    /// A table whose rules have their own lengths.
+    pub(super) fn ruled(&mut self, level: usize, header: &[(&str, usize)], rows: &[Vec<(Role, String)>]) {
+        let cells: Vec<_> = header.iter().map(|(title, _)| (Role::Header, *title)).collect();
         self.cells(level, &cells);
-        let rules: Vec<_> = header.iter().map(|title| "-".repeat(title.len())).collect();
+        let rules: Vec<_> = header.iter().map(|(_, length)| "-".repeat(*length)).collect();
         let cells: Vec<_> = rules.iter().map(|rule| (Role::Rule, rule.as_str())).collect();
         self.cells(level, &cells);
         for row in rows {

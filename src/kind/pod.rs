@@ -24,6 +24,7 @@ pub(super) static KIND: Kind = Kind {
         Column::text("READINESS GATES", 15, 7).wide(),
     ],
     row,
+    related: |_| Vec::new(),
     describe: describe::describe,
     summary: summary::summary,
     drill: Drill::Describe,

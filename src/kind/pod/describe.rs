@@ -43,7 +43,7 @@ pub(super) fn describe(subject: &Subject<'_>) -> Document {
     page.field(0, "QoS Class", text(&status["qosClass"]));
     describe::labels(&mut page, 0, "Node-Selectors", &spec["nodeSelector"]);
     describe::tolerations(&mut page, 0, &spec["tolerations"]);
-    spread(&mut page, &spec["topologySpreadConstraints"]);
+    describe::spread(&mut page, 0, &spec["topologySpreadConstraints"]);
     describe::events(&mut page, subject);
     page.finish()
 }
@@ -67,7 +67,7 @@ fn identity(page: &mut Page, pod: &Value) {
         page.field(0, "Start Time", &started);
     }
     describe::labels(page, 0, "Labels", &metadata["labels"]);
-    describe::annotations(page, "Annotations", &metadata["annotations"]);
+    describe::annotations(page, 0, "Annotations", &metadata["annotations"]);
 }
 
 fn condition_in_words(page: &mut Page, pod: &Value, subject: &Subject<'_>) {
@@ -149,28 +149,4 @@ fn conditions(page: &mut Page, conditions: &Value) {
             &[(Role::Field, &format!("{} ", text(&condition["type"]))), (role, status)],
         );
     }
-}
-
-fn spread(page: &mut Page, constraints: &Value) {
-    if !present(constraints) {
-        return;
-    }
-    let mut sorted: Vec<&Value> = items(constraints).iter().collect();
-    sorted.sort_by_key(|constraint| text(&constraint["topologyKey"]));
-    let lines: Vec<String> = sorted
-        .into_iter()
-        .map(|constraint| {
-            let line = format!(
-                "{}:{} when max skew {} is exceeded",
-                text(&constraint["topologyKey"]),
-                text(&constraint["whenUnsatisfiable"]),
-                int(&constraint["maxSkew"])
-            );
-            match &constraint["labelSelector"] {
-                Value::Null => line,
-                selector => format!("{line} for selector {}", describe::selector(selector)),
-            }
-        })
-        .collect();
-    page.list(0, "Topology Spread Constraints", &lines);
 }
