@@ -131,21 +131,19 @@ async fn from_source(
     }
 }
 
+/// What an object holds, by key.
+type Data = BTreeMap<String, Vec<u8>>;
+
 /// Each object is read once per container.
 struct Cache<'a> {
     cx: &'a Context,
     namespace: &'a str,
-    read: HashMap<(Kind, String), Option<BTreeMap<String, Vec<u8>>>>,
+    read: HashMap<(Kind, String), Option<Data>>,
 }
 
 impl Cache<'_> {
     /// `None` for an optional object that does not exist.
-    async fn read(
-        &mut self,
-        kind: Kind,
-        name: &str,
-        optional: bool,
-    ) -> Result<Option<&BTreeMap<String, Vec<u8>>>, String> {
+    async fn read(&mut self, kind: Kind, name: &str, optional: bool) -> Result<Option<&Data>, String> {
         let id = (kind, name.to_owned());
         if !self.read.contains_key(&id) {
             let key = Key {

@@ -8,6 +8,7 @@ mod script;
 mod server;
 mod shell;
 mod terminal;
+mod tool;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

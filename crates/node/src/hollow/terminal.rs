@@ -1,6 +1,6 @@
 //! A shell on a simulated terminal: a prompt, and keys that are echoed.
 
-use super::shell::{Shell, short};
+use super::shell::Shell;
 
 /// Longest line that is taken.
 const LONGEST: usize = 4096;
@@ -23,7 +23,7 @@ pub(super) async fn interact(shell: &mut Shell) -> i32 {
 
 /// One line, with the keys that a terminal knows; `None` at the end of input.
 async fn read_line(shell: &mut Shell) -> Option<String> {
-    let prompt = format!("{} # ", short(&shell.dir));
+    let prompt = format!("{} # ", shell.dir.display());
     shell.stdio.print(&prompt).await;
     let mut line = Vec::new();
     loop {
@@ -33,11 +33,7 @@ async fn read_line(shell: &mut Shell) -> Option<String> {
                 return Some(String::from_utf8_lossy(&line).into_owned());
             }
             // Backspace.
-            0x7f | 0x08 => {
-                if line.pop().is_some() {
-                    shell.stdio.print("\x08 \x08").await;
-                }
-            }
+            0x7f | 0x08 if line.pop().is_some() => shell.stdio.print("\x08 \x08").await,
             // Ctrl-C drops the line, Ctrl-D ends the shell, Ctrl-U clears the line.
             0x03 => {
                 line.clear();

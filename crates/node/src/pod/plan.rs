@@ -89,8 +89,8 @@ pub(crate) fn plan(pod: &Pod, declared: &[(Role, Container)], containers: &[Cont
             Role::Sidecar => initialised || (container.running() && container.started && !container.hook_pending),
             Role::App | Role::Ephemeral => true,
         };
-        let idle = !container.running();
-        if matches!(container.role, Role::Sidecar) && idle || !proceed && idle {
+        // A sidecar is kept alive even when it holds nobody up any more.
+        if !container.running() && (!proceed || container.role == Role::Sidecar) {
             plan.consider(index, container, now);
         }
         if !proceed {

@@ -39,7 +39,7 @@ async fn the_node_registers_and_shows_that_it_lives() {
     let capacity = serde_json::to_value(status.capacity).unwrap();
     assert_eq!(
         (&capacity["cpu"], &capacity["memory"], &capacity["pods"]),
-        (&json!("2"), &json!("4194304Ki"), &json!("110"))
+        (&json!("2"), &json!("4Gi"), &json!("110"))
     );
     let ready = status.conditions.unwrap().pop().unwrap();
     assert_eq!((ready.type_.as_str(), ready.status.as_str()), ("Ready", "True"));

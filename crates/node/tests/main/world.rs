@@ -248,7 +248,7 @@ impl World {
             stderr.read_to_string(&mut err),
             process.exit
         );
-        (a.unwrap(), b.unwrap());
+        a.and(b).unwrap();
         out + &err
     }
 }
