@@ -3,6 +3,7 @@
 //! Everything that waits runs on worker threads and reports by one channel. The main thread never waits for anything but that
 //! channel, the terminal and a timer; while nothing happens it sleeps.
 
+mod connect;
 mod desk;
 mod draw;
 mod event;

@@ -1,6 +1,6 @@
 //! What the command prompt offers.
 
-use crate::action::{ACTIONS, open};
+use crate::action::{ACTIONS, open, place};
 use crate::text;
 use crate::view::Data;
 use crate::view::overlay::Candidate;
@@ -53,7 +53,7 @@ pub fn candidates(before: &str, data: &dyn Data) -> Vec<Candidate> {
         }
         Some("apply" | "manifest.apply") => return Vec::new(),
         Some(_) => {
-            let names = open::known_namespaces(data);
+            let names = place::known_namespaces(data);
             all.extend(names.into_iter().map(|text| Candidate {
                 text,
                 doc: "namespace".into(),

@@ -1,5 +1,7 @@
 //! One frame: a line of chrome above, the view, a line of chrome below, overlays.
 
+mod nothing;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -9,7 +11,7 @@ use crate::keys::{Found, Node, Scope};
 use crate::state::{Level, State};
 use crate::store::FeedState;
 use crate::text;
-use crate::theme::{Role, Theme};
+use crate::theme::Role;
 use crate::view::{Data, Look};
 use crate::widget::{Anchor, fill, popup, put, put_line};
 
@@ -37,7 +39,7 @@ pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Da
     };
     let area = body(screen);
     if trouble && !state.view().is_raw() {
-        draw_trouble(area, buf, &look);
+        nothing::trouble(area, buf, &look);
     } else if state.layers.last().is_some_and(|layer| layer.overlay.at_bottom()) || area.height > 0 {
         state.view().draw(area, buf, &look);
     }
@@ -53,7 +55,7 @@ pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Da
         bottom(row, buf, state, &look, trouble);
     }
     if state.welcome && data.cluster().embedded && state.layers.is_empty() && !trouble {
-        draw_welcome(area, buf, &look);
+        nothing::welcome(area, buf, &look);
     }
     if !state.pending.is_empty() {
         which_key(screen, buf, state, &look, &scopes);
@@ -193,7 +195,10 @@ fn bottom(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, trouble: 
         put(buf, x + 1, row.y, end, &cut, bar);
         return;
     }
-    let offers: Vec<(&str, &str)> = OFFERS.iter().map(|(action, word, _)| (*action, *word)).collect();
+    let offers: Vec<(&str, &str)> = nothing::OFFERS
+        .iter()
+        .map(|(action, word, _)| (*action, *word))
+        .collect();
     let hints = if trouble { &offers[..] } else { state.view().hints() };
     let hints: Vec<(String, &str, bool)> = hints
         .iter()
@@ -279,137 +284,5 @@ fn which_key(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, sco
                 look.theme,
             );
         }
-    }
-}
-
-fn lines_at(area: Rect, buf: &mut Buffer, theme: &Theme, lines: &[TextLine]) {
-    let mut y = area.y;
-    for line in lines {
-        let plain = line.plain();
-        let single = line.spans.len() == 1;
-        if single && text::width(&plain) > usize::from(area.width) {
-            for piece in text::wrap(&plain, usize::from(area.width), usize::from(line.hang)) {
-                if y < area.bottom() {
-                    let piece = TextLine::new().with(line.spans[0].role, piece);
-                    put_line(buf, area.x, y, area.right(), &piece, theme.style(Role::Text), theme);
-                }
-                y += 1;
-            }
-        } else {
-            if y < area.bottom() {
-                put_line(buf, area.x, y, area.right(), line, theme.style(Role::Text), theme);
-            }
-            y += 1;
-        }
-    }
-}
-
-/// What can be done while there is no cluster.
-const OFFERS: &[(&str, &str, &str)] = &[
-    (
-        "cluster.embedded",
-        "embedded",
-        "start the cluster inside this program: real, offline",
-    ),
-    ("context.pick", "contexts", "choose another context of the kubeconfig"),
-    ("cluster.retry", "retry", "try again now"),
-    ("app.quit", "leave", "leave"),
-];
-
-/// There is no cluster yet: what is being tried, why it failed, what can be done.
-fn draw_trouble(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
-    let info = look.data.cluster();
-    let tall = area.height > 10;
-    let margin = if area.width > 60 { 4 } else { 1 };
-    let inner = Rect {
-        x: area.x + margin,
-        y: area.y + u16::from(tall) * 2,
-        width: area.width.saturating_sub(2 * margin),
-        height: area.height.saturating_sub(u16::from(tall) * 2),
-    };
-    let mut lines = Vec::new();
-    match &info.state {
-        LinkState::Down(since, error) => {
-            let message = format!("{} {}", look.theme.signs.failed, error.message);
-            lines.push(TextLine::new().with(Role::Failed, &message).hanging(2));
-            let causes = error.causes.iter().filter_map(|cause| cause.lines().next());
-            lines.extend(causes.map(|cause| TextLine::new().with(Role::Text, &format!("  {cause}")).hanging(4)));
-            if tall {
-                lines.push(TextLine::new());
-            }
-            lines.extend(
-                error
-                    .hints
-                    .iter()
-                    .map(|hint| TextLine::new().with(Role::Dim, &format!("  {hint}")).hanging(4)),
-            );
-            let age = text::age(*since, look.data.now());
-            lines.push(
-                TextLine::new()
-                    .with(Role::Dim, &format!("  it is tried again by itself, since {age}"))
-                    .hanging(4),
-            );
-        }
-        _ => {
-            let verb = if info.embedded { "starting" } else { "connecting to" };
-            let message = format!("{} {verb} {} ...", look.theme.signs.progress, info.name);
-            lines.push(TextLine::new().with(Role::Progress, &message).hanging(2));
-            if info.embedded {
-                return lines_at(inner, buf, look.theme, &lines);
-            }
-        }
-    }
-    if tall {
-        lines.push(TextLine::new());
-    }
-    for (action, _, words) in OFFERS {
-        let key = text::pad_right(&look.key(action), 4);
-        let words = text::cut_end(words, usize::from(inner.width.saturating_sub(6)));
-        lines.push(
-            TextLine::new()
-                .with(Role::Text, "  ")
-                .with(Role::Key, &key)
-                .with(Role::Text, &words),
-        );
-    }
-    lines_at(inner, buf, look.theme, &lines);
-}
-
-/// Three keys to try, beside the living cluster; gone for good after the first of them.
-fn draw_welcome(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
-    let row = |action: &str, word: &str| {
-        let key = text::pad_right(&look.key(action), 4);
-        TextLine::new().with(Role::Key, &key).with(Role::Text, word)
-    };
-    let lines = [
-        TextLine::new().with(Role::Text, "This is a whole Kubernetes cluster, inside this"),
-        TextLine::new().with(Role::Text, "program, offline. Three keys to try:"),
-        TextLine::new(),
-        row("pod.run", "run an image (kuard, nginx, busybox ...)"),
-        row("object.describe", "describe what the cursor is on"),
-        row("help.open", "every key that works here"),
-    ];
-    let (width, height) = (52, lines.len() as u16 + 2);
-    if area.width < width + 8 || area.height < height + 6 {
-        return;
-    }
-    let place = Rect {
-        x: area.right() - width - 6,
-        y: area.bottom() - height - 1,
-        width: width + 4,
-        height,
-    };
-    let title = TextLine::new().with(Role::PopupTitle, "welcome to knarr");
-    let inner = popup(place, buf, look.theme, Anchor::Centre, (width, height - 2), &title);
-    for (at, line) in lines.iter().enumerate() {
-        put_line(
-            buf,
-            inner.x,
-            inner.y + at as u16,
-            inner.right(),
-            line,
-            look.theme.style(Role::Popup),
-            look.theme,
-        );
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use jiff::Timestamp;
 use knarr_clock::Clock;
 use ratatui::Terminal;
 use ratatui::backend::Backend;
@@ -15,15 +14,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::desk::Desk;
-use super::event::{Connected, Event};
+use super::event::Event;
 use super::{draw, update};
 use crate::action;
 use crate::cluster::{ComponentLogs, Discovery, LinkState, Source};
 use crate::error::{Error, Result};
-use crate::keys::{Keymap, Line};
+use crate::keys::Keymap;
 use crate::kind;
 use crate::session::Sessions;
-use crate::state::{Effect, State};
+use crate::state::State;
 use crate::store::{Catalog, Need, Query};
 use crate::theme::Theme;
 use crate::view::{Browser, ClusterInfo, Data};
@@ -31,7 +30,7 @@ use crate::view::{Browser, ClusterInfo, Data};
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
 /// How long the cursor rests before what is costly follows it.
-const SETTLE: Duration = Duration::from_millis(120);
+pub(super) const SETTLE: Duration = Duration::from_millis(120);
 
 /// What the program was started with.
 #[derive(Clone, Debug)]
@@ -78,8 +77,8 @@ pub struct App {
     pub(super) connecting: bool,
     /// Pause before the next attempt; doubles up to half a minute.
     pub(super) retry_in: Duration,
-    retry_at: Option<Instant>,
-    settle_at: Option<Instant>,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) settle_at: Option<Instant>,
     /// When the message in the bottom line was first drawn.
     flash_at: Option<Instant>,
     wanted: HashSet<Need>,
@@ -312,78 +311,7 @@ impl App {
         self.want();
     }
 
-    fn connected(&mut self, attempt: u64, source: Source, result: Result<Connected>, effects: &mut Vec<Effect>) {
-        if attempt != self.attempt {
-            return;
-        }
-        self.connecting = false;
-        match result {
-            Ok(connected) => {
-                let first = self.desk.link.is_none();
-                self.retry_in = Duration::from_secs(1);
-                self.retry_at = None;
-                self.desk.discovery = connected.link.discovery.clone();
-                self.desk.info.name = connected.name;
-                self.desk.info.embedded = matches!(source, Source::Embedded { .. });
-                self.desk.info.state = LinkState::Up;
-                self.desk.info.namespace = connected.link.namespace.clone();
-                self.desk.catalog.connect(Some(connected.link.clone()));
-                let other = self.state.source != source;
-                self.state.source = source;
-                if self.settings.namespace.is_none() && (first || other) {
-                    let all = self.state.welcome && self.desk.info.embedded;
-                    self.state.namespace = (!all).then(|| connected.link.namespace.clone());
-                }
-                self.desk.link = Some(connected.link);
-                self.desk.running = connected.running;
-                if first || other {
-                    self.home();
-                }
-                if let Some(start) = self.settings.start.take() {
-                    let line = Line::with("command.run", [start]);
-                    update::run(&mut self.state, &self.desk, Vec::new(), &line, effects);
-                }
-                self.settle_at = Some(Instant::now() + SETTLE);
-                self.sync();
-            }
-            Err(error) => {
-                // Another cluster that does not answer must not take away the one that does.
-                if self.desk.link.is_some() && self.state.source != source {
-                    self.state.fail(&error);
-                    return;
-                }
-                let since = match &self.desk.info.state {
-                    LinkState::Down(since, _) => *since,
-                    _ => self.desk.clock.now(),
-                };
-                self.down(since, error);
-            }
-        }
-    }
-
-    fn down(&mut self, since: Timestamp, error: Error) {
-        self.desk.info.state = LinkState::Down(since, error);
-        self.retry_at = Some(Instant::now() + self.retry_in);
-        self.retry_in = (self.retry_in * 2).min(Duration::from_secs(30));
-    }
-
-    /// A fresh table of pods, after connecting to another cluster.
-    fn home(&mut self) {
-        let Some(pods) = self.desk.discovery.find("pods").cloned() else {
-            return;
-        };
-        let mut view = Browser::new(pods, self.state.namespace.clone());
-        crate::view::View::sync(&mut view, &self.desk);
-        self.state.tabs = vec![crate::state::Tab {
-            views: vec![Box::new(view)],
-        }];
-        self.state.tab = 0;
-        self.state.last_tab = 0;
-        self.state.layers.clear();
-        self.state.laid_out = false;
-    }
-
-    fn sync(&mut self) {
+    pub(super) fn sync(&mut self) {
         self.state.view_mut().sync(&self.desk);
         for layer in &mut self.state.layers {
             layer.overlay.sync(&self.desk);

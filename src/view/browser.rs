@@ -3,22 +3,28 @@
 //! The cursor and the marks are UIDs. Rows that appear, vanish or move never put them on another object: when the object under the
 //! cursor vanishes, the cursor takes the row that slid into its place and says so.
 
+mod cell;
+mod empty;
+mod hints;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+pub(crate) use self::cell::sign;
+use self::cell::table_cell;
 use super::preview;
 use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here};
-use crate::cluster::{LinkState, Resource};
+use crate::cluster::Resource;
 use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
 use crate::kind::{self, Kind};
 use crate::store::{Cell, FeedState, Health, Listing, Need, Query, Row, Sort};
 use crate::text;
-use crate::theme::{Role, Theme};
-use crate::widget::{ColumnSpec, TableCell, TableRow, fill, fit, put, put_right, rule_down, table};
+use crate::theme::Role;
+use crate::widget::{ColumnSpec, TableCell, TableRow, fill, fit, rule_down, table};
 
 /// A table of one resource.
 pub struct Browser {
@@ -340,53 +346,7 @@ impl View for Browser {
     }
 
     fn hints(&self) -> &'static [(&'static str, &'static str)] {
-        match self.kind.plural {
-            "pods" => &[
-                ("object.describe", "describe"),
-                ("pod.logs", "logs"),
-                ("pod.shell", "shell"),
-                ("pod.forward", "forward"),
-                ("object.yaml", "yaml"),
-                ("object.label", "label"),
-                ("object.delete", "delete"),
-                ("mark.toggle", "mark"),
-                ("filter.open", "filter"),
-                ("command.open", "command"),
-                ("help.open", "help"),
-            ],
-            "deployments" | "replicasets" => &[
-                ("view.enter", "pods"),
-                ("object.describe", "describe"),
-                ("object.scale", "scale"),
-                ("object.yaml", "yaml"),
-                ("object.edit", "edit"),
-                ("object.delete", "delete"),
-                ("filter.open", "filter"),
-                ("command.open", "command"),
-                ("help.open", "help"),
-            ],
-            "namespaces" => &[
-                ("view.enter", "use"),
-                ("namespace.create", "create"),
-                ("object.describe", "describe"),
-                ("object.yaml", "yaml"),
-                ("object.delete", "delete"),
-                ("filter.open", "filter"),
-                ("command.open", "command"),
-                ("help.open", "help"),
-            ],
-            _ => &[
-                ("view.enter", "open"),
-                ("object.describe", "describe"),
-                ("object.yaml", "yaml"),
-                ("object.edit", "edit"),
-                ("object.label", "label"),
-                ("object.delete", "delete"),
-                ("filter.open", "filter"),
-                ("command.open", "command"),
-                ("help.open", "help"),
-            ],
-        }
+        hints::of(self.kind.plural)
     }
 
     fn targets(&self, _data: &dyn Data) -> Vec<Target> {
@@ -598,7 +558,7 @@ impl View for Browser {
         });
         table(left, buf, look.theme, &specs, &widths, Some((sorted, sign)), rows);
         if listing.is_empty() {
-            draw_empty(left, buf, look, self, &listing);
+            empty::draw(left, buf, look, self, &listing);
         }
         if let Some(right) = right {
             rule_down(buf, right, look.theme);
@@ -619,138 +579,5 @@ impl View for Browser {
                 None => fill(buf, inner, look.theme.screen()),
             }
         }
-    }
-}
-
-/// A cell ready for the table.
-fn table_cell<'a>(cell: &'a Cell, look: &Look<'_>, now: jiff::Timestamp) -> TableCell<'a> {
-    let text = cell.show(now);
-    match cell {
-        Cell::Status(health, _) => {
-            let (sign, role) = sign(*health, look.theme);
-            let word = health.needs_attention() || *health == Health::Progress;
-            TableCell {
-                text,
-                role: word.then_some(role),
-                sign: (!sign.is_empty()).then_some((sign, role)),
-            }
-        }
-        Cell::Empty => TableCell {
-            text,
-            role: Some(Role::Dim),
-            sign: None,
-        },
-        Cell::Ratio(ready, wanted) if ready < wanted => TableCell {
-            text,
-            role: Some(Role::Progress),
-            sign: None,
-        },
-        Cell::Counted(_, Some(at)) if now.duration_since(*at).as_secs() < 600 => TableCell {
-            text,
-            role: Some(Role::Warning),
-            sign: None,
-        },
-        _ => TableCell {
-            text,
-            role: None,
-            sign: None,
-        },
-    }
-}
-
-/// The sign and the role of a health.
-pub(crate) fn sign(health: Health, theme: &Theme) -> (&'static str, Role) {
-    match health {
-        Health::None => ("", Role::Text),
-        Health::Good => (theme.signs.good, Role::Good),
-        Health::Progress => (theme.signs.progress, Role::Progress),
-        Health::Warning => (theme.signs.warning, Role::Warning),
-        Health::Failed => (theme.signs.failed, Role::Failed),
-        Health::Done => (theme.signs.done, Role::Done),
-        Health::Unknown => (theme.signs.unknown, Role::Unknown),
-    }
-}
-
-/// Nothing to show: says what, why, and which key helps.
-fn draw_empty(area: Rect, buf: &mut Buffer, look: &Look<'_>, browser: &Browser, listing: &Listing) {
-    let plural = &browser.resource.plural;
-    let place = match &browser.need.query.namespace {
-        Some(namespace) => format!(" in namespace {namespace}"),
-        None => String::new(),
-    };
-    let (role, title, hints): (Role, String, Vec<String>) = match &listing.state {
-        FeedState::Failed(error) => (
-            Role::Failed,
-            format!("{} cannot list {plural}: {}", look.theme.signs.failed, error.line()),
-            error.hints.clone(),
-        ),
-        FeedState::Loading => match &look.data.cluster().state {
-            LinkState::Down(_, error) => (
-                Role::Failed,
-                format!("{} {}", look.theme.signs.failed, error.line()),
-                error.hints.clone(),
-            ),
-            _ => (
-                Role::Dim,
-                format!("{} loading {plural}{place} ...", look.theme.signs.progress),
-                Vec::new(),
-            ),
-        },
-        _ if listing.total > 0 => (
-            Role::Dim,
-            format!("no {plural} match: {} hidden", listing.total),
-            vec![format!("{} clears the filter", look.key("view.back"))],
-        ),
-        _ => {
-            let mut hints = Vec::new();
-            if browser.resource.namespaced && browser.need.query.namespace.is_some() {
-                hints.push(format!("{} all namespaces", look.key("namespace.all")));
-            }
-            if &**plural == "pods" {
-                hints.push(format!("{} run an image", look.key("pod.run")));
-            }
-            hints.push(format!("{} apply a file", look.key("manifest.apply")));
-            (Role::Dim, format!("no {plural}{place}"), hints)
-        }
-    };
-    let base = look.theme.style(Role::Text);
-    let width = usize::from(area.width.saturating_sub(8)).max(10);
-    let mut y = area.y + 3.min(area.height.saturating_sub(1));
-    for piece in text::wrap(&text::clean(&title), width, 2) {
-        put(
-            buf,
-            area.x + 4,
-            y,
-            area.right(),
-            piece,
-            base.patch(look.theme.style(role)),
-        );
-        y += 1;
-    }
-    for hint in hints {
-        for piece in text::wrap(&text::clean(&hint), width, 2) {
-            if y < area.bottom() {
-                put(
-                    buf,
-                    area.x + 4,
-                    y,
-                    area.right(),
-                    piece,
-                    base.patch(look.theme.style(Role::Dim)),
-                );
-            }
-            y += 1;
-        }
-    }
-    if let FeedState::Stale { since, .. } = &listing.state {
-        let age = format!("as of {} ago", text::age(*since, look.data.now()));
-        put_right(
-            buf,
-            area.x,
-            area.y,
-            area.right(),
-            &age,
-            base.patch(look.theme.style(Role::Warning)),
-        );
     }
 }

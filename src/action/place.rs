@@ -1,0 +1,149 @@
+//! Where to work: namespaces and contexts.
+
+use std::sync::Arc;
+
+use crate::action::{self, Action};
+use crate::cluster::{Request, Source, Verb};
+use crate::error::{Error, Result};
+use crate::keys::Line;
+use crate::state::{Cx, Effect, Level, Then};
+use crate::store::{Need, Query};
+use crate::view::overlay::{Entry, Field, Form, Picker};
+use crate::view::{Browser, Data};
+
+pub(super) const NAMESPACES: Action = Action::new("namespace.pick", "", "Choose a namespace", namespaces);
+pub(super) const NAMESPACE_SET: Action = Action::new("namespace.set", "NAME", "Work in a namespace", namespace_set);
+pub(super) const NAMESPACE_ALL: Action = Action::new("namespace.all", "", "Work in all namespaces", namespace_all);
+pub(super) const NAMESPACE_CREATE: Action =
+    Action::new("namespace.create", "[NAME]", "Create a namespace", namespace_create).changes();
+pub(super) const CONTEXTS: Action = Action::new("context.pick", "", "Choose a context of the kubeconfig", contexts);
+pub(super) const CONTEXT_SET: Action = Action::new("context.set", "NAME", "Connect to a context", context_set);
+
+/// Names of the namespaces that are known now; without the right to list them, the context's own.
+pub(super) fn known_namespaces(data: &dyn Data) -> Vec<String> {
+    let mut names: Vec<String> = match data.discovery().find("namespaces") {
+        Some(resource) => {
+            let need = Need::all(Query::new(resource.clone(), None));
+            data.listing(&need).iter().map(|row| row.id.name.to_string()).collect()
+        }
+        None => Vec::new(),
+    };
+    let own = data.cluster().namespace.to_string();
+    if !own.is_empty() && !names.contains(&own) {
+        names.push(own);
+    }
+    names
+}
+
+fn namespaces(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let mut entries = vec![Entry {
+        text: "all namespaces".into(),
+        doc: String::new(),
+        line: Line::bare("namespace.all"),
+    }];
+    entries.extend(known_namespaces(cx.data).into_iter().map(|name| Entry {
+        line: Line::with("namespace.set", [&name]),
+        text: name,
+        doc: String::new(),
+    }));
+    cx.overlay(Picker::new("namespace", entries), Vec::new());
+    Ok(())
+}
+
+fn set_namespace(cx: &mut Cx<'_>, namespace: Option<Arc<str>>) -> Result<()> {
+    cx.state.namespace.clone_from(&namespace);
+    // The table on top follows; what stands below it was about another place.
+    let view = cx.state.view();
+    let name = view.title();
+    let resource = match cx.data.discovery().find(&name) {
+        Some(resource) if resource.namespaced => resource.clone(),
+        _ => cx.resource("pods")?,
+    };
+    cx.replace(Browser::new(resource, namespace.clone()));
+    cx.say(match namespace {
+        Some(namespace) => format!("working in namespace {namespace}"),
+        None => "working in all namespaces".to_owned(),
+    });
+    Ok(())
+}
+
+fn namespace_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let name = line.first().ok_or_else(|| Error::usage("which namespace?"))?;
+    let known = known_namespaces(cx.data);
+    set_namespace(cx, Some(name.into()))?;
+    if known.len() > 1 && !known.iter().any(|other| other == name) {
+        cx.state
+            .say(Level::Warning, format!("there is no namespace {name} yet"));
+    }
+    Ok(())
+}
+
+fn namespace_all(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    set_namespace(cx, None)
+}
+
+fn namespace_create(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    match line.value("--name").or(line.first()) {
+        Some(name) => {
+            let resource = cx.resource("namespaces")?;
+            let what = format!("create namespace {name}");
+            let request = Request::new(Verb::Post, resource.path(None), what)
+                .param("fieldManager", "knarr")
+                .json(serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+            cx.send(request, Then::Say(format!("namespace {name} created")));
+        }
+        None => {
+            let field = Field::new("--name", "name", "lower-case letters, digits and -").required();
+            cx.overlay(
+                Form::new("create namespace", Line::bare("namespace.create"), vec![field]),
+                Vec::new(),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn contexts(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let info = cx.data.cluster();
+    let mut entries: Vec<Entry> = info
+        .contexts
+        .iter()
+        .map(|name| Entry {
+            text: name.clone(),
+            doc: if *name == info.name {
+                "current".into()
+            } else {
+                String::new()
+            },
+            line: Line::with("context.set", [name]),
+        })
+        .collect();
+    entries.push(Entry {
+        text: "embedded".into(),
+        doc: "the cluster inside this program".into(),
+        line: Line::bare("cluster.embedded"),
+    });
+    cx.overlay(Picker::new("context", entries), Vec::new());
+    Ok(())
+}
+
+fn context_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let name = line.first().ok_or_else(|| Error::usage("which context?"))?;
+    if name == "embedded" && !cx.data.cluster().contexts.iter().any(|known| known == name) {
+        return action::run(cx, &Line::bare("cluster.embedded"));
+    }
+    if !cx.data.cluster().contexts.iter().any(|known| known == name) {
+        return Err(Error::usage(format!("the kubeconfig has no context {name:?}"))
+            .hint(format!("it has: {}", cx.data.cluster().contexts.join(", "))));
+    }
+    let path = match &cx.state.source {
+        Source::Kubeconfig { path, .. } => path.clone(),
+        _ => None,
+    };
+    let source = Source::Kubeconfig {
+        path,
+        context: Some(name.to_owned()),
+    };
+    cx.effect(Effect::Connect(source));
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! An empty table is a designed state: it says what, why, and which key helps.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::Browser;
+use crate::cluster::LinkState;
+use crate::store::{FeedState, Listing};
+use crate::text;
+use crate::theme::Role;
+use crate::view::Look;
+use crate::widget::{put, put_right};
+
+/// Nothing to show: says what, why, and which key helps.
+pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, browser: &Browser, listing: &Listing) {
+    let plural = &browser.resource.plural;
+    let place = match &browser.need.query.namespace {
+        Some(namespace) => format!(" in namespace {namespace}"),
+        None => String::new(),
+    };
+    let (role, title, hints): (Role, String, Vec<String>) = match &listing.state {
+        FeedState::Failed(error) => (
+            Role::Failed,
+            format!("{} cannot list {plural}: {}", look.theme.signs.failed, error.line()),
+            error.hints.clone(),
+        ),
+        FeedState::Loading => match &look.data.cluster().state {
+            LinkState::Down(_, error) => (
+                Role::Failed,
+                format!("{} {}", look.theme.signs.failed, error.line()),
+                error.hints.clone(),
+            ),
+            _ => (
+                Role::Dim,
+                format!("{} loading {plural}{place} ...", look.theme.signs.progress),
+                Vec::new(),
+            ),
+        },
+        _ if listing.total > 0 => (
+            Role::Dim,
+            format!("no {plural} match: {} hidden", listing.total),
+            vec![format!("{} clears the filter", look.key("view.back"))],
+        ),
+        _ => {
+            let mut hints = Vec::new();
+            if browser.resource.namespaced && browser.need.query.namespace.is_some() {
+                hints.push(format!("{} all namespaces", look.key("namespace.all")));
+            }
+            if &**plural == "pods" {
+                hints.push(format!("{} run an image", look.key("pod.run")));
+            }
+            hints.push(format!("{} apply a file", look.key("manifest.apply")));
+            (Role::Dim, format!("no {plural}{place}"), hints)
+        }
+    };
+    let base = look.theme.style(Role::Text);
+    let width = usize::from(area.width.saturating_sub(8)).max(10);
+    let mut y = area.y + 3.min(area.height.saturating_sub(1));
+    for piece in text::wrap(&text::clean(&title), width, 2) {
+        put(
+            buf,
+            area.x + 4,
+            y,
+            area.right(),
+            piece,
+            base.patch(look.theme.style(role)),
+        );
+        y += 1;
+    }
+    for hint in hints {
+        for piece in text::wrap(&text::clean(&hint), width, 2) {
+            if y < area.bottom() {
+                put(
+                    buf,
+                    area.x + 4,
+                    y,
+                    area.right(),
+                    piece,
+                    base.patch(look.theme.style(Role::Dim)),
+                );
+            }
+            y += 1;
+        }
+    }
+    if let FeedState::Stale { since, .. } = &listing.state {
+        let age = format!("as of {} ago", text::age(*since, look.data.now()));
+        put_right(
+            buf,
+            area.x,
+            area.y,
+            area.right(),
+            &age,
+            base.patch(look.theme.style(Role::Warning)),
+        );
+    }
+}
