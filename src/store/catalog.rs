@@ -11,6 +11,9 @@ use super::feed::{Feed, Spec};
 use crate::cluster::{Link, Resource};
 use crate::store::{Listing, Need, Object, Query, Row};
 
+/// Most feeds that go on although nobody needs them: with a preview open, every row the cursor rests on has one.
+pub(super) const MOST_IDLE: usize = 4;
+
 /// Makes the rows of one resource: the columns belong to the kinds, which the store does not know.
 #[derive(Clone)]
 pub struct RowMaker {
@@ -49,6 +52,8 @@ impl Notifier {
 pub struct Catalog {
     link: Option<Link>,
     feeds: HashMap<Query, Feed>,
+    /// Feeds nobody needs, the longest so first.
+    idle: Vec<Query>,
     wanted: HashSet<Need>,
     notifier: Arc<Notifier>,
     maker: Arc<dyn Fn(&Resource) -> RowMaker + Send + Sync>,
@@ -67,6 +72,7 @@ impl Catalog {
         Self {
             link: None,
             feeds: HashMap::new(),
+            idle: Vec::new(),
             wanted: HashSet::new(),
             notifier: Arc::new(Notifier::new(notify)),
             maker,
@@ -93,6 +99,17 @@ impl Catalog {
         }
         self.feeds
             .retain(|query, feed| feed.want(by_query.get(query).map_or(&[], Vec::as_slice)));
+        self.idle
+            .retain(|query| self.feeds.contains_key(query) && !by_query.contains_key(query));
+        for query in self.feeds.keys() {
+            if !by_query.contains_key(query) && !self.idle.contains(query) {
+                self.idle.push(query.clone());
+            }
+        }
+        let spare = self.idle.len().saturating_sub(MOST_IDLE);
+        for query in self.idle.drain(..spare) {
+            self.feeds.remove(&query);
+        }
         for (query, specs) in by_query {
             self.feeds.entry(query.clone()).or_insert_with(|| {
                 let maker = (self.maker)(&query.resource);

@@ -188,7 +188,12 @@ mod tests {
     use crate::store::{Health, Object, ObjectId};
 
     fn text() -> impl Strategy<Value = String> {
-        prop_oneof!["[a0-2.\u{0}é-]{0,6}", "web-0?[0-9]{1,12}", "[a-b]{30,50}"]
+        prop_oneof![
+            "[a0-2.:\u{0}é-]{0,6}",
+            "web-0?[0-9]{1,12}:?",
+            "[a-b]{30,50}",
+            "[:;]|[0-9]{9,12}"
+        ]
     }
 
     fn cell() -> impl Strategy<Value = Cell> {

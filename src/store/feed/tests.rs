@@ -13,6 +13,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use super::*;
 use crate::cluster::Resource;
 use crate::error::ErrorKind;
+use crate::store::catalog::MOST_IDLE;
 use crate::store::{Catalog, Cell, Health, row_of};
 
 type Answer = http::Response<UnsyncBoxBody<bytes::Bytes, std::io::Error>>;
@@ -159,14 +160,19 @@ impl Bench {
 
     /// Waits for a listing that `is` so, waking as the application does.
     async fn until(&mut self, need: &Need, is: impl Fn(&Listing) -> bool) -> Arc<Listing> {
-        loop {
-            self.catalog.take_dirty();
-            let listing = self.catalog.listing(need);
-            if is(&listing) {
-                return listing;
+        let found = async {
+            loop {
+                self.catalog.take_dirty();
+                let listing = self.catalog.listing(need);
+                if is(&listing) {
+                    return listing;
+                }
+                self.woken.notified().await;
             }
-            self.woken.notified().await;
-        }
+        };
+        tokio::time::timeout(Duration::from_secs(3600), found)
+            .await
+            .expect("it becomes so")
     }
 
     async fn live(&mut self, need: &Need, items: &[String]) -> Watch {
@@ -384,7 +390,20 @@ async fn a_broken_watch_keeps_its_rows_and_tries_again_ever_more_slowly() {
     let asked = bench.asked().await;
     assert!(!asked.uri.contains("watch"), "{}", asked.uri);
     let listing = bench.catalog.listing(&need);
-    assert!(matches!(&listing.state, FeedState::Stale { error, .. } if error.message.contains("leader changed")));
+    let about =
+        |state: &FeedState| matches!(state, FeedState::Stale { error, .. } if error.message.contains("leader changed"));
+    assert!(about(&listing.state));
+    // A list alone does not make it live: perhaps it may be listed and not watched.
+    asked.list(90, "", &[pod("a", "u1", 80, 3)]);
+    let asked = bench.asked().await;
+    bench
+        .until(&need, |listing| {
+            listing.get(0).is_some_and(|row| row.cells[1] == Cell::Int(3))
+        })
+        .await;
+    assert!(about(&bench.catalog.listing(&need).state));
+    let _watch = asked.watch();
+    bench.until(&need, |listing| listing.state == FeedState::Live).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -517,8 +536,38 @@ async fn a_feed_outlives_its_views_for_a_while_and_only_for_a_while() {
     assert!(bench.catalog.listing(&need).is_empty());
     bench.want(&[&need]);
     let watch = bench.live(&need, &[pod("a", "u1", 1, 1)]).await;
+    drop(watch);
+}
 
-    // Another cluster: everything stops, and what is wanted begins anew.
+#[tokio::test(start_paused = true)]
+async fn walking_over_many_rows_leaves_few_feeds_behind() {
+    let mut bench = Bench::new();
+    let mut asked = Vec::new();
+    for row in 0..20 {
+        let query = Query::object(pods().query.resource, Some("n".into()), &format!("p-{row}"));
+        bench.want(&[&Need::all(query)]);
+        asked.push(bench.asked().await);
+        assert!(
+            asked[row]
+                .uri
+                .ends_with(&format!("?fieldSelector=metadata.name%3Dp-{row}&limit=500"))
+        );
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let open: Vec<usize> = (0..20).filter(|row| !asked[*row].answer.is_closed()).collect();
+    assert_eq!(
+        open,
+        (19 - MOST_IDLE..20).collect::<Vec<_>>(),
+        "the last ones left are kept"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cluster_begins_anew_with_what_is_wanted() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let watch = bench.live(&need, &[pod("a", "u1", 1, 1)]).await;
     let other = Bench::new();
     let (link, server) = (other.catalog.link().cloned(), other.server);
     bench.catalog.connect(link);
