@@ -1,7 +1,11 @@
 //! Starting the workstation.
 
+use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
+use std::pin::Pin;
 use std::process::{ExitCode, Stdio};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine;
@@ -48,36 +52,34 @@ async fn workstation(settings: Settings) -> Result<()> {
     let mut app = App::new(settings);
     signals(&app);
     let mut screen = Screen::take().map_err(|error| failed(&error))?;
-    let mut input = Keys::new();
-    let result = app.run(&mut screen.terminal, &mut input, TerminalHost).await;
+    let reader: Reader = Rc::new(RefCell::new(Some(EventStream::new())));
+    let mut input = Keys { reader: reader.clone() };
+    let result = app.run(&mut screen.terminal, &mut input, TerminalHost { reader }).await;
     drop(screen);
     app.stop().await;
     result
 }
 
+/// The terminal's events, shared with the host: while the user's editor has the terminal nobody else may read it, or the
+/// editor would lose keys.
+type Reader = Rc<RefCell<Option<EventStream>>>;
+
 /// The terminal's events as the application's.
 struct Keys {
-    stream: EventStream,
-}
-
-impl Keys {
-    fn new() -> Self {
-        Self {
-            stream: EventStream::new(),
-        }
-    }
+    reader: Reader,
 }
 
 impl futures::Stream for Keys {
     type Item = Event;
 
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        use std::task::Poll;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut reader = self.reader.borrow_mut();
         loop {
-            match self.stream.poll_next_unpin(cx) {
+            // Without a reader the terminal is lent; the loop asks again when it is back.
+            let Some(stream) = reader.as_mut() else {
+                return Poll::Pending;
+            };
+            match stream.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(event))) => {
                     if let Some(event) = translate(event) {
                         return Poll::Ready(Some(event));
@@ -116,7 +118,9 @@ fn translate(event: TerminalEvent) -> Option<Event> {
 }
 
 /// What only the owner of a real terminal can do.
-struct TerminalHost;
+struct TerminalHost {
+    reader: Reader,
+}
 
 impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
     async fn edit(&mut self, terminal: &mut Terminal<CrosstermBackend<W>>, text: &str) -> Result<String> {
@@ -134,6 +138,7 @@ impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
             .filter(|editor| !editor.trim().is_empty())
             .unwrap_or_else(|| "vi".into());
         let words = knarr::keys::Line::parse(&editor)?;
+        drop(self.reader.borrow_mut().take());
         let status = knarr::app::lend(|| {
             std::process::Command::new(&words.name)
                 .args(&words.args)
@@ -141,6 +146,7 @@ impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
                 .stdin(Stdio::inherit())
                 .status()
         });
+        *self.reader.borrow_mut() = Some(EventStream::new());
         terminal
             .clear()
             .map_err(|error| failed("cannot clear the screen", &error))?;
