@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::libc;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::unistd::ForkResult;
 
 /// Bit `n` is set when signal `n` has arrived and nobody has asked yet.
@@ -30,6 +30,29 @@ pub(crate) fn take_pending() -> u64 {
 /// Looks at the arrived signals and leaves them.
 pub(crate) fn pending() -> u64 {
     PENDING.load(Ordering::SeqCst)
+}
+
+/// All signals held back, so that none slips in between looking and sleeping. Dropped, they come through again.
+pub(crate) struct Held(SigSet);
+
+/// Holds all signals back.
+pub(crate) fn hold_signals() -> Held {
+    let mut before = SigSet::empty();
+    let _ = nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before));
+    Held(before)
+}
+
+impl Held {
+    /// Lets signals through until one has been handled. One that came while they were held ends this at once.
+    pub(crate) fn sleep(&self) {
+        let _ = self.0.suspend();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
+    }
 }
 
 /// What a signal does from now on.
@@ -132,6 +155,12 @@ pub(crate) fn readable(fd: i32, millis: i32) -> bool {
     let mut fds = [nix::poll::PollFd::new(borrow(fd), nix::poll::PollFlags::POLLIN)];
     let timeout = nix::poll::PollTimeout::try_from(millis).unwrap_or(nix::poll::PollTimeout::NONE);
     matches!(nix::poll::poll(&mut fds, timeout), Ok(n) if n > 0)
+}
+
+/// Sleeps. A noted signal ends it early.
+pub(crate) fn sleep(millis: i32) {
+    let timeout = nix::poll::PollTimeout::try_from(millis.max(0)).unwrap_or(nix::poll::PollTimeout::ZERO);
+    let _ = nix::poll::poll(&mut [], timeout);
 }
 
 /// The terminal's size: (columns, rows).

@@ -11,6 +11,7 @@ const STYLE: Style = Style {
     interrupt: Stop::Never,
     quit: Stop::Never,
     title_case: true,
+    say_keep_alive: true,
     keep_alive: Duration::from_secs(120),
 };
 

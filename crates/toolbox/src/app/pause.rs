@@ -10,14 +10,13 @@ pub(crate) fn main(args: &[String]) -> i32 {
     for signal in [2, 15, 17] {
         crate::sys::on_signal(signal, crate::sys::Disposition::Note);
     }
+    let held = crate::sys::hold_signals();
     loop {
-        let arrived = crate::sys::take_pending();
-        if arrived & (1 << 2 | 1 << 15) != 0 {
+        while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status.pid().is_some()) {}
+        if crate::sys::take_pending() & (1 << 2 | 1 << 15) != 0 {
             let _ = crate::sys::write_all(2, b"Shutting down, got signal\n");
             return 0;
         }
-        while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status.pid().is_some()) {}
-        // Sleeps until a signal. One that arrives just before is seen a second later.
-        let _ = crate::sys::readable(-1, 1000);
+        held.sleep();
     }
 }

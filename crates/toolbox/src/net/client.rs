@@ -205,9 +205,6 @@ pub(crate) fn send(url: &Url, request: &Request) -> Result<Response, ClientError
     {
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
-    if !given("connection") {
-        head.push_str("Connection: close\r\n");
-    }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
     if let Some(body) = &request.body {

@@ -96,6 +96,8 @@ pub(crate) struct Style {
     pub quit: Stop,
     /// `Content-Type` as Go and nginx write it, rather than as Node's old servers leave it.
     pub title_case: bool,
+    /// Say `Connection: keep-alive`, as servers older than HTTP/1.1 had to.
+    pub say_keep_alive: bool,
     /// Idle connections are closed after this time.
     pub keep_alive: Duration,
 }
@@ -165,7 +167,15 @@ async fn serve(
                 let answer = Arc::clone(&answer);
                 let service = service_fn(move |request| {
                     let answer = Arc::clone(&answer);
-                    async move { Ok::<_, Infallible>(handle(request, peer, local, answer).await) }
+                    async move {
+                        let close = request.headers().get("connection").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"close"));
+                        let say = style.say_keep_alive && !close && request.version() == http::Version::HTTP_11;
+                        let mut reply = handle(request, peer, local, answer).await;
+                        if say {
+                            reply.headers_mut().insert("connection", http::HeaderValue::from_static("keep-alive"));
+                        }
+                        Ok::<_, Infallible>(reply)
+                    }
                 });
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())

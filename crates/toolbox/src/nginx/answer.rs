@@ -22,6 +22,23 @@ pub(super) struct State {
     log: Mutex<()>,
 }
 
+/// How far a request has come.
+#[derive(Clone, Copy, Default)]
+struct Step {
+    redirects: usize,
+    /// The page of an error is being fetched; if that fails too, there is no page.
+    in_error: bool,
+}
+
+impl Step {
+    fn next(self) -> Self {
+        Self {
+            redirects: self.redirects + 1,
+            ..self
+        }
+    }
+}
+
 /// An answer before its standard headers are added.
 struct Draft {
     status: u16,
@@ -86,22 +103,22 @@ impl State {
         let (draft, settings) = if call.version == http::Version::HTTP_11 && host.is_empty() {
             (Draft::error(400), &server.settings)
         } else {
-            self.serve(call, server, &decode(call.path()), 0)
+            self.serve(call, server, &decode(call.path()), Step::default())
         };
         self.finish(call, draft, settings)
     }
 
-    fn serve<'a>(&'a self, call: &Call, server: &'a Server, path: &str, depth: usize) -> (Draft, &'a Settings) {
-        if depth > MAX_REDIRECTS {
+    fn serve<'a>(&'a self, call: &Call, server: &'a Server, path: &str, step: Step) -> (Draft, &'a Settings) {
+        if step.redirects > MAX_REDIRECTS {
             return (Draft::error(500), &server.settings);
         }
-        if let Some(answer) = server.answer.as_ref().filter(|_| depth == 0) {
+        if let Some(answer) = server.answer.as_ref().filter(|_| step.redirects == 0) {
             return (self.returned(call, answer), &server.settings);
         }
         let location = server.location(path);
         let settings = location.map_or(&server.settings, |l| &l.settings);
-        let draft = self.located(call, server, location, path, depth);
-        self.error_page(call, server, draft, settings, depth)
+        let draft = self.located(call, server, location, path, step);
+        self.error_page(call, server, draft, settings, step)
     }
 
     fn error_page<'a>(
@@ -110,24 +127,25 @@ impl State {
         server: &'a Server,
         draft: Draft,
         settings: &'a Settings,
-        depth: usize,
+        step: Step,
     ) -> (Draft, &'a Settings) {
         let page = settings
             .error_pages
             .iter()
-            .find(|(codes, ..)| draft.bare && draft.status >= 300 && codes.contains(&draft.status));
+            .find(|(codes, ..)| !step.in_error && draft.bare && draft.status >= 300 && codes.contains(&draft.status));
         let Some((_, change, target)) = page else {
             return (draft, settings);
         };
         if target.starts_with("http://") || target.starts_with("https://") {
             return (Draft::redirect(302, target.clone()), settings);
         }
+        let step = Step { in_error: true, ..step };
         let mut inner = match server.named(target) {
             Some(location) => (
-                self.located(call, server, Some(location), call.path(), depth + 1),
+                self.located(call, server, Some(location), call.path(), step.next()),
                 &location.settings,
             ),
-            None => self.serve(call, server, target, depth + 1),
+            None => self.serve(call, server, target, step.next()),
         };
         if inner.0.status == 200 {
             inner.0.status = change.unwrap_or(draft.status);
@@ -156,7 +174,7 @@ impl State {
         }
     }
 
-    fn located(&self, call: &Call, server: &Server, location: Option<&Location>, path: &str, depth: usize) -> Draft {
+    fn located(&self, call: &Call, server: &Server, location: Option<&Location>, path: &str, step: Step) -> Draft {
         if let Some(location) = location {
             if location.deny {
                 return Draft::error(403);
@@ -180,7 +198,7 @@ impl State {
                 return proxy(call, location, target, path);
             }
         }
-        if !matches!(call.method.as_str(), "GET" | "HEAD") && depth == 0 {
+        if !matches!(call.method.as_str(), "GET" | "HEAD") && step.redirects == 0 {
             return Draft::error(405);
         }
         let settings = location.map_or(&server.settings, |l| &l.settings);
@@ -197,7 +215,7 @@ impl State {
                     return self.file(&full, settings, call);
                 }
                 if full.is_dir() && wants_dir {
-                    return self.directory(call, server, &name, &full, settings, depth);
+                    return self.directory(call, server, &name, &full, settings, step);
                 }
             }
             if let Some(code) = last.strip_prefix('=').and_then(|c| c.parse().ok()) {
@@ -205,9 +223,9 @@ impl State {
             }
             let next = variables(last, call).replace("$uri", path);
             return match server.named(&next) {
-                Some(named) => self.located(call, server, Some(named), path, depth + 1),
+                Some(named) => self.located(call, server, Some(named), path, step.next()),
                 None => {
-                    self.serve(call, server, next.split('?').next().unwrap_or("/"), depth + 1)
+                    self.serve(call, server, next.split('?').next().unwrap_or("/"), step.next())
                         .0
                 }
             };
@@ -221,7 +239,7 @@ impl State {
             Ok(meta) if meta.is_dir() && !path.ends_with('/') => {
                 Draft::redirect(301, absolute(call, &format!("{}/", encode(path))))
             }
-            Ok(meta) if meta.is_dir() => self.directory(call, server, path, &full, settings, depth),
+            Ok(meta) if meta.is_dir() => self.directory(call, server, path, &full, settings, step),
             Ok(_) if !path.ends_with('/') => self.file(&full, settings, call),
             Ok(_) => missing(call, &full, 20, "Not a directory"),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -246,14 +264,14 @@ impl State {
         path: &str,
         full: &Path,
         settings: &Settings,
-        depth: usize,
+        step: Step,
     ) -> Draft {
         for name in &settings.index {
             if full.join(name).is_file() {
                 // An index is found anew through the locations, which may treat it in their own way.
                 let next = format!("{path}{name}");
-                if depth < MAX_REDIRECTS && server.location(&next).is_some() {
-                    return self.serve(call, server, &next, depth + 1).0;
+                if step.redirects < MAX_REDIRECTS && server.location(&next).is_some() {
+                    return self.serve(call, server, &next, step.next()).0;
                 }
                 return self.file(&full.join(name), settings, call);
             }
@@ -515,7 +533,10 @@ fn variables(text: &str, call: &Call) -> String {
         return text.to_owned();
     }
     let host = call.header("host").unwrap_or("").to_owned();
-    let name = host.split(':').next().unwrap_or("").to_owned();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
+        _ => host.clone(),
+    };
     let query = call.uri.query().unwrap_or("").to_owned();
     let peer = call.peer.ip().to_canonical().to_string();
     let forwarded = match call.header("x-forwarded-for") {

@@ -127,6 +127,7 @@ pub(crate) fn main(args: &[String]) -> i32 {
         interrupt: Stop::Now(0),
         quit: Stop::Graceful(0),
         title_case: true,
+        say_keep_alive: true,
         keep_alive: Duration::from_secs(75),
     };
     let state = answer::State::new(sites, version());

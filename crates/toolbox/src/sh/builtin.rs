@@ -780,7 +780,7 @@ fn kill(shell: &mut Shell, words: &[String]) -> Run<i32> {
 }
 
 fn jobs(shell: &mut Shell, words: &[String]) -> Run<i32> {
-    while matches!(shell.wait_any(false), super::job::Waited::Changed) {}
+    while matches!(shell.wait_any(super::job::Wait::No), super::job::Waited::Changed) {}
     let pids = words.iter().any(|w| w == "-l");
     let only = words.iter().any(|w| w == "-p");
     let last = shell.jobs.iter().last().map(|j| j.id);
@@ -870,15 +870,12 @@ fn wait(shell: &mut Shell, words: &[String]) -> Run<i32> {
             }
             return Ok(status);
         }
-        match shell.wait_any(true) {
+        match shell.wait_any(super::job::Wait::UntilSignal) {
             Waited::Changed | Waited::Nothing => {}
             Waited::NoChildren => return Ok(if specs.is_empty() && !any { status } else { 127 }),
             Waited::Interrupted => {
-                let bits = crate::sys::pending();
+                let bits = crate::sys::pending() & !(1 << 17);
                 let number = (1..64).find(|n| bits & (1 << n) != 0).unwrap_or(0);
-                if number == 0 {
-                    continue;
-                }
                 shell.run_traps()?;
                 return Ok(128 + number);
             }

@@ -161,6 +161,16 @@ impl Jobs {
     }
 }
 
+/// How to wait for a child.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    No,
+    /// Until a child changes. Traps run after it.
+    ForChild,
+    /// As `wait` does: a signal with a trap ends it.
+    UntilSignal,
+}
+
 /// What a wait saw.
 pub(super) enum Waited {
     Changed,
@@ -187,28 +197,36 @@ fn give_terminal(group: i32) {
 }
 
 impl Shell {
-    /// Takes one change of any child. As PID 1 of a container this reaps orphans too.
-    pub(super) fn wait_any(&mut self, block: bool) -> Waited {
-        let mut flags = WaitPidFlag::empty();
+    /// Takes one change of any child, without or with waiting for one. As PID 1 of a container this reaps orphans too.
+    pub(super) fn wait_any(&mut self, wait: Wait) -> Waited {
+        let mut flags = WaitPidFlag::WNOHANG;
         if self.options.monitor {
             flags |= WaitPidFlag::WUNTRACED;
         }
-        if !block {
-            flags |= WaitPidFlag::WNOHANG;
-        }
-        match waitpid(Pid::from_raw(-1), Some(flags)) {
-            Ok(WaitStatus::Exited(pid, code)) => self.jobs.note(pid.as_raw(), State::Done(code), None),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                let signal = signal as i32;
-                self.jobs.note(pid.as_raw(), State::Done(128 + signal), Some(signal));
+        // A signal between looking and sleeping must not be slept over; so they are held, and let in only by the sleep itself. SIGCHLD is
+        // one of them.
+        let held = crate::sys::hold_signals();
+        loop {
+            match waitpid(Pid::from_raw(-1), Some(flags)) {
+                Ok(WaitStatus::Exited(pid, code)) => self.jobs.note(pid.as_raw(), State::Done(code), None),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    let signal = signal as i32;
+                    self.jobs.note(pid.as_raw(), State::Done(128 + signal), Some(signal));
+                }
+                Ok(WaitStatus::Stopped(pid, _)) => self.jobs.note(pid.as_raw(), State::Stopped, None),
+                Ok(WaitStatus::StillAlive) => {
+                    match wait {
+                        Wait::No => return Waited::Nothing,
+                        Wait::UntilSignal if self.signalled() => return Waited::Interrupted,
+                        _ => held.sleep(),
+                    }
+                    continue;
+                }
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(_) => return Waited::NoChildren,
             }
-            Ok(WaitStatus::Stopped(pid, _)) => self.jobs.note(pid.as_raw(), State::Stopped, None),
-            Ok(WaitStatus::StillAlive) => return Waited::Nothing,
-            Ok(_) => {}
-            Err(nix::errno::Errno::EINTR) => return Waited::Interrupted,
-            Err(_) => return Waited::NoChildren,
+            return Waited::Changed;
         }
-        Waited::Changed
     }
 
     /// Waits for one child that is no job.
@@ -229,7 +247,7 @@ impl Shell {
                 }
                 None => return 127,
             }
-            if matches!(self.wait_any(true), Waited::NoChildren) {
+            if matches!(self.wait_any(Wait::ForChild), Waited::NoChildren) {
                 self.jobs.remove(id);
                 return 127;
             }
@@ -309,7 +327,7 @@ impl Shell {
             if job.state() == State::Stopped {
                 return (128 + 20, None);
             }
-            if matches!(self.wait_any(true), Waited::NoChildren) {
+            if matches!(self.wait_any(Wait::ForChild), Waited::NoChildren) {
                 self.jobs.remove(id);
                 return (127, None);
             }
@@ -340,7 +358,7 @@ impl Shell {
 
     /// Before a prompt: takes what ended, and says so.
     pub(super) fn report_jobs(&mut self) {
-        while matches!(self.wait_any(false), Waited::Changed) {}
+        while matches!(self.wait_any(Wait::No), Waited::Changed) {}
         let last = self.jobs.all.last().map(|j| j.id);
         let mut text = String::new();
         for job in &mut self.jobs.all {

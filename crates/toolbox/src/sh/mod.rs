@@ -129,6 +129,8 @@ struct Shell {
     /// `$$`: of the first shell, also in subshells.
     pid: i32,
     line: u32,
+    /// Running a file: messages name its lines.
+    in_script: bool,
     started: Instant,
     /// Above 0 where a failure is part of a condition, so that `set -e` lets it be.
     tested: u32,
@@ -143,6 +145,8 @@ struct Shell {
 
 impl Shell {
     fn new(name: String, bash: bool) -> Self {
+        // Noted from the start: waiting for children relies on it.
+        crate::sys::on_signal(17, crate::sys::Disposition::Note);
         let mut vars = Vars::from_env();
         for (key, value) in [("IFS", " \t\n"), ("OPTIND", "1"), ("PS2", "> "), ("PS4", "+ ")] {
             let _ = vars.set(key, value);
@@ -174,6 +178,7 @@ impl Shell {
             last_background: None,
             pid: nix::unistd::getpid().as_raw(),
             line: 1,
+            in_script: false,
             started: Instant::now(),
             tested: 0,
             depth: 0,
@@ -187,10 +192,10 @@ impl Shell {
     /// An error message as ash words it: `sh: foo: not found`, with the line in scripts.
     fn complain(&self, message: &str) {
         let name = self.name.trim_start_matches('-');
-        let text = if self.options.interactive || self.options.stdin || self.name == "sh" || self.name == "bash" {
-            format!("{name}: {message}\n")
-        } else {
+        let text = if self.in_script {
             format!("{name}: line {}: {message}\n", self.line)
+        } else {
+            format!("{name}: {message}\n")
         };
         let _ = crate::sys::write_all(2, text.as_bytes());
     }
@@ -343,6 +348,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
             }
         }
         shell.name = path;
+        shell.in_script = true;
     } else {
         shell.options.stdin = true;
     }

@@ -659,7 +659,7 @@ impl<'a> Parser<'a> {
         };
         self.pos += op.len();
         self.blanks();
-        let fd = number.unwrap_or(i32::from(op.starts_with('>')));
+        let fd = number.unwrap_or(i32::from(!op.starts_with('<')));
         let Some(word) = self.word()? else {
             return Err(self.unexpected());
         };

@@ -97,6 +97,8 @@ impl Shell {
     fn untrapped(&self, number: i32) -> Disposition {
         match number {
             2 if self.options.interactive => Disposition::Note,
+            // Waiting for children sleeps until this one comes.
+            17 => Disposition::Note,
             15 | 3 if self.options.interactive => Disposition::Ignore,
             20..=22 if self.options.monitor => Disposition::Ignore,
             _ => Disposition::Default,
@@ -136,6 +138,7 @@ impl Shell {
         self.options.interactive = false;
         self.jobs = super::job::Jobs::default();
         self.last_command = false;
+        on_signal(17, Disposition::Note);
         let _ = crate::sys::take_pending();
     }
 
@@ -169,6 +172,12 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    /// Whether a signal has arrived that a trap, or the prompt, waits for.
+    pub(super) fn signalled(&self) -> bool {
+        let bits = crate::sys::pending();
+        self.interrupted() || self.traps.keys().any(|n| *n > 0 && bits & (1u64 << n) != 0)
     }
 
     /// Whether Ctrl-C asked to stop what runs inside the shell itself.

@@ -216,7 +216,11 @@ impl Parser<'_> {
             }
             _ => {
                 self.pos += 1;
-                push_quoted(word, '$');
+                if quoted {
+                    push_quoted(word, '$');
+                } else {
+                    push_lit(word, '$');
+                }
             }
         }
         Ok(())

@@ -208,7 +208,7 @@ fn append(builder: &mut tar::Builder<Box<dyn Write>>, path: &Path, name: &Path, 
                 let _ = writeln!(std::io::stderr(), "{}{slash}", name.display());
             }
             if meta.is_dir() {
-                builder.append_dir(&name, &path)?;
+                builder.append_dir(name.join(""), &path)?;
                 let mut inner: Vec<_> = std::fs::read_dir(&path)?.flatten().map(|e| e.file_name()).collect();
                 inner.sort();
                 todo.extend(inner.into_iter().rev().map(|n| (path.join(&n), name.join(&n))));

@@ -126,7 +126,12 @@ fn parse(args: &[String], options: &mut Options, addresses: &mut Vec<String>) ->
             if FLAGS.iter().any(|(_, n)| *n == name)
                 || matches!(
                     name,
-                    "compressed" | "http1.1" | "no-progress-meter" | "fail-with-body" | "retry-connrefused"
+                    "compressed"
+                        | "path-as-is"
+                        | "http1.1"
+                        | "no-progress-meter"
+                        | "fail-with-body"
+                        | "retry-connrefused"
                 )
             {
                 flag(name, options);
@@ -395,11 +400,7 @@ fn exchange(
             response.peer.ip(),
             url.port
         );
-        for line in response
-            .sent
-            .split("\r\n")
-            .filter(|l| !l.is_empty() && *l != "Connection: close")
-        {
+        for line in response.sent.split("\r\n").filter(|l| !l.is_empty()) {
             text.push_str(&format!("> {line}\n"));
         }
         text.push_str("> \n");

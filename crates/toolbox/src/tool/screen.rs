@@ -27,6 +27,8 @@ pub(crate) fn reset(_: &[String]) -> i32 {
 pub(crate) struct Screen {
     before: Termios,
     input: i32,
+    /// A byte that was read too far: what follows a lone Escape in one burst.
+    ahead: std::cell::Cell<Option<u8>>,
 }
 
 impl Screen {
@@ -42,7 +44,11 @@ impl Screen {
             crate::sys::on_signal(signal, crate::sys::Disposition::Note);
         }
         out("\x1b[?1049h\x1b[H\x1b[2J");
-        Some(Self { before, input })
+        Some(Self {
+            before,
+            input,
+            ahead: std::cell::Cell::new(None),
+        })
     }
 
     /// (columns, rows)
@@ -55,7 +61,8 @@ impl Screen {
 
     /// The next key, waiting at most `millis` (-1: for ever).
     pub(crate) fn key(&self, millis: i32) -> Key {
-        if !crate::sys::readable(self.input, millis) {
+        let ahead = self.ahead.get().is_some();
+        if !ahead && !crate::sys::readable(self.input, millis) {
             let arrived = crate::sys::take_pending();
             return if arrived & (1 << 1 | 1 << 15) != 0 {
                 Key::Closed
@@ -86,6 +93,9 @@ impl Screen {
     }
 
     fn byte(&self) -> Option<u8> {
+        if let Some(byte) = self.ahead.take() {
+            return Some(byte);
+        }
         let mut buffer = [0];
         loop {
             match crate::sys::read(self.input, &mut buffer) {
@@ -104,7 +114,10 @@ impl Screen {
         }
         match self.byte() {
             Some(b'[' | b'O') => {}
-            Some(_) => return Key::Escape,
+            Some(other) => {
+                self.ahead.set(Some(other));
+                return Key::Escape;
+            }
             None => return Key::Closed,
         }
         let mut parameters = String::new();

@@ -850,7 +850,8 @@ impl Machine<'_> {
     }
 }
 
-fn substitute(text: &str, regex: &Regex, with: &str, global: bool, nth: usize) -> Option<String> {
+/// Replaces the matches from the `nth` on, or that one alone. `None`: there is none.
+pub(crate) fn substitute(text: &str, regex: &Regex, with: &str, global: bool, nth: usize) -> Option<String> {
     let mut done = String::new();
     let mut at = 0;
     let mut count = 0;

@@ -114,7 +114,7 @@ pub(crate) fn main(args: &[String]) -> i32 {
             let key = match &screen {
                 Some(screen) => screen.key(left),
                 None => {
-                    let _ = crate::sys::readable(-1, left);
+                    crate::sys::sleep(left);
                     Key::None
                 }
             };

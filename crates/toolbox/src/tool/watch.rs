@@ -60,7 +60,7 @@ pub(crate) fn main(args: &[String]) -> i32 {
                     return 0;
                 }
             }
-            None => drop(crate::sys::readable(-1, millis)),
+            None => crate::sys::sleep(millis),
         }
     }
 }

@@ -22,6 +22,7 @@ const STYLE: Style = Style {
     interrupt: Stop::Now(2),
     quit: Stop::Now(2),
     title_case: true,
+    say_keep_alive: false,
     keep_alive: Duration::from_secs(180),
 };
 
