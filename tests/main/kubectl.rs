@@ -1,0 +1,11 @@
+//! Real kubectl against `knarr cluster start`: what everybody's fingers do.
+//!
+//! kubectl is the one that the variable `KUBECTL` names, else the one on `PATH`. Without any the tests say so and pass, except in CI.
+
+mod cluster;
+mod container;
+mod durable;
+mod object;
+mod workload;
+
+pub(crate) use cluster::{Cluster, kubectl};

@@ -1,0 +1,81 @@
+//! Deployments: scale, roll out, roll back, clean up.
+
+use super::{Cluster, kubectl};
+
+#[test]
+fn a_deployment_is_scaled_rolled_out_undone_and_deleted_with_its_pods() {
+    let Some(kubectl) = kubectl() else { return };
+    let cluster = Cluster::start("deploy", kubectl);
+    cluster.ok(&["create", "deployment", "web", "--image=nginx"]);
+    cluster.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.ok(&["scale", "deployment", "web", "--replicas=3"]);
+    cluster.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    assert_eq!(cluster.value(&["deployment", "web"], "{.status.readyReplicas}"), "3");
+    assert_eq!(
+        cluster
+            .ok(&["get", "pods", "-l", "app=web", "-o", "name"])
+            .lines()
+            .count(),
+        3
+    );
+
+    cluster.ok(&["set", "image", "deployment/web", "nginx=nginx:1.27"]);
+    cluster.ok(&["rollout", "status", "deployment/web", "--timeout=80s"]);
+    let images = cluster.value(&["pods", "-l", "app=web"], "{.items[*].spec.containers[0].image}");
+    assert!(images.split_whitespace().all(|image| image == "nginx:1.27"), "{images}");
+    let history = cluster.ok(&["rollout", "history", "deployment/web"]);
+    assert!(history.lines().any(|line| line.starts_with('2')), "{history}");
+    cluster.ok(&["rollout", "undo", "deployment/web"]);
+    cluster.ok(&["rollout", "status", "deployment/web", "--timeout=80s"]);
+    assert_eq!(
+        cluster.value(&["deployment", "web"], "{.spec.template.spec.containers[0].image}"),
+        "nginx"
+    );
+    cluster.ok(&["rollout", "restart", "deployment/web"]);
+    cluster.ok(&["rollout", "status", "deployment/web", "--timeout=80s"]);
+
+    // A pod that is deleted is replaced.
+    let pods = cluster.ok(&["get", "pods", "-l", "app=web", "-o", "name"]);
+    let victim = pods.lines().next().expect("a pod").to_owned();
+    cluster.ok(&["delete", &victim, "--wait=false"]);
+    cluster.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+
+    let table = cluster.ok(&["get", "deployments,replicasets"]);
+    assert!(
+        table.contains("3/3") && table.contains("replicaset.apps/web-"),
+        "{table}"
+    );
+    cluster.ok(&["delete", "deployment", "web", "--cascade=foreground", "--timeout=60s"]);
+    assert_eq!(cluster.ok(&["get", "replicasets,pods", "-o", "name"]).trim(), "");
+}
+
+#[test]
+fn a_pod_that_cannot_run_says_why() {
+    let Some(kubectl) = kubectl() else { return };
+    let cluster = Cluster::start("faults", kubectl);
+    cluster.ok(&["run", "nowhere", "--image=example.com/no/such:image"]);
+    cluster.ok(&["run", "huge", "--image=nginx", "--overrides={\"spec\":{\"containers\":[{\"name\":\"huge\",\"image\":\"nginx\",\"resources\":{\"requests\":{\"cpu\":\"10000\"}}}]}}"]);
+    cluster.ok(&[
+        "run",
+        "crash",
+        "--image=busybox",
+        "--command",
+        "--",
+        "sh",
+        "-c",
+        "echo no config; exit 1",
+    ]);
+    for word in ["ErrImagePull", "CrashLoopBackOff"] {
+        cluster.follow(&["get", "pods", "-w"]).until(&[word]);
+    }
+    let described = cluster.ok(&["describe", "pod", "huge"]);
+    assert!(
+        described.contains("FailedScheduling") && described.contains("Insufficient cpu"),
+        "{described}"
+    );
+    let described = cluster.ok(&["describe", "pod", "crash"]);
+    assert!(
+        described.contains("Exit Code:    1") && described.contains("Back-off restarting failed container"),
+        "{described}"
+    );
+}

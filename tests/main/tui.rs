@@ -1,0 +1,11 @@
+//! Keys in, screen out: the production loop on a buffer, a real cluster in memory, virtual time.
+
+mod harness;
+mod identity;
+mod object;
+mod server;
+mod shape;
+mod states;
+mod walk;
+
+pub(crate) use harness::{Desk, Setup, Tui};
