@@ -1,33 +1,26 @@
 //! One list and watch, and the single writer of its objects.
 //!
-//! A feed is one task of two halves. The [reader](reader) talks to the cluster and decodes; the keeper, here, owns the rows and
-//! the lenses. Between them is a short queue, so that a flood waits in the server and not in memory. What a watch
-//! delivers is gathered for at most [`BATCH`], then every lens moves its changed rows and publishes once.
+//! A feed is one task of two halves. The [reader](reader) talks to the cluster and decodes; the [keeper](keeper) owns the rows
+//! and the lenses. Between them is a short queue, so that a flood waits in the server and not in memory. What a watch
+//! delivers is gathered for at most [`BATCH`](keeper::BATCH), then every lens moves its changed rows and publishes once.
 
+mod keeper;
 mod reader;
 mod wire;
 
 pub use wire::{Decoder, Event, Page};
 
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use knarr_clock::Clock;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep_until};
 
 use super::catalog::{Notifier, RowMaker};
-use super::index::{Change, Index};
-use super::lens::Lens;
 use crate::cluster::Link;
-use crate::store::{FeedState, Filter, Listing, Need, Object, Query, Row, Sort};
+use crate::store::{FeedState, Listing, Need, Object, Query, Sort};
+use keeper::Keeper;
 
-/// How long changes are gathered before the lenses see them.
-const BATCH: Duration = Duration::from_millis(10);
-/// How long a feed nobody needs goes on: people come back to what they have just left.
-const GRACE: Duration = Duration::from_secs(10);
 /// News on their way from the reader to the keeper.
 const QUEUE: usize = 64;
 
@@ -239,264 +232,6 @@ fn stand_in(listing: &Arc<Listing>) -> Arc<Listing> {
         stand_in: true,
         ..Listing::clone(listing)
     })
-}
-
-/// Owns the rows and the lenses.
-struct Keeper {
-    shared: Arc<Shared>,
-    maker: RowMaker,
-    clock: Clock,
-    notifier: Arc<Notifier>,
-    index: Arc<Index>,
-    lenses: Vec<(Spec, Lens, Arc<Slot>)>,
-    state: FeedState,
-    faults: usize,
-    /// What the watch has delivered and no lens has seen: the newest of each object, `None` when it is gone.
-    pending: HashMap<Arc<str>, Option<Arc<Object>>>,
-    /// When the pending changes are applied.
-    due: Option<Instant>,
-    /// UIDs the list under way has named.
-    named: HashSet<Arc<str>>,
-    /// News taken from the queue.
-    taken: u64,
-    /// When the feed ends unless somebody needs it.
-    ends: Option<Instant>,
-    /// When time alone changes what a lens keeps.
-    flips: Option<Instant>,
-}
-
-impl Keeper {
-    fn new(shared: Arc<Shared>, maker: RowMaker, clock: Clock, notifier: Arc<Notifier>) -> Self {
-        Self {
-            shared,
-            maker,
-            clock,
-            notifier,
-            index: Arc::default(),
-            lenses: Vec::new(),
-            state: FeedState::Loading,
-            faults: 0,
-            pending: HashMap::new(),
-            due: None,
-            named: HashSet::new(),
-            taken: 0,
-            ends: None,
-            flips: None,
-        }
-    }
-
-    async fn run(mut self, mut queue: mpsc::Receiver<News>) {
-        let shared = self.shared.clone();
-        loop {
-            tokio::select! {
-                biased;
-                () = shared.changed.notified() => self.refit(),
-                () = at(self.due) => self.flush(),
-                news = queue.recv() => match news {
-                    Some(news) => self.take(news),
-                    None => return,
-                },
-                () = at(self.flips) => self.flip(),
-                () = at(self.ends) => if self.close() { return },
-            }
-        }
-    }
-
-    fn take(&mut self, news: News) {
-        self.taken += 1;
-        match news {
-            News::Set(object) => self.gather(object.id.uid.clone(), Some(object)),
-            News::Gone(uid) => self.gather(uid, None),
-            News::Begin => {
-                self.flush();
-                self.named.clear();
-                self.published();
-            }
-            News::Page(objects) => {
-                let changes: Vec<Change> = objects.iter().filter_map(|object| self.listed(object)).collect();
-                self.named.extend(objects.iter().map(|object| object.id.uid.clone()));
-                self.changed(&changes);
-            }
-            News::End => {
-                let named = std::mem::take(&mut self.named);
-                let gone: Vec<Change> = {
-                    let known = self.index.read();
-                    let unnamed = known.rows.values().filter(|row| !named.contains(&row.id.uid));
-                    unnamed
-                        .map(|row| Change {
-                            old: Some(row.clone()),
-                            new: None,
-                        })
-                        .collect()
-                };
-                self.changed(&gone);
-            }
-            News::State(state) => {
-                self.flush();
-                self.state = state;
-                self.publish();
-            }
-        }
-    }
-
-    fn gather(&mut self, uid: Arc<str>, object: Option<Arc<Object>>) {
-        self.pending.insert(uid, object);
-        if self.due.is_none() {
-            self.due = Some(Instant::now() + BATCH);
-        }
-    }
-
-    /// The change that a list shows, if it shows one. What was missed between two watches is not news to highlight.
-    fn listed(&self, object: &Arc<Object>) -> Option<Change> {
-        let old = self.index.get(&object.id.uid);
-        if let Some(old) = &old
-            && old.object.raw == object.raw
-        {
-            return None;
-        }
-        let changed = old.as_ref().and_then(|old| old.changed);
-        let new = Some(Arc::new((self.maker.make)(object, changed)));
-        Some(Change { old, new })
-    }
-
-    /// Applies what is pending.
-    fn flush(&mut self) {
-        if self.due.take().is_none() {
-            return;
-        }
-        let now = self.clock.now();
-        let mut changes = Vec::with_capacity(self.pending.len());
-        for (uid, object) in self.pending.drain() {
-            let old = self.index.get(&uid);
-            let new = object.map(|object| {
-                let mut row = (self.maker.make)(&object, Some(now));
-                // A heartbeat that changes nothing one can see is no change to point at.
-                if let Some(old) = old.as_ref().filter(|old| looks_like(old, &row)) {
-                    row.changed = old.changed;
-                }
-                Arc::new(row)
-            });
-            if old.is_some() || new.is_some() {
-                changes.push(Change { old, new });
-            }
-        }
-        self.changed(&changes);
-    }
-
-    fn changed(&mut self, changes: &[Change]) {
-        if changes.is_empty() {
-            return self.published();
-        }
-        let faults = |row: &Option<Arc<Row>>| usize::from(row.as_ref().is_some_and(|row| row.health.needs_attention()));
-        for change in changes {
-            self.faults = self.faults + faults(&change.new) - faults(&change.old);
-        }
-        self.index.apply(changes);
-        let now = self.clock.now();
-        let known = self.index.read();
-        for (_, lens, _) in &mut self.lenses {
-            lens.apply(changes, &known.rows, now);
-        }
-        drop(known);
-        self.arm();
-        self.publish();
-    }
-
-    /// Makes the lenses the catalog wishes for.
-    fn refit(&mut self) {
-        let (wanted, idle) = {
-            let wish = lock(&self.shared.wish);
-            (wish.lenses.clone(), wish.idle)
-        };
-        self.ends = idle.then(|| Instant::now() + GRACE);
-        self.lenses
-            .retain(|(_, _, slot)| wanted.iter().any(|(_, wanted)| Arc::ptr_eq(slot, wanted)));
-        for (spec, slot) in wanted {
-            if self.lenses.iter().any(|(_, _, known)| Arc::ptr_eq(known, &slot)) {
-                continue;
-            }
-            // The view has refused what cannot be parsed; another's filter may still come here with other columns.
-            let filter =
-                Filter::parse(&spec.filter, &self.maker.titles).unwrap_or_else(|_| Filter::literal(&spec.filter));
-            let mut lens = Lens::new(spec.sort, filter, spec.faults);
-            lens.reset(self.index.read().rows.values(), self.clock.now());
-            slot.put(self.listing(&lens));
-            self.lenses.push((spec, lens, slot));
-            self.notifier.raise();
-        }
-        self.arm();
-    }
-
-    /// Time has changed what some lenses keep.
-    fn flip(&mut self) {
-        let now = self.clock.now();
-        for (_, lens, _) in &mut self.lenses {
-            if lens.flip().is_some_and(|flip| flip <= now) {
-                lens.reset(self.index.read().rows.values(), now);
-            }
-        }
-        self.publish();
-        self.arm();
-    }
-
-    fn arm(&mut self) {
-        let first = self.lenses.iter().filter_map(|(_, lens, _)| lens.flip()).min();
-        // At most once a second, however many ages are about to pass the limit.
-        self.flips = first.map(|first| {
-            let wait = Duration::try_from(first.duration_since(self.clock.now())).unwrap_or_default();
-            Instant::now() + wait.max(Duration::from_secs(1)).min(Duration::from_secs(86_400))
-        });
-    }
-
-    fn listing(&self, lens: &Lens) -> Listing {
-        let known = self.index.read();
-        Listing {
-            state: self.state.clone(),
-            total: known.rows.len(),
-            faults: self.faults,
-            index: self.index.clone(),
-            generation: known.generation,
-            ..lens.snapshot()
-        }
-    }
-
-    fn publish(&mut self) {
-        for (_, lens, slot) in &self.lenses {
-            slot.put(self.listing(lens));
-        }
-        self.notifier.raise();
-        self.published();
-    }
-
-    fn published(&mut self) {
-        if self.due.is_none() {
-            self.shared.progress.published.store(self.taken, Ordering::Release);
-        }
-    }
-
-    /// Ends the feed unless somebody has come back meanwhile.
-    fn close(&mut self) -> bool {
-        let mut wish = lock(&self.shared.wish);
-        if !wish.idle {
-            self.ends = None;
-            return false;
-        }
-        wish.closed = true;
-        wish.lenses.clear();
-        self.index.clear();
-        true
-    }
-}
-
-fn looks_like(a: &Row, b: &Row) -> bool {
-    a.health == b.health && a.cells == b.cells && a.labels == b.labels
-}
-
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

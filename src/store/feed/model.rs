@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::{Cell, Health, ObjectId, row_of};
+use crate::store::{Cell, Filter, Health, ObjectId, Row, row_of};
 
 /// An object as the model knows it.
 #[derive(Clone, Debug, PartialEq)]

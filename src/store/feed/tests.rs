@@ -1,6 +1,7 @@
 //! Feeds against a server whose every answer the test gives by hand, in paused time.
 
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -8,8 +9,10 @@ use hyper::body::Frame;
 use jiff::Timestamp;
 use kube::client::Body;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use super::keeper::{BATCH, GRACE};
 use super::*;
 use crate::cluster::Resource;
 use crate::error::ErrorKind;
