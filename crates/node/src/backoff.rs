@@ -70,7 +70,7 @@ pub(crate) fn go(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let millis = duration.subsec_millis();
     match (seconds / 60, seconds % 60) {
-        (0, 0) => format!("{millis}ms"),
+        (0, 0) if millis > 0 => format!("{millis}ms"),
         (0, s) if millis == 0 => format!("{s}s"),
         (0, s) => format!("{s}.{}s", format!("{millis:03}").trim_end_matches('0')),
         (m, s) => format!("{m}m{s}s"),
@@ -110,6 +110,7 @@ mod tests {
 
     #[test]
     fn durations_read_as_in_go() {
+        assert_eq!(go(Duration::from_micros(12)), "0s");
         assert_eq!(go(Duration::from_millis(12)), "12ms");
         assert_eq!(go(Duration::from_millis(1250)), "1.25s");
         assert_eq!(go(Duration::from_secs(300)), "5m0s");

@@ -1,5 +1,6 @@
 //! Starting and stopping a kubelet.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +52,10 @@ impl Kubelet {
     ) -> Result<Self, StartError> {
         for dir in ["pods", "logs"] {
             let path = options.state_dir.join(dir);
-            std::fs::create_dir_all(&path).map_err(|source| StartError { path, source })?;
+            // Secrets and tokens lie below.
+            let mut builder = std::fs::DirBuilder::new();
+            let made = builder.recursive(true).mode(0o700).create(&path);
+            made.map_err(|source| StartError { path, source })?;
         }
         let shutdown = shutdown.child_token();
         let (events, writing) = Recorder::new(client.clone(), options.clock.clone(), options.node_name.clone());

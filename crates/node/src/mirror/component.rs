@@ -44,21 +44,32 @@ pub(super) fn pod(component: &ComponentPod, node: &str) -> Pod {
     serde_json::from_value(pod).unwrap_or_default()
 }
 
-/// What is to be patched into a component's mirror; nothing when it shows as running since this process began.
-pub(super) fn status(mirror: &Pod, host_ip: IpAddr, scheme: &str, now: Timestamp) -> Option<Value> {
-    let status = mirror.status.as_ref();
+/// What is to be patched into a component's mirror; nothing when it shows as running `since` this process began. A mirror
+/// from before that tells of a restart.
+pub(super) fn status(mirror: &Pod, host_ip: IpAddr, scheme: &str, since: Timestamp) -> Option<Value> {
     let uid = mirror.metadata.uid.as_deref().unwrap_or_default();
-    // One ID per mirror, and mirrors do not outlive a change of their component.
-    let id = format!("{scheme}://{}", hex(&Sha256::digest(uid)));
     let container = mirror.spec.as_ref()?.containers.first()?;
-    let known = status.and_then(|status| status.container_statuses.as_ref()?.first().cloned());
-    if status.and_then(|status| status.phase.as_deref()) == Some("Running")
-        && known.is_some_and(|known| known.container_id.as_ref() == Some(&id))
-    {
+    let known = mirror
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_ref()?.first());
+    let running = known.and_then(|known| known.state.as_ref()?.running.as_ref()?.started_at.clone());
+    if running.as_ref().is_some_and(|started| started.0 == since) {
         return None;
     }
+    let id = format!("{scheme}://{}", hex(&Sha256::digest(format!("{uid}/{since}"))));
+    let last = running.map(|started| {
+        json!({ "terminated": {
+            "containerID": known.and_then(|known| known.container_id.clone()),
+            "exitCode": 137,
+            "reason": "ContainerStatusUnknown",
+            "startedAt": started,
+            "finishedAt": since.to_string(),
+        } })
+    });
+    let restarts = known.map_or(0, |known| known.restart_count) + i32::from(last.is_some());
     let generation = mirror.metadata.generation;
-    let condition = |kind: &str| json!({ "type": kind, "status": "True", "lastTransitionTime": now.to_string(), "observedGeneration": generation });
+    let condition = |kind: &str| json!({ "type": kind, "status": "True", "lastTransitionTime": since.to_string(), "observedGeneration": generation });
     let kinds = [
         "PodReadyToStartContainers",
         "Initialized",
@@ -71,15 +82,15 @@ pub(super) fn status(mirror: &Pod, host_ip: IpAddr, scheme: &str, now: Timestamp
         "phase": "Running",
         "conditions": kinds.map(condition),
         "hostIP": host_ip, "hostIPs": [{ "ip": host_ip }], "podIP": host_ip, "podIPs": [{ "ip": host_ip }],
-        "startTime": now.to_string(),
+        "startTime": since.to_string(),
         "containerStatuses": [{
             "name": container.name,
             "image": container.image,
             "imageID": container.image,
             "containerID": id,
-            "ready": true, "started": true, "restartCount": 0,
-            "state": { "running": { "startedAt": now.to_string() } },
-            "lastState": {},
+            "ready": true, "started": true, "restartCount": restarts,
+            "state": { "running": { "startedAt": since.to_string() } },
+            "lastState": last.unwrap_or_else(|| json!({})),
         }],
         "qosClass": "BestEffort",
     }))
@@ -116,6 +127,14 @@ mod tests {
         let shown = status(&mirror, ip, "knarr", Timestamp::UNIX_EPOCH).expect("news");
         mirror.status = Some(serde_json::from_value(shown).expect("a status"));
         assert_eq!(status(&mirror, ip, "knarr", Timestamp::UNIX_EPOCH), None);
+        let later = Timestamp::from_second(60).expect("in range");
+        let again = status(&mirror, ip, "knarr", later).expect("another process");
+        let container = &again["containerStatuses"][0];
+        assert_eq!(container["restartCount"], 1);
+        assert_eq!(
+            container["lastState"]["terminated"]["startedAt"],
+            "1970-01-01T00:00:00Z"
+        );
         let mut options = Options::new("n1", "/tmp");
         options.components.push(component);
         let key = |name: &str| (NAMESPACE.to_owned(), name.to_owned());

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;
@@ -42,6 +43,8 @@ pub(crate) struct Keeper {
     own: BTreeMap<Key, Own>,
     mirrors: mpsc::UnboundedReceiver<Mirror>,
     owner: Option<OwnerReference>,
+    /// When this process began to show components.
+    since: Timestamp,
 }
 
 /// Keeps them until the kubelet shuts down.
@@ -50,6 +53,7 @@ pub(crate) async fn keep(cx: Arc<Context>, mirrors: mpsc::UnboundedReceiver<Mirr
         own: BTreeMap::new(),
         mirrors,
         owner: None,
+        since: cx.clock.now_seconds(),
         cx: cx.clone(),
     };
     for description in &cx.options.components {
@@ -248,8 +252,7 @@ impl Keeper {
 
     /// A component runs as long as this process does.
     async fn show_component(&self, mirror: &Pod) -> bool {
-        let images = self.cx.options.node_ip;
-        let status = component::status(mirror, images, &self.cx.scheme(), self.cx.clock.now_seconds());
+        let status = component::status(mirror, self.cx.options.node_ip, &self.cx.scheme(), self.since);
         let Some(status) = status else {
             return true;
         };

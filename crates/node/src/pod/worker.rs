@@ -258,17 +258,7 @@ impl Worker {
             host_ip: self.cx.options.node_ip,
             scheme: self.cx.scheme(),
         };
-        // Conditions of others are as the object last had them.
-        let mut previous = self.reported.status.clone();
-        let theirs = api.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let conditions = previous.conditions.get_or_insert_default();
-        for condition in theirs {
-            match conditions.iter_mut().find(|known| known.type_ == condition.type_) {
-                None => conditions.push(condition.clone()),
-                Some(known) if known.observed_generation.is_none() => *known = condition.clone(),
-                Some(_) => {}
-            }
-        }
+        let previous = status::previous(&self.reported.status, &api);
         let now = self.cx.clock.now_seconds();
         let pod = Pod {
             metadata: api.metadata.clone(),

@@ -15,6 +15,11 @@ const OWN: [&str; 5] = [
     "PodScheduled",
 ];
 
+/// The kubelet's own conditions; all others belong to somebody else.
+pub(super) fn own(kind: &str) -> bool {
+    OWN.contains(&kind)
+}
+
 /// True, or not true and why.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Truth {
@@ -66,7 +71,7 @@ pub(super) fn conditions(
         containers,
         Truth::YES,
     ];
-    let own = OWN.into_iter().zip(truths).map(|(kind, truth)| {
+    let ours = OWN.into_iter().zip(truths).map(|(kind, truth)| {
         let status = if truth.holds { "True" } else { "False" };
         let unchanged = known(kind).filter(|condition| condition.status == status);
         let since = unchanged.and_then(|condition| condition.last_transition_time.clone());
@@ -80,13 +85,13 @@ pub(super) fn conditions(
             last_probe_time: None,
         }
     });
-    let mut conditions: Vec<PodCondition> = own.collect();
+    let mut conditions: Vec<PodCondition> = ours.collect();
     // Those of others, such as readiness gates and DisruptionTarget, go first where they came from; they are kept as they are.
     let others = previous
         .conditions
         .iter()
         .flatten()
-        .filter(|condition| !OWN.contains(&condition.type_.as_str()));
+        .filter(|condition| !own(&condition.type_));
     conditions.extend(others.cloned());
     conditions
 }

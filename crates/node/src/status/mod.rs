@@ -67,6 +67,25 @@ pub(crate) fn compute(
     }
 }
 
+/// What was reported, with the conditions of others as `api` has them.
+pub(crate) fn previous(reported: &PodStatus, api: &Pod) -> PodStatus {
+    let conditions = |status: &PodStatus, ours: bool| {
+        let list = status.conditions.iter().flatten();
+        list.filter(|known| condition::own(&known.type_) == ours)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let theirs = api
+        .status
+        .as_ref()
+        .map(|status| conditions(status, false))
+        .unwrap_or_default();
+    PodStatus {
+        conditions: Some([conditions(reported, true), theirs].concat()),
+        ..reported.clone()
+    }
+}
+
 /// The quality-of-service class that requests and limits amount to.
 fn qos(declared: &[(Role, Container)]) -> &'static str {
     let counted = || {

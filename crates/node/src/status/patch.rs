@@ -79,19 +79,25 @@ fn diff(old: &PodStatus, new: &PodStatus) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-/// Only the conditions that differ, merged by type, and the order of all.
+/// Of our conditions those that differ, merged by type, and the order of ours. Those of others are theirs to write.
 fn conditions(patch: &mut Map<String, Value>, old: Option<&Value>, new: &Value) {
-    let old = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let new = new.as_array().map(Vec::as_slice).unwrap_or_default();
+    let ours = |list: Option<&Value>| {
+        let list = list.and_then(Value::as_array).into_iter().flatten();
+        let own = |condition: &&Value| condition["type"].as_str().is_some_and(super::condition::own);
+        list.filter(own).cloned().collect::<Vec<_>>()
+    };
+    let (old, new) = (ours(old), ours(Some(new)));
+    if old == new {
+        return;
+    }
     let order: Vec<Value> = new
         .iter()
         .map(|condition| json!({ "type": condition["type"] }))
         .collect();
     let changed = new
-        .iter()
+        .into_iter()
         .filter(|condition| !old.contains(condition))
-        .map(|condition| {
-            let mut condition = condition.clone();
+        .map(|mut condition| {
             let known = old.iter().find(|known| known["type"] == condition["type"]);
             for field in ["reason", "message"] {
                 if known.is_some_and(|known| known.get(field).is_some()) && condition.get(field).is_none() {
@@ -100,8 +106,8 @@ fn conditions(patch: &mut Map<String, Value>, old: Option<&Value>, new: &Value) 
             }
             condition
         });
-    patch.insert("$setElementOrder/conditions".into(), Value::Array(order));
     patch.insert("conditions".into(), changed.collect());
+    patch.insert("$setElementOrder/conditions".into(), Value::Array(order));
 }
 
 #[cfg(test)]
@@ -118,12 +124,17 @@ mod tests {
             "phase": "Pending", "hostIP": "1.1.1.1", "reason": "Old", "podIPs": [{ "ip": "10.0.0.1" }],
             "conditions": [
                 { "type": "Ready", "status": "False", "reason": "ContainersNotReady" },
+                { "type": "theirs", "status": "False" },
                 { "type": "PodScheduled", "status": "True" },
             ],
         }));
         let new = status(json!({
             "phase": "Running", "hostIP": "1.1.1.1", "podIPs": [{ "ip": "10.0.0.2" }],
-            "conditions": [{ "type": "Ready", "status": "True" }, { "type": "PodScheduled", "status": "True" }],
+            "conditions": [
+                { "type": "Ready", "status": "True" },
+                { "type": "PodScheduled", "status": "True" },
+                { "type": "theirs", "status": "True" },
+            ],
         }));
         let expected = json!({
             "phase": "Running",

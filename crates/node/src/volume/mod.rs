@@ -8,7 +8,7 @@ mod source;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -157,13 +157,24 @@ pub(crate) fn remove(cx: &Context, uid: &str) {
 
 /// Where the `emptyDir` volumes in memory are: on Linux a file system in memory is at /dev/shm.
 fn memory_dir(cx: &Context, uid: &str) -> PathBuf {
-    let shared = Path::new("/dev/shm");
-    if shared.is_dir() {
-        // Per user, so that nobody is in another's way.
-        shared.join(format!("knarr-{}", nix::unistd::geteuid())).join(uid)
-    } else {
-        cx.pod_dir(uid).join("memory")
+    private_shared_memory()
+        .unwrap_or_else(|| cx.pod_dir(uid).join("memory"))
+        .join(uid)
+}
+
+/// A directory of this user's alone in /dev/shm, where everybody may make directories: one that another user has
+/// prepared is not used.
+fn private_shared_memory() -> Option<PathBuf> {
+    let user = nix::unistd::geteuid();
+    let dir = Path::new("/dev/shm").join(format!("knarr-{user}"));
+    if let Err(error) = fs::DirBuilder::new().mode(0o700).create(&dir)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return None;
     }
+    let found = fs::symlink_metadata(&dir).ok()?;
+    let private = found.is_dir() && found.uid() == user.as_raw() && found.permissions().mode() & 0o077 == 0;
+    private.then_some(dir)
 }
 
 fn empty(disk: &Path, memory: &Path, name: &str, source: &EmptyDirVolumeSource) -> Result<PathBuf, String> {
