@@ -6,6 +6,7 @@
 mod apply;
 mod discovery;
 mod link;
+mod manifest;
 mod request;
 mod source;
 
