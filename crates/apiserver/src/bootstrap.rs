@@ -1,10 +1,16 @@
 //! The objects every cluster starts with.
 //!
-//! They are made if they are missing, at every start. What a user has changed in them stays changed.
+//! They are made if they are missing, at every start, and the most important ones whenever they go missing. What a user
+//! has changed in them stays changed.
+
+use std::sync::{Arc, Weak};
 
 use base64::Engine;
+use futures::future::select_all;
 use knarr_resource::{Context, find};
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::defaults;
 use crate::error::Error;
@@ -15,9 +21,7 @@ use crate::store::{self, Expect, Write, WriteError};
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 pub(crate) async fn run(server: &Server) -> Result<(), Error> {
-    for name in NAMESPACES {
-        ensure(server, "", "namespaces", "", json!({"metadata": {"name": name}})).await?;
-    }
+    namespaces(server).await?;
     for role in defaults::cluster_roles() {
         ensure(server, "rbac.authorization.k8s.io", "clusterroles", "", role).await?;
     }
@@ -47,6 +51,61 @@ pub(crate) async fn run(server: &Server) -> Result<(), Error> {
     }
     cluster_info(server).await?;
     kubernetes_service(server).await
+}
+
+/// Brings back what somebody deletes but no cluster can be without: `kubectl delete all --all` takes the `kubernetes`
+/// Service along.
+pub(crate) struct Keeper {
+    /// Weak, so that a server that nobody uses any more goes away.
+    server: Weak<Server>,
+    stopping: CancellationToken,
+    changes: Vec<watch::Receiver<u64>>,
+}
+
+impl Keeper {
+    pub(crate) fn new(server: &Arc<Server>) -> Self {
+        let changes = [
+            ("", "namespaces"),
+            ("", "services"),
+            ("", "endpoints"),
+            ("discovery.k8s.io", "endpointslices"),
+        ]
+        .map(|(group, plural)| server.store.changes(server.slot(group, plural)));
+        Self {
+            server: Arc::downgrade(server),
+            stopping: server.stopping.clone(),
+            changes: changes.into(),
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            let changed = select_all(self.changes.iter_mut().map(|changes| Box::pin(changes.changed())));
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                (outcome, ..) = changed => if outcome.is_err() { return },
+            }
+            let Some(server) = self.server.upgrade() else {
+                return;
+            };
+            // Somebody else may have been faster, and then there will be another change to look at.
+            if let Err(error) = restore(&server).await {
+                tracing::debug!(%error, "an object that every cluster needs is not as it should be");
+            }
+        }
+    }
+}
+
+async fn restore(server: &Server) -> Result<(), Error> {
+    namespaces(server).await?;
+    kubernetes_service(server).await
+}
+
+async fn namespaces(server: &Server) -> Result<(), Error> {
+    for name in NAMESPACES {
+        ensure(server, "", "namespaces", "", json!({"metadata": {"name": name}})).await?;
+    }
+    Ok(())
 }
 
 /// How to reach and trust this cluster, for those who know nothing but its name.

@@ -93,6 +93,7 @@ impl ApiServer {
     pub async fn start(options: Options) -> Result<Self, Error> {
         let server = server::Server::start(options).await?;
         bootstrap::run(&server).await?;
+        tokio::spawn(bootstrap::Keeper::new(&server).run());
         server.ready();
         Ok(Self { server })
     }

@@ -18,7 +18,13 @@ use crate::server::Server;
 
 /// Where a proxied request goes.
 enum Target {
-    Pod(Arc<dyn Backend>, PodRef, u16),
+    Pod {
+        backend: Arc<dyn Backend>,
+        pod: PodRef,
+        /// Only to say what could not be reached.
+        ip: String,
+        port: u16,
+    },
     /// An endpoint that is no pod.
     Address(String, u16),
 }
@@ -41,7 +47,7 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Result<Re
     };
     let Some(rest) = call.rest.as_deref() else {
         if matches!(call.parts.method, Method::GET | Method::HEAD) {
-            return Ok(redirect(&prefix));
+            return Ok(redirect(&prefix, call.parts.uri.query()));
         }
         return forward(call, body, target, "/", &prefix).await;
     };
@@ -50,10 +56,11 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Result<Re
 }
 
 /// Relative links of the proxied page work only below a path that ends with a slash.
-fn redirect(prefix: &str) -> Response<Body> {
+fn redirect(prefix: &str, query: Option<&str>) -> Response<Body> {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
-    if let Ok(location) = HeaderValue::from_str(&format!("{prefix}/")) {
+    if let Ok(location) = HeaderValue::from_str(&format!("{prefix}/{query}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
@@ -66,7 +73,17 @@ async fn forward(call: Call, body: Body, target: Target, path: &str, prefix: &st
     };
     let connect = async move {
         match target {
-            Target::Pod(backend, pod, port) => backend.dial(&pod, port).await,
+            Target::Pod { backend, pod, ip, port } => match backend.dial(&pod, port).await {
+                // A node dials from inside the pod and says so. Whoever asks for a page knows the pod by its address.
+                Err(BackendError::Internal(text)) => {
+                    let local = format!("127.0.0.1:{port}: ");
+                    let why = text
+                        .split_once(&local)
+                        .map(|(_, why)| format!("dial tcp {ip}:{port}: {why}"));
+                    Err(BackendError::Internal(why.unwrap_or(text)))
+                }
+                other => other,
+            },
             Target::Address(host, port) => match TcpStream::connect((host.as_str(), port)).await {
                 Ok(stream) => Ok(Box::new(stream) as Duplex),
                 Err(error) => Err(BackendError::Internal(format!("dial tcp {host}:{port}: {error}"))),
@@ -106,7 +123,16 @@ fn pod(server: &Server, call: &Call) -> Result<Target, Failure> {
             .unwrap_or(80),
         port => number(port)?,
     };
-    Ok(Target::Pod(node::backend(server, &pod)?, node::pod_ref(&pod), port))
+    to_pod(server, &pod, port)
+}
+
+fn to_pod(server: &Server, pod: &Value, port: u16) -> Result<Target, Failure> {
+    Ok(Target::Pod {
+        backend: node::backend(server, pod)?,
+        pod: node::pod_ref(pod),
+        ip: pod["status"]["podIP"].as_str().unwrap_or_default().to_owned(),
+        port,
+    })
 }
 
 fn number(port: &str) -> Result<u16, Failure> {
@@ -163,7 +189,7 @@ fn target(server: &Server, call: &Call, address: &Value, port: u16) -> Result<Ta
         let name = reference["name"].as_str().unwrap_or_default();
         let pod = server.find("", "pods", &call.namespace, name);
         if let Some(pod) = pod.filter(|pod| name_of(pod) == name) {
-            return Ok(Target::Pod(node::backend(server, &pod)?, node::pod_ref(&pod), port));
+            return to_pod(server, &pod, port);
         }
     }
     let host = address["ip"].as_str().unwrap_or_default().to_owned();

@@ -72,9 +72,7 @@ impl Change {
                 managed::apply(id, Some(&scale), &applied, &options).map_err(refusal::internal)
             }
             Self::Patch(patch) => {
-                patch
-                    .change(id, &mut scale)
-                    .map_err(|error| patch::refuse(call, error))?;
+                patch.change(id, &mut scale).map_err(patch::refuse)?;
                 Ok(scale)
             }
         }

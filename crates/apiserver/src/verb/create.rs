@@ -7,6 +7,7 @@ use knarr_resource::{Context, Failure, generate_name};
 use knarr_schema::managed;
 use serde_json::Value;
 
+use super::account;
 use super::input::{self, Expected};
 use super::modify::Outcome;
 use crate::auth::escalate;
@@ -88,6 +89,7 @@ pub(crate) async fn insert(server: &Server, call: &Call, object: Value, track: T
             namespace: &call.namespace,
         },
     );
+    account::awaited(server, call, &value).await;
     let name = name_of(&value).to_owned();
     let request = admission::Request {
         resource,

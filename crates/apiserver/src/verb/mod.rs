@@ -1,5 +1,6 @@
 //! The verbs: what can be done with every resource alike.
 
+mod account;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod input;

@@ -93,12 +93,15 @@ impl Patch {
 }
 
 /// The refusal for a patch that does not fit.
-pub(crate) fn refuse(call: &Call, error: PatchError) -> Failure {
+pub(crate) fn refuse(error: PatchError) -> Failure {
     match error {
         PatchError::BadRequest(message) => Failure::bad_request(message),
-        PatchError::Invalid(message) => Failure {
-            message,
-            ..Failure::invalid(call.resource.group, call.resource.kind, &call.name, &[])
+        // Details that named the object would make kubectl leave out the message.
+        PatchError::Invalid(why) => Failure {
+            code: 422,
+            reason: "Invalid",
+            message: format!("the server rejected our request due to an error in our request: {why}"),
+            details: json!({}),
         },
     }
 }
@@ -119,7 +122,7 @@ pub(crate) async fn answer(
     let outcome = modify::modify(server, call, subresource, Track::Fields, |live| {
         let before = strict::unknown_fields(id, &live);
         let mut next = live;
-        patch.change(id, &mut next).map_err(|error| refuse(call, error))?;
+        patch.change(id, &mut next).map_err(refuse)?;
         if !next.is_object() {
             return Err(Failure::bad_request("the patch left no object"));
         }

@@ -467,3 +467,66 @@ async fn responses_come_in_the_form_asked_for() {
             .contains("\n  \"kind\": \"Pod\"")
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_made_right_after_its_namespace_waits_for_the_account_it_needs() {
+    let cluster = Cluster::start().await;
+    let made = cluster
+        .post("/api/v1/namespaces", json!({"metadata": {"name": "new"}}))
+        .await;
+    made.ok();
+    let pods = "/api/v1/namespaces/new/pods";
+    let controller = async {
+        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+        let account = json!({"metadata": {"name": "default"}});
+        cluster
+            .post("/api/v1/namespaces/new/serviceaccounts", account)
+            .await
+            .ok();
+    };
+    let (answer, ()) = tokio::join!(cluster.post(pods, pod("p", json!({}))), controller);
+    assert_eq!(answer.ok()["spec"]["serviceAccountName"], "default");
+
+    // Nobody else is waited for, and nobody for ever.
+    let mut other = pod("q", json!({}));
+    other["spec"]["serviceAccountName"] = "robot".into();
+    let started = tokio::time::Instant::now();
+    let (code, _, message) = cluster.post(pods, other).await.failure();
+    assert_eq!(
+        (code, message.as_str()),
+        (
+            403,
+            "pods \"q\" is forbidden: error looking up service account new/robot: serviceaccount \"robot\" not found"
+        )
+    );
+    assert_eq!(started.elapsed(), std::time::Duration::ZERO);
+    cluster
+        .delete("/api/v1/namespaces/new/serviceaccounts/default", json!(null))
+        .await
+        .ok();
+    let (code, _, _) = cluster.post(pods, pod("r", json!({}))).await.failure();
+    assert_eq!((code, started.elapsed()), (403, std::time::Duration::from_millis(1500)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_cluster_can_be_without_comes_back() {
+    let cluster = Cluster::start().await;
+    let services = "/api/v1/namespaces/default/services";
+    let original = cluster.get(&format!("{services}/kubernetes")).await.ok();
+    for path in [
+        format!("{services}/kubernetes"),
+        "/api/v1/namespaces/default/endpoints/kubernetes".into(),
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes".into(),
+    ] {
+        let before = cluster.get(&path).await.ok();
+        cluster.delete(&path, json!(null)).await.ok();
+        // Time passes only when nobody has anything left to do.
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        let after = cluster.get(&path).await.ok();
+        assert_ne!(after["metadata"]["uid"], before["metadata"]["uid"], "{path}");
+        assert_eq!(after["subsets"], before["subsets"]);
+    }
+    let again = cluster.get(&format!("{services}/kubernetes")).await.ok();
+    assert_eq!(again["spec"]["clusterIP"], original["spec"]["clusterIP"]);
+    cluster.check().await;
+}

@@ -86,6 +86,15 @@ async fn bad_patches_are_refused_and_change_nothing() {
         let answer = cluster.patch(&path, kind, body.clone()).await;
         assert_eq!(answer.failure().0, code, "{kind} {body}: {answer:?}");
     }
+    let missing = json!([{"op": "replace", "path": "/spec/foo/bar", "value": 1}]);
+    let answer = cluster.patch(&path, "json", missing).await;
+    let rejected = "the server rejected our request due to an error in our request";
+    assert!(answer.failure().2.starts_with(rejected), "{answer:?}");
+    assert_eq!(
+        answer.json()["details"]["name"],
+        json!(null),
+        "kubectl shows no message next to a name"
+    );
     let strict = cluster
         .patch(
             &format!("{path}?fieldValidation=Strict"),

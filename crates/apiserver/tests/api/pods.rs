@@ -44,7 +44,9 @@ impl Backend for Echo {
     }
     async fn dial(&self, pod: &PodRef, port: u16) -> Result<Duplex, BackendError> {
         if port != 8080 {
-            return Err(BackendError::Internal(format!("nothing listens on {port}")));
+            return Err(BackendError::Internal(format!(
+                "failed to connect to localhost:{port} inside namespace \"x\", IPv4: dial tcp4 127.0.0.1:{port}: connect: connection refused"
+            )));
         }
         let (near, mut far) = tokio::io::duplex(4096);
         let name = pod.name.clone();
@@ -202,13 +204,16 @@ async fn proxies_reach_pods_and_the_ready_endpoints_of_services() {
         let answer = cluster.get(&format!("{services}/{name}/proxy/x")).await;
         assert_eq!(answer.text, "p got GET /x HTTP/1.1", "{name}");
     }
-    let bare = cluster.get(&format!("{services}/s/proxy")).await;
+    let bare = cluster.get(&format!("{services}/s/proxy?a=b")).await;
     assert_eq!(
-        (bare.code, &bare.headers["location"]),
-        (
-            301,
-            &http::HeaderValue::from_str(&format!("{services}/s/proxy/")).unwrap()
-        )
+        (bare.code, bare.headers["location"].to_str().unwrap()),
+        (301, format!("{services}/s/proxy/?a=b").as_str())
+    );
+    let status = json!({"status": {"podIP": "10.0.0.1"}});
+    cluster.patch(&format!("{PODS}/p/status"), "merge", status).await.ok();
+    assert_eq!(
+        cluster.get(&format!("{PODS}/p:81/proxy/")).await.failure().2,
+        "error trying to reach service: dial tcp 10.0.0.1:81: connect: connection refused"
     );
     assert_eq!(cluster.get(&format!("{services}/s:99/proxy/")).await.failure().0, 503);
 }
