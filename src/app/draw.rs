@@ -54,7 +54,8 @@ pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Da
         };
         bottom(row, buf, state, &look, trouble);
     }
-    if state.welcome && data.cluster().embedded && state.layers.is_empty() && !trouble {
+    let at_home = state.tab == 0 && state.tabs[0].views.len() == 1;
+    if state.welcome && at_home && data.cluster().embedded && state.layers.is_empty() && !trouble {
         nothing::welcome(area, buf, &look);
     }
     if !state.pending.is_empty() {

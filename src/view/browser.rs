@@ -230,8 +230,14 @@ impl Browser {
                 self.widest[0] = self.widest[0].max(text::width(&row.id.namespace) as u16);
             }
             for (at, cell) in row.cells.iter().enumerate().take(self.kind.columns.len()) {
-                let sign = if matches!(cell, Cell::Status(..)) { 2 } else { 0 };
-                let wide = text::width(&cell.show(now)) as u16 + sign;
+                let shown = text::width(&cell.show(now)) as u16;
+                // Ages grow without news: they get the room of the longest from the start.
+                let wide = match cell {
+                    Cell::Status(..) => shown + 2,
+                    Cell::Age(_) => shown.max(5),
+                    Cell::Counted(number, Some(_)) => shown.max(number.to_string().len() as u16 + 12),
+                    _ => shown,
+                };
                 if let Some(widest) = self.widest.get_mut(at + shift) {
                     *widest = (*widest).max(wide);
                 }

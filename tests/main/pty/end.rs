@@ -20,6 +20,8 @@ fn a_signal_ends_it_with_a_dialog_and_a_shell_open() {
     let mut knarr = Terminal::knarr(&["--embedded", "--ephemeral"]);
     knarr
         .until("live")
+        .keys(":ns default<ret>")
+        .until("no pods in namespace default")
         .keys(":run web --image=busybox --command='sleep 1000'<ret>")
         .until_line(&["web", "Running"]);
     knarr
@@ -48,7 +50,7 @@ fn stage(name: &str) -> Terminal {
 #[test]
 fn a_panic_in_a_task_is_a_message_and_the_screen_stays() {
     let mut program = stage("a_program_whose_task_panics");
-    program.until("inside knarr").until("embedded");
+    program.until("inside knarr").until("try again now");
     program.keys("?").until("keymap").keys("<esc>").until_gone("keymap");
     program.keys("<C-c>");
     assert!(program.end().success());
@@ -73,7 +75,7 @@ fn settings(client: kube::Client) -> knarr::app::Settings {
 }
 
 /// What runs on the terminal in the tests above: the production loop and the production screen.
-fn on_the_screen(client: kube::Client) {
+fn on_the_screen(client: fn() -> kube::Client) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -82,7 +84,7 @@ fn on_the_screen(client: kube::Client) {
     knarr::app::install_panic_hook();
     #[expect(clippy::disallowed_methods, reason = "this is the main of a program")]
     runtime.block_on(async {
-        let mut app = knarr::app::App::new(settings(client));
+        let mut app = knarr::app::App::new(settings(client()));
         let mut screen = knarr::app::Screen::take().expect("a terminal");
         let mut input = crossterm::event::EventStream::new();
         let mut keys = futures::StreamExt::filter_map(&mut input, |event| {
@@ -102,13 +104,13 @@ fn on_the_screen(client: kube::Client) {
 #[test]
 #[ignore = "runs on the terminal of another test"]
 fn a_program_whose_task_panics() {
-    let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
-        if true {
-            panic!("a panic in a task");
-        }
-        Ok::<_, tower::BoxError>(http::Response::new(kube::client::Body::empty()))
+    on_the_screen(|| {
+        let answer = |request: http::Request<kube::client::Body>| async move {
+            assert!(request.uri().path().is_empty(), "a panic in a task");
+            Ok::<_, tower::BoxError>(http::Response::new(kube::client::Body::empty()))
+        };
+        kube::Client::new(tower::service_fn(answer), "default")
     });
-    on_the_screen(kube::Client::new(service, "default"));
 }
 
 #[test]

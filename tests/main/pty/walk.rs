@@ -25,7 +25,8 @@ fn the_walk_of_a_newcomer_by_keys_alone() {
     // The welcome, beside a living cluster.
     knarr.until("Three keys to try").until("live");
 
-    // Run kuard by the form.
+    // In one namespace, run kuard by the form.
+    knarr.keys(":ns default<ret>").until("no pods in namespace default");
     knarr
         .keys("r")
         .until("run an image")

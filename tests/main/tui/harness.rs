@@ -129,6 +129,15 @@ pub(crate) fn clock() -> Clock {
     Clock::virtual_at(Timestamp::from_second(1_800_000_000).expect("a time"))
 }
 
+/// A client of a server that refuses every connection.
+pub(crate) fn nobody() -> kube::Client {
+    let refuse = |_: http::Request<kube::client::Body>| async {
+        let refused: tower::BoxError = std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into();
+        Err::<http::Response<kube::client::Body>, _>(refused)
+    };
+    kube::Client::new(tower::service_fn(refuse), "default")
+}
+
 impl Tui {
     /// On a cluster of its own, whose node is ready.
     pub(crate) async fn start(columns: u16, rows: u16) -> Self {
@@ -153,6 +162,15 @@ impl Tui {
         tui._cluster = Some(cluster);
         tui.settle().await;
         tui
+    }
+
+    /// On the embedded cluster that the application starts itself, simulated; it is not waited for.
+    pub(crate) fn embedded(setup: Setup) -> Self {
+        let source = Source::Embedded {
+            name: "default".into(),
+            ephemeral: true,
+        };
+        Self::open(source, nobody(), clock(), setup)
     }
 
     /// On any server; it is not waited for.

@@ -16,7 +16,7 @@ use super::object::create_pod;
 /// Keys from the table of pods to each view, and a text that tells that it is there.
 const VIEWS: [(&str, &str, &str); 22] = [
     ("pods", "", "READY"),
-    ("wide pods", "w", "NODE"),
+    ("wide pods", "w", "READY"),
     ("all pods", "0", "NAMESPACE"),
     ("nodes", "gn<esc>go", "VERSION"),
     ("namespaces", "gn", "kube-system"),
@@ -171,7 +171,7 @@ async fn a_command_is_completed_and_a_wrong_one_gets_advice() {
     let mut tui = Tui::start(120, 40).await;
     tui.keys(":depl").await.shows(&["deployments", "Deployment"]);
     tui.keys("<tab><ret>").await.until("no deployments").await;
-    tui.keys(":pod.log<ret>").await.shows(&["did you mean pod.logs?"]);
+    tui.keys(":pod.lgs<ret>").await.shows(&["did you mean pod.logs?"]);
     tui.keys(":<up><up><ret>").await.until("no deployments").await;
 }
 
@@ -279,12 +279,13 @@ async fn the_row_under_the_cursor_keeps_its_colours() {
 
 #[tokio::test(start_paused = true)]
 async fn the_welcome_names_three_keys_and_goes_for_good() {
-    let mut tui = Tui::with(Setup {
+    let mut tui = Tui::embedded(Setup {
         welcome: true,
         ..Setup::default()
-    })
-    .await;
-    tui.shows(&["Three keys to try"]);
+    });
+    tui.until("Three keys to try").await;
+    tui.keys("go").await.hides(&["Three keys to try"]);
+    tui.keys("<esc>gp").await.until("Three keys to try").await;
     tui.keys("?").await;
     tui.keys("<esc>").await.hides(&["Three keys to try"]);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use knarr_cluster::{ControlPlane, Options, Running};
 
 use super::Tui;
-use super::harness::{Setup, clock};
+use super::harness::{Setup, clock, nobody};
 use super::object::create_pod;
 use super::server::{Meddle, between, status};
 
@@ -114,6 +114,14 @@ async fn a_server_that_refuses_is_tried_again_on_a_key() {
     assert!(tries.load(Ordering::SeqCst) > before, "r tries at once");
     tui.keys("q").await;
     assert!(tui.has_quit(), "q leaves where there is nothing to stay for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_embedded_cluster_is_one_key_away_from_a_server_that_refuses() {
+    let mut tui = Tui::on(nobody(), clock(), Setup::default());
+    tui.until("cannot reach rehearsal").await;
+    tui.keys("e").await.until("live").await.shows(&["embedded"]);
+    tui.keys("go").await.until_line(&["knarr", "Ready"]).await;
 }
 
 #[tokio::test(start_paused = true)]
