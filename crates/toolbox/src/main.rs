@@ -4,7 +4,8 @@ fn main() {
     match knarr_toolbox::dispatch() {
         Some(code) => std::process::exit(code),
         None => {
-            eprintln!("usage: knarr-toolbox __box PROGRAM [ARGUMENT]...");
+            let usage = "usage: knarr-toolbox __box PROGRAM [ARGUMENT]...\n";
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), usage.as_bytes());
             std::process::exit(2);
         }
     }

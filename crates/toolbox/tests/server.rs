@@ -241,7 +241,6 @@ fn kubia_answers_with_its_host_name() {
     let script = dir.path().join("app.js");
     let host = outcome(program("hostname").output().expect("hostname runs")).1;
     let host = host.trim();
-    // Port 8080 is the application's own, so one after another.
     for (name, answers) in [
         ("kubia", vec![(200, format!("You've hit {host}\n"))]),
         ("kubia-v2", vec![(200, format!("This is v2 running in pod {host}\n"))]),
@@ -254,12 +253,9 @@ fn kubia_answers_with_its_host_name() {
             .concat(),
         ),
     ] {
-        std::fs::write(&script, format!("// application: {name}\n")).expect("written");
-        if TcpListener::bind("127.0.0.1:8080").is_err() {
-            eprintln!("port 8080 is taken: skipped");
-            return;
-        }
-        let server = Server::start(program("node").arg(&script), 8080);
+        let port = free_port();
+        std::fs::write(&script, format!("// application: {name}\n// port: {port}\n")).expect("written");
+        let server = Server::start(program("node").arg(&script), port);
         for (code, expected) in answers {
             let answer = server.get("/");
             assert!(status(&answer).starts_with(&format!("HTTP/1.1 {code}")), "{answer}");
@@ -314,7 +310,7 @@ fn nginx_serves_files_as_configured() {
     let missing = server.get("/nope");
     assert_eq!(status(&missing), "HTTP/1.1 404 Not Found");
     assert!(body(&missing).contains("<center>nginx/1.14.2</center>"));
-    assert!(server.get("/old").contains(&format!("Location: http://test/new")));
+    assert!(server.get("/old").contains("Location: http://test/new"));
     assert_eq!(body(&server.get("/hello")), "hello test\n");
     assert_eq!(body(&server.get("/api/hello")), "hello 127.0.0.1\n");
     assert!(body(&server.get("/list/")).contains("<a href=\"big.txt\">"));

@@ -45,12 +45,14 @@ pub(crate) fn main(args: &[String]) -> i32 {
         Ok(text) => text,
         Err(_) => return crate::say::fail("node", format!("Cannot find module '{script}'")),
     };
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("// application: "))
-        .unwrap_or("")
-        .trim()
-        .to_owned();
+    let setting = |key: &str| {
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix("// ")?.strip_prefix(key)?.strip_prefix(": "));
+        value.unwrap_or("").trim().to_owned()
+    };
+    let name = setting("application");
+    let port = setting("port").parse().unwrap_or(8080);
     let host = crate::host::name();
     let answer: Box<dyn Fn(Call) -> Reply + Send + Sync> = match name.as_str() {
         "kubia-pet" => Box::new(move |call| super::pet::pet(&call, &host)),
@@ -73,7 +75,7 @@ pub(crate) fn main(args: &[String]) -> i32 {
     if !name.starts_with("kubia-pet") {
         crate::say::out("Kubia server starting...\n");
     }
-    let listener = match listen_all(8080) {
+    let listener = match listen_all(port) {
         Ok(listener) => listener,
         Err(error) => {
             let code = match error.kind() {
@@ -83,7 +85,7 @@ pub(crate) fn main(args: &[String]) -> i32 {
             };
             let _ = crate::sys::write_all(
                 2,
-                format!("events.js:160\n      throw er; // Unhandled 'error' event\n      ^\n\nError: listen {code} :::8080\n").as_bytes(),
+                format!("events.js:160\n      throw er; // Unhandled 'error' event\n      ^\n\nError: listen {code} :::{port}\n").as_bytes(),
             );
             return 1;
         }

@@ -4,13 +4,15 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
+use super::file::{http_date, listing, range_of};
+use super::proxy::proxy;
 use super::site::{Location, Match, Return, Server, Settings, Sites};
+use super::variable::{absolute, variables};
 use crate::app::files::{below, load};
-use crate::net::client;
 use crate::net::serve::{Call, Reply, reply};
-use crate::net::url::{Url, decode, html};
+use crate::net::url::decode;
 
 /// Internal redirects (`error_page`, `try_files`, `index`) of one request.
 const MAX_REDIRECTS: usize = 10;
@@ -40,16 +42,16 @@ impl Step {
 }
 
 /// An answer before its standard headers are added.
-struct Draft {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+pub(super) struct Draft {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
     /// An error without a page of its own yet.
-    bare: bool,
+    pub bare: bool,
 }
 
 impl Draft {
-    fn error(status: u16) -> Self {
+    pub(super) fn error(status: u16) -> Self {
         Self {
             status,
             headers: Vec::new(),
@@ -486,7 +488,7 @@ fn encode(path: &str) -> String {
     path.replace('%', "%25").replace('?', "%3F")
 }
 
-fn context(call: &Call) -> String {
+pub(super) fn context(call: &Call) -> String {
     let host = call.header("host").unwrap_or("");
     format!(
         "client: {}, server: localhost, request: \"{} {} {:?}\", host: \"{host}\"",
@@ -524,247 +526,5 @@ fn file_of(location: &Location, settings: &Settings, path: &str) -> Option<std::
         }
         (Some(alias), _) => Some(alias.into()),
         (None, _) => below(Path::new(&settings.root), &encode(path)),
-    }
-}
-
-/// Replaces the variables that configurations use most.
-fn variables(text: &str, call: &Call) -> String {
-    if !text.contains('$') {
-        return text.to_owned();
-    }
-    let host = call.header("host").unwrap_or("").to_owned();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
-        _ => host.clone(),
-    };
-    let query = call.uri.query().unwrap_or("").to_owned();
-    let peer = call.peer.ip().to_canonical().to_string();
-    let forwarded = match call.header("x-forwarded-for") {
-        Some(list) => format!("{list}, {peer}"),
-        None => peer.clone(),
-    };
-    let mut out = text.to_owned();
-    for (variable, value) in [
-        ("request_uri", call.target()),
-        ("http_host", host),
-        ("host", name.clone()),
-        ("hostname", crate::host::name()),
-        ("server_name", name),
-        ("server_addr", call.local.ip().to_canonical().to_string()),
-        ("server_port", call.local.port().to_string()),
-        ("scheme", "http".to_owned()),
-        ("args", query.clone()),
-        ("query_string", query.clone()),
-        (
-            "is_args",
-            if query.is_empty() {
-                String::new()
-            } else {
-                "?".to_owned()
-            },
-        ),
-        ("remote_addr", peer),
-        ("remote_port", call.peer.port().to_string()),
-        ("proxy_add_x_forwarded_for", forwarded),
-        ("request_method", call.method.to_string()),
-        ("http_user_agent", call.header("user-agent").unwrap_or("").to_owned()),
-        ("uri", decode(call.path())),
-    ] {
-        out = out.replace(&format!("${{{variable}}}"), &value);
-        // `$uri` stays for try_files, which may look at another path by now.
-        if variable != "uri" {
-            out = replace_name(&out, variable, &value);
-        }
-    }
-    out
-}
-
-/// Replaces `$name` where the name ends there: `$host` is not the beginning of `$hostname`.
-fn replace_name(text: &str, name: &str, value: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    let needle = format!("${name}");
-    while let Some(at) = rest.find(&needle) {
-        let after = &rest[at + needle.len()..];
-        out.push_str(&rest[..at]);
-        if after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
-            out.push_str(&needle);
-        } else {
-            out.push_str(value);
-        }
-        rest = after;
-    }
-    out + rest
-}
-
-fn absolute(call: &Call, target: &str) -> String {
-    let target = replace_name(target, "uri", &decode(call.path()));
-    if target.starts_with('/') {
-        format!("http://{}{target}", call.header("host").unwrap_or("localhost"))
-    } else {
-        target
-    }
-}
-
-fn http_date(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds)
-        .map(|t| t.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
-        .unwrap_or_default()
-}
-
-/// One byte range. `None`: none that is understood, send all. `Err`: outside of the file.
-fn range_of(header: &str, size: usize) -> Option<Result<(usize, usize), ()>> {
-    let (from, to) = header.strip_prefix("bytes=")?.split_once('-')?;
-    if to.contains(',') {
-        return None;
-    }
-    let range = match (from.parse::<usize>(), to.parse::<usize>()) {
-        (Ok(from), Ok(to)) if from <= to => (from, to.saturating_add(1).min(size)),
-        (Ok(from), Err(_)) if to.is_empty() => (from, size),
-        (Err(_), Ok(last)) if from.is_empty() => (size.saturating_sub(last), size),
-        _ => return None,
-    };
-    Some(if range.0 >= size { Err(()) } else { Ok(range) })
-}
-
-fn listing(full: &Path, path: &str) -> Draft {
-    let mut lines = String::new();
-    let mut entries: Vec<(bool, String, SystemTime, u64)> = std::fs::read_dir(full)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|e| {
-            let meta = std::fs::metadata(e.path()).ok()?;
-            let name = e.file_name().to_string_lossy().into_owned();
-            (!name.starts_with('.')).then(|| {
-                (
-                    !meta.is_dir(),
-                    name,
-                    meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                    meta.len(),
-                )
-            })
-        })
-        .collect();
-    entries.sort();
-    for (file, name, when, size) in entries {
-        let slash = if file { "" } else { "/" };
-        let seconds = when
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        let when = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0))
-            .map(|t| t.strftime("%d-%b-%Y %H:%M").to_string());
-        let size = if file { size.to_string() } else { "-".to_owned() };
-        let shown = format!("{name}{slash}");
-        let pad = " ".repeat(51usize.saturating_sub(shown.chars().count()));
-        lines.push_str(&format!(
-            "<a href=\"{0}\">{0}</a>{pad}{1} {size:>19}\r\n",
-            html(&shown),
-            when.unwrap_or_default()
-        ));
-    }
-    let title = html(path);
-    let body = format!(
-        "<html>\r\n<head><title>Index of {title}</title></head>\r\n<body>\r\n<h1>Index of {title}</h1><hr><pre><a href=\"../\">../</a>\r\n{lines}</pre><hr></body>\r\n</html>\r\n"
-    );
-    Draft {
-        status: 200,
-        headers: vec![("Content-Type".to_owned(), "text/html".to_owned())],
-        body: body.into_bytes(),
-        bare: false,
-    }
-}
-
-/// Passes a request on and its answer back.
-fn proxy(call: &Call, location: &Location, target: &str, path: &str) -> Draft {
-    let Ok(mut url) = Url::parse(&variables(target, call)) else {
-        return Draft::error(500);
-    };
-    let has_path = target.trim_start_matches("http://").contains('/');
-    let query = call.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
-    url.path = match (&location.matches, has_path) {
-        (Match::Prefix(prefix, _), true) => format!(
-            "{}{}{query}",
-            url.path,
-            path.strip_prefix(prefix.as_str()).unwrap_or("")
-        ),
-        _ => call.target(),
-    };
-    let hop = [
-        "connection",
-        "host",
-        "keep-alive",
-        "transfer-encoding",
-        "upgrade",
-        "te",
-        "content-length",
-    ];
-    let set: Vec<(String, String)> = location
-        .proxy_headers
-        .iter()
-        .map(|(n, v)| (n.clone(), variables(v, call)))
-        .collect();
-    let mut headers: Vec<(String, String)> = call
-        .headers
-        .iter()
-        .filter(|(n, _)| !hop.contains(&n.as_str()) && !set.iter().any(|(s, _)| s.eq_ignore_ascii_case(n.as_str())))
-        .map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
-        .collect();
-    headers.extend(
-        set.into_iter()
-            .filter(|(n, _)| !n.eq_ignore_ascii_case("connection") && !n.eq_ignore_ascii_case("upgrade")),
-    );
-    let request = client::Request {
-        method: call.method.to_string(),
-        headers,
-        body: (!call.body.is_empty()).then(|| call.body.to_vec()),
-        connect_timeout: Some(Duration::from_secs(60)),
-        deadline: Some(Instant::now() + Duration::from_secs(60)),
-    };
-    let failed = |error: client::ClientError| {
-        super::log(
-            "error",
-            &format!(
-                "*1 {error} while connecting to upstream, {}, upstream: \"{target}\"",
-                context(call)
-            ),
-        );
-        Draft::error(if matches!(error, client::ClientError::Timeout) {
-            504
-        } else {
-            502
-        })
-    };
-    let mut response = match client::send(&url, &request) {
-        Ok(response) => response,
-        Err(error) => return failed(error),
-    };
-    let headers = response
-        .headers
-        .iter()
-        .filter(|(n, _)| {
-            !hop.iter().any(|h| n.eq_ignore_ascii_case(h))
-                && !n.eq_ignore_ascii_case("server")
-                && !n.eq_ignore_ascii_case("date")
-        })
-        .cloned()
-        .collect();
-    let status = response.status;
-    let mut body = Vec::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match response.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) if body.len() + n <= 64 << 20 => body.extend_from_slice(&buffer[..n]),
-            Ok(_) => return Draft::error(502),
-            Err(error) => return failed(error),
-        }
-    }
-    Draft {
-        status,
-        headers,
-        body,
-        bare: false,
     }
 }

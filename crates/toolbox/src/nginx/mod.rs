@@ -2,7 +2,10 @@
 
 mod answer;
 mod conf;
+mod file;
+mod proxy;
 mod site;
+mod variable;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};

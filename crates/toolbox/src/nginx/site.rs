@@ -425,10 +425,10 @@ impl Server {
         for location in &self.locations {
             match &location.matches {
                 Match::Exact(exact) if exact == path => return Some(location),
-                Match::Prefix(prefix, last) if path.starts_with(prefix.as_str()) => {
-                    if best.is_none_or(|(_, length, _)| prefix.len() > length) {
-                        best = Some((location, prefix.len(), *last));
-                    }
+                Match::Prefix(prefix, last)
+                    if path.starts_with(prefix.as_str()) && best.is_none_or(|(_, length, _)| prefix.len() > length) =>
+                {
+                    best = Some((location, prefix.len(), *last));
                 }
                 _ => {}
             }

@@ -72,9 +72,9 @@ impl Shell {
         loop {
             let prompt = if text.is_empty() {
                 let default = if self.bash { "\\u@\\h:\\w\\$ " } else { "\\w \\$ " };
-                self.prompt(&self.vars.get("PS1").unwrap_or(default).to_owned())
+                self.prompt(self.vars.get("PS1").unwrap_or(default))
             } else {
-                self.prompt(&self.vars.get("PS2").unwrap_or("> ").to_owned())
+                self.prompt(self.vars.get("PS2").unwrap_or("> "))
             };
             let line = read_line(&prompt, &self.history, &|before| self.complete(before));
             match line {

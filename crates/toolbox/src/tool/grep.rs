@@ -224,7 +224,7 @@ pub(crate) fn from_basic(text: &str) -> String {
                 out.push('^');
                 start = true;
             }
-            '$' if chars.peek().is_some() && !(chars.peek() == Some(&'\\')) => out.push_str("\\$"),
+            '$' if chars.peek().is_some() && chars.peek() != Some(&'\\') => out.push_str("\\$"),
             c => out.push(c),
         }
     }

@@ -2,6 +2,9 @@
 
 use super::{Buffer, Editor, motion};
 
+/// First and last line of a command.
+type Range = (usize, usize);
+
 impl Editor {
     /// Runs one command.
     pub(super) fn ex(&mut self, line: &str) {
@@ -74,7 +77,7 @@ impl Editor {
     }
 
     /// The lines a command is for, and the rest of it.
-    fn range<'a>(&self, line: &'a str) -> Result<(Option<(usize, usize)>, &'a str), String> {
+    fn range<'a>(&self, line: &'a str) -> Result<(Option<Range>, &'a str), String> {
         let last = self.buffer.len() - 1;
         if let Some(rest) = line.strip_prefix('%') {
             return Ok((Some((0, last)), rest.trim_start()));

@@ -248,12 +248,11 @@ impl Editor {
                 self.mode = Mode::Normal;
                 return;
             }
-            Key::Backspace | Key::Control('h') => {
-                if text.pop().is_none() {
-                    self.mode = Mode::Normal;
-                    return;
-                }
+            Key::Backspace | Key::Control('h') if text.is_empty() => {
+                self.mode = Mode::Normal;
+                return;
             }
+            Key::Backspace | Key::Control('h') => drop(text.pop()),
             Key::Control('u') => text.clear(),
             Key::Char(c) => text.push(c),
             _ => {}
@@ -449,7 +448,7 @@ mod tests {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
             let n = (seed >> 33) as usize;
-            editor.key(if n % 7 == 0 {
+            editor.key(if n.is_multiple_of(7) {
                 Key::Escape
             } else {
                 Key::Char(keys[n % keys.len()])

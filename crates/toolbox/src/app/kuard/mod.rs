@@ -137,6 +137,9 @@ impl Config {
     }
 }
 
+/// Method, path and status; each with its count and seconds.
+type Route = (String, String, u16);
+
 struct Server {
     version: String,
     args: Vec<String>,
@@ -145,7 +148,7 @@ struct Server {
     memory: memory::Memory,
     queues: queue::Broker,
     keygen: Arc<keygen::KeyGen>,
-    requests: Mutex<BTreeMap<(String, String, u16), (u64, f64)>>,
+    requests: Mutex<BTreeMap<Route, (u64, f64)>>,
 }
 
 pub(crate) fn main(args: &[String]) -> i32 {
