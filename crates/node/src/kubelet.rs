@@ -17,7 +17,7 @@ use crate::object::Objects;
 use crate::options::Options;
 use crate::pod::{self, Dispatcher, Registry};
 use crate::service::Services;
-use crate::{mirror, node};
+use crate::{mirror, node, volume};
 
 /// What stopping may take: containers get five seconds, and the last reports a little more.
 const STOPPING: Duration = Duration::from_secs(8);
@@ -75,6 +75,7 @@ impl Kubelet {
             options,
             client,
         });
+        volume::forget_memory(&cx);
         node::register(&cx).await;
         let (mirrors, mirrored) = mpsc::unbounded_channel();
         let kubelet = Self { cx: cx.clone() };
@@ -104,5 +105,6 @@ impl Kubelet {
         }
         let _ = tokio::time::timeout(FAREWELL, node::leave(&self.cx)).await; // nobody may be there to hear it
         self.cx.shutdown.cancel();
+        volume::forget_memory(&self.cx);
     }
 }

@@ -19,16 +19,6 @@ const IMAGES: usize = 50;
 /// Where a kubelet listens; here the API server reaches it without a socket.
 const PORT: i32 = 10250;
 
-/// How containers are isolated, as the node's label tells it.
-fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Root => "root",
-        Mode::UserNamespace => "user-namespace",
-        Mode::Processes => "processes",
-        Mode::Hollow => "hollow",
-    }
-}
-
 /// Go's name of the processor architecture.
 fn arch() -> &'static str {
     match std::env::consts::ARCH {
@@ -56,7 +46,7 @@ pub(super) fn metadata(cx: &Context) -> ObjectMeta {
         ("kubernetes.io/arch", arch),
         ("kubernetes.io/os", os),
         ("kubernetes.io/hostname", name.as_str()),
-        ("knarr.dev/runtime", mode(cx.runtime.mode())),
+        ("knarr.dev/runtime", cx.runtime.mode().name()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
+use sha2::{Digest, Sha256};
 
 pub(crate) use mount::mounts;
 
+use crate::container::hex;
 use crate::context::Context;
 use crate::env::Place;
 use crate::object::{Key, Kind};
@@ -157,9 +159,21 @@ pub(crate) fn remove(cx: &Context, uid: &str) {
 
 /// Where the `emptyDir` volumes in memory are: on Linux a file system in memory is at /dev/shm.
 fn memory_dir(cx: &Context, uid: &str) -> PathBuf {
-    private_shared_memory()
-        .unwrap_or_else(|| cx.pod_dir(uid).join("memory"))
-        .join(uid)
+    let shared = private_shared_memory().map(|shared| shared.join(of_node(cx)));
+    shared.unwrap_or_else(|| cx.pod_dir(uid).join("memory")).join(uid)
+}
+
+/// A name that this node's state directory has to itself.
+fn of_node(cx: &Context) -> String {
+    let path = cx.options.state_dir.as_os_str().as_encoded_bytes();
+    hex(&Sha256::digest(path)[..8])
+}
+
+/// What was in memory does not outlive the node's process, as it does not outlive a real node's reboot.
+pub(crate) fn forget_memory(cx: &Context) {
+    if let Some(shared) = private_shared_memory() {
+        let _ = fs::remove_dir_all(shared.join(of_node(cx))); // most nodes have nothing there
+    }
 }
 
 /// A directory of this user's alone in /dev/shm, where everybody may make directories: one that another user has

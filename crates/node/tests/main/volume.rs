@@ -143,6 +143,7 @@ async fn mounted_objects_are_waited_for_and_follow_their_changes() {
         .sh(&pod, "cat /var/run/secrets/kubernetes.io/serviceaccount/token")
         .await;
     assert_ne!(later, token);
+    world.kubelet.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
