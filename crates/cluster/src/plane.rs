@@ -125,6 +125,8 @@ impl ControlPlane {
         let state = directory.create_sub("node")?;
         let chosen = runtime::choose(options.runtime, &state).await?;
         let mode = chosen.runtime.mode();
+        // Otherwise pods have no network of their own, so that there is nothing to listen in.
+        let networked = matches!(mode, Mode::Root | Mode::UserNamespace);
         tracing::info!(?mode, refusals = ?chosen.refusals, "containers");
         let mut config = None;
         if let (Some(listener), Some(address)) = (listener, address) {
@@ -132,7 +134,7 @@ impl ControlPlane {
             let url = format!("https://{}", reachable(address));
             config = Some(kubeconfig::write(directory, &options.name, &url, &identity)?);
             // Pods reach the server under the address of its Service.
-            if matches!(mode, Mode::Root | Mode::UserNamespace) {
+            if networked {
                 match chosen
                     .runtime
                     .listen_node(SocketAddr::new(SERVICE_IP.into(), 443))
@@ -161,6 +163,23 @@ impl ControlPlane {
             control.clone(),
         ));
 
+        let network = knarr_network::Options {
+            clock: options.clock.clone(),
+            reserved: vec![SERVICE_IP.into()],
+            ..knarr_network::Options::default()
+        };
+        let dns = networked.then(|| IpAddr::from(network.dns_ip));
+        if networked {
+            let client = server.client("system:kube-proxy", &[MASTERS]);
+            let runtime = chosen.runtime.clone();
+            tasks.spawn(knarr_network::run(client, runtime, network, control.clone()));
+        } else {
+            tracing::info!(
+                mode = mode.name(),
+                "Pods have no network: there are no service addresses and no DNS"
+            );
+        }
+
         let images = ImageStore::open(&state.join("images")).doing(|| "cannot open the image store".into())?;
         let images = Arc::new(images);
         let mut kubelets = Vec::new();
@@ -168,6 +187,7 @@ impl ControlPlane {
             let mut node = knarr_node::Options::new(name.clone(), state.join(name));
             node.clock = options.clock.clone();
             node.node_ip = chosen.runtime.node_ip();
+            node.cluster_dns = dns.into_iter().collect();
             // The components and the static pods belong to the first node.
             if index == 0 {
                 node.components = components(&options, address);

@@ -1,0 +1,101 @@
+//! The service network: how pods reach each other by the address and the name of a Service.
+//!
+//! ```text
+//!   API server --watch--> View: Services, EndpointSlices
+//!                          |                    |
+//!                          v                    v
+//!    pod --10.96.7.7:80--> proxy                DNS <--"web.shop"-- pod
+//!                          |                    on 10.96.0.10:53
+//!    host --127.0.0.1:30080|
+//!                          +--dial--> 10.244.0.3:8080, a ready pod
+//! ```
+//!
+//! On other clusters kube-proxy programs the kernel to rewrite packets. Here the kernel is left alone, so that no
+//! privileges are needed: the proxy listens on each service's address in the node's network and copies bytes. The price
+//! is that pods see the node's address as their client's.
+//!
+//! Both parts read one [`view::View`] that two watches keep current. Nothing here polls.
+
+mod announce;
+mod dns;
+mod endpoint;
+mod proxy;
+mod view;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use knarr_clock::Clock;
+use knarr_runtime::Runtime;
+use kube::Client;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How to run the network.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Time of events.
+    pub clock: Clock,
+    /// Where the cluster's DNS listens: a service address.
+    pub dns_ip: Ipv4Addr,
+    /// The domain of cluster names.
+    pub domain: String,
+    /// Service addresses that somebody else listens on.
+    pub reserved: Vec<IpAddr>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            dns_ip: Ipv4Addr::new(10, 96, 0, 10),
+            domain: "cluster.local".into(),
+            reserved: vec![Ipv4Addr::new(10, 96, 0, 1).into()],
+        }
+    }
+}
+
+/// What the parts share.
+#[derive(Clone)]
+struct Context {
+    client: Client,
+    runtime: Arc<dyn Runtime>,
+    options: Arc<Options>,
+    /// Connections that outlive the listener they came from.
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Context {
+    /// Runs a connection until it ends or the network does.
+    fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.shutdown.clone();
+        self.connections.spawn(async move {
+            shutdown.run_until_cancelled_owned(connection).await;
+        });
+    }
+}
+
+/// Runs the service proxy and the DNS server until `shutdown`.
+pub async fn run(client: Client, runtime: Arc<dyn Runtime>, options: Options, shutdown: CancellationToken) {
+    let context = Context {
+        client,
+        runtime,
+        options: Arc::new(options),
+        connections: TaskTracker::new(),
+        shutdown: shutdown.clone(),
+    };
+    let (publish, view) = watch::channel(Arc::new(view::View::default()));
+    let parts = async {
+        tokio::join!(
+            view::follow(context.client.clone(), publish),
+            proxy::run(context.clone(), view.clone()),
+            dns::serve::run(context.clone(), view),
+            announce::dns_service(&context),
+        )
+    };
+    shutdown.run_until_cancelled(parts).await;
+    context.connections.close();
+    context.connections.wait().await;
+}

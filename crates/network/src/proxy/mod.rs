@@ -1,0 +1,135 @@
+//! The service proxy: keeps one listener per port of every service that has endpoints.
+//!
+//! A service without endpoints has no listener, so that the kernel refuses connections to it at once; a program then
+//! knows to try again, where a silent network would leave it hanging.
+
+mod front;
+mod tcp;
+mod udp;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use knarr_runtime::RuntimeError;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::front::{Front, Place, Wanted};
+use crate::endpoint::Backends;
+use crate::view::{Key, View};
+use crate::{Context, announce};
+
+/// Until a port that another program holds is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Follows the view until the network ends.
+pub(crate) async fn run(context: Context, mut view: watch::Receiver<Arc<View>>) {
+    let mut proxy = Proxy {
+        context,
+        slots: BTreeMap::new(),
+    };
+    while view.changed().await.is_ok() {
+        let current = view.borrow_and_update().clone();
+        proxy.apply(&current).await;
+    }
+}
+
+/// What listens on one front.
+struct Slot {
+    task: JoinHandle<()>,
+    backends: watch::Sender<Backends>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Proxy {
+    context: Context,
+    slots: BTreeMap<Front, Slot>,
+}
+
+impl Proxy {
+    async fn apply(&mut self, view: &View) {
+        let options = &self.context.options;
+        let taken = |ip| ip == options.dns_ip || options.reserved.contains(&ip);
+        let mut wanted = front::wanted(view, self.context.runtime.node_ip(), &taken);
+        let gone: Vec<Front> = self
+            .slots
+            .keys()
+            .filter(|front| !wanted.contains_key(front))
+            .cloned()
+            .collect();
+        for front in gone {
+            if let Some(mut slot) = self.slots.remove(&front) {
+                slot.task.abort();
+                // Its socket is closed when this returns, so that the address is free for the next.
+                let _ = (&mut slot.task).await;
+                tracing::info!(%front, "Closed service port");
+            }
+        }
+        for (front, slot) in &self.slots {
+            if let Some(Wanted { backends, .. }) = wanted.remove(front) {
+                slot.backends.send_if_modified(|current| {
+                    let differs = *current != backends;
+                    *current = backends;
+                    differs
+                });
+            }
+        }
+        for (front, Wanted { service, backends }) in wanted {
+            let (sender, receiver) = watch::channel(backends);
+            let task = serve(self.context.clone(), front.clone(), service, receiver);
+            let slot = Slot {
+                task: tokio::spawn(task),
+                backends: sender,
+            };
+            self.slots.insert(front, slot);
+        }
+    }
+}
+
+/// Opens a front, waiting for its port to become free if need be, and serves it.
+async fn serve(context: Context, front: Front, service: Key, backends: watch::Receiver<Backends>) {
+    let mut complained = false;
+    let socket = loop {
+        match open(&context, &front).await {
+            Ok(socket) => break socket,
+            Err(reason) => {
+                if !complained {
+                    tracing::warn!(%front, reason, "Cannot open service port");
+                    announce::port_not_opened(&context, &service, &front.to_string(), &reason).await;
+                    complained = true;
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    };
+    tracing::info!(service = %format_args!("{}/{}", service.namespace, service.name), %front, "Opened service port");
+    match socket {
+        Socket::Stream(listener) => tcp::serve(context, listener, backends).await,
+        Socket::Datagram(socket) => udp::serve(context, socket, backends).await,
+    }
+}
+
+enum Socket {
+    Stream(TcpListener),
+    Datagram(UdpSocket),
+}
+
+async fn open(context: &Context, front: &Front) -> Result<Socket, String> {
+    let address = front.address;
+    let inside = |error: RuntimeError| error.to_string();
+    let outside = |error: io::Error| error.to_string();
+    Ok(match (front.place, front.datagrams) {
+        (Place::Node, false) => Socket::Stream(context.runtime.listen_node(address).await.map_err(inside)?),
+        (Place::Node, true) => Socket::Datagram(context.runtime.bind_node(address).await.map_err(inside)?),
+        (Place::Host, false) => Socket::Stream(TcpListener::bind(address).await.map_err(outside)?),
+        (Place::Host, true) => Socket::Datagram(UdpSocket::bind(address).await.map_err(outside)?),
+    })
+}
