@@ -71,9 +71,13 @@ pub enum ApplyError {
     Invalid(String),
 }
 
-/// The manager's name when no `fieldManager` is given: the User-Agent up to its first slash.
+/// The manager's name when no `fieldManager` is given: the User-Agent up to its first slash, and `unknown` for those who
+/// do not say even that.
 pub fn default_manager(user_agent: &str) -> &str {
-    user_agent.split('/').next().unwrap_or_default()
+    match user_agent.split('/').next() {
+        None | Some("") => "unknown",
+        Some(program) => program,
+    }
 }
 
 /// The object after applying `applied` to `live`, with `metadata.managedFields` brought up to date.

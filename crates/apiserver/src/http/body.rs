@@ -20,11 +20,23 @@ pub(crate) enum Media {
     Protobuf,
 }
 
+/// How much of a body that is too large is read and thrown away: many clients look for the answer only after they have sent
+/// everything.
+const DRAIN: usize = 32 << 20;
+
 /// Reads the whole body, up to the limit.
-pub(crate) async fn read(body: Body) -> Result<Bytes, Failure> {
-    match Limited::new(body, LIMIT).collect().await {
+pub(crate) async fn read(mut body: Body) -> Result<Bytes, Failure> {
+    match Limited::new(&mut body, LIMIT).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(refusal::too_large(LIMIT)),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let mut drained = 0;
+            while drained < DRAIN
+                && let Some(Ok(frame)) = body.frame().await
+            {
+                drained += frame.data_ref().map_or(0, Bytes::len);
+            }
+            Err(refusal::too_large(LIMIT))
+        }
         Err(error) => Err(Failure::bad_request(format!("the body could not be read: {error}"))),
     }
 }

@@ -11,7 +11,8 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use futures::future::BoxFuture;
-use http::{Request, Response, Uri};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
@@ -90,11 +91,28 @@ impl Write for Pipe {
 
 /// A client whose requests need no scheme and no host.
 #[derive(Clone)]
-pub(crate) struct Local(Client<Connector, kube::client::Body>);
+pub(crate) struct Local {
+    client: Client<Connector, kube::client::Body>,
+    /// What its requests say they come from, unless they know better: field ownership shows it.
+    agent: HeaderValue,
+}
 
 /// A transport for `kube::Client`.
 pub(crate) fn connect(server: Arc<Server>, user: User) -> Local {
-    Local(Client::builder(TokioExecutor::new()).build(Connector { server, user }))
+    Local {
+        agent: HeaderValue::from_static(agent(&user.name)),
+        client: Client::builder(TokioExecutor::new()).build(Connector { server, user }),
+    }
+}
+
+/// The program that runs as a user, by the name under which everybody knows it.
+fn agent(user: &str) -> &'static str {
+    match user {
+        "system:kube-controller-manager" => "kube-controller-manager",
+        "system:kube-scheduler" => "kube-scheduler",
+        node if node.starts_with("system:node:") => "kubelet",
+        _ => "knarr",
+    }
 }
 
 impl Service<Request<kube::client::Body>> for Local {
@@ -119,7 +137,9 @@ impl Service<Request<kube::client::Body>> for Local {
         {
             *request.uri_mut() = uri;
         }
-        let client = self.0.clone();
+        let agent = self.agent.clone();
+        request.headers_mut().entry(USER_AGENT).or_insert(agent);
+        let client = self.client.clone();
         Box::pin(async move { client.request(request).await })
     }
 }

@@ -27,10 +27,15 @@ use query::Query;
 /// Answers one request. `known` is the user of a connection that was authenticated when it was made.
 pub(crate) async fn handle(server: Arc<Server>, known: Option<User>, request: Request<Body>) -> Response<Body> {
     let audit = HeaderValue::from_str(&knarr_resource::new_uid());
+    let head = request.method() == Method::HEAD;
     let mut response = match answer(server, known, request).await {
         Ok(response) => response,
         Err(failure) => refusal::response(&failure),
     };
+    if head {
+        // HTTP/1 drops such a body by itself, but in HTTP/2 it is a violation of the protocol.
+        *response.body_mut() = Body::empty();
+    }
     if let Ok(id) = audit {
         response.headers_mut().insert("audit-id", id);
     }

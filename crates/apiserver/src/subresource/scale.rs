@@ -14,6 +14,7 @@ use crate::verb::create::{Track, check_place};
 use crate::verb::input::{self, Expected};
 use crate::verb::modify;
 use crate::verb::patch::{self, Patch};
+use crate::verb::update::check_name;
 
 const SCALE: Expected<'_> = Expected {
     api_version: "autoscaling/v1",
@@ -31,6 +32,7 @@ pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result
         "update" => {
             let (scale, warnings) = input::read(call, &SCALE, bytes)?;
             check_place(call, &scale)?;
+            check_name(call, &scale)?;
             (Change::Whole(scale), warnings)
         }
         _ => {

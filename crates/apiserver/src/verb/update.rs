@@ -3,12 +3,14 @@
 use axum::body::Body;
 use http::{Response, StatusCode};
 use knarr_resource::Failure;
+use serde_json::Value;
 
 use super::create::{self, Track};
 use super::input::{self, Expected};
 use super::modify;
 use crate::http::call::Call;
 use crate::http::render;
+use crate::object::name_of;
 use crate::server::Server;
 
 pub(crate) async fn answer(
@@ -24,6 +26,7 @@ pub(crate) async fn answer(
     };
     let (object, warnings) = input::read(call, &expected, body)?;
     create::check_place(call, &object)?;
+    check_name(call, &object)?;
     let exists = server.store.get(server.slot_of(call.resource), &call.key()).is_some();
     let outcome = if !exists && subresource.is_none() && call.resource.creates_on_update() {
         let mut object = object;
@@ -40,4 +43,15 @@ pub(crate) async fn answer(
     let mut response = outcome.respond(server, call, code)?;
     render::warn(&mut response, &warnings);
     Ok(response)
+}
+
+/// The path says which object is replaced, but the object has to agree in words: an empty one is a mistake.
+pub(crate) fn check_name(call: &Call, object: &Value) -> Result<(), Failure> {
+    match name_of(object) {
+        "" => Err(Failure::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.name
+        ))),
+        _ => Ok(()),
+    }
 }

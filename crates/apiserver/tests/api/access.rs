@@ -365,3 +365,35 @@ async fn tokens_say_who_comes_through_a_listener() {
     shutdown.cancel();
     serving.await.unwrap();
 }
+
+/// HTTP/2 needs a real socket here, so this test runs in real time.
+#[tokio::test]
+async fn over_http2_a_head_and_a_body_that_is_too_large_get_their_answers() {
+    let cluster = Cluster::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let (server, stop) = (cluster.server.clone(), shutdown.clone());
+    let serving = tokio::spawn(async move { server.serve_plain(listener, stop).await });
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<axum::body::Body>();
+    let request = |method: Method, path: &str, body: Vec<u8>| {
+        http::Request::builder()
+            .method(method)
+            .uri(format!("http://{address}{path}"))
+            .header("authorization", "Bearer secret-token")
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from(body))
+            .unwrap()
+    };
+    let refused = client.request(request(Method::HEAD, PODS, Vec::new())).await.unwrap();
+    assert_eq!(refused.status(), 403);
+    let body = http_body_util::BodyExt::collect(refused.into_body()).await.unwrap();
+    assert!(body.to_bytes().is_empty());
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let large = request(Method::POST, reviews, vec![b' '; 8 << 20]);
+    assert_eq!(client.request(large).await.unwrap().status(), 413);
+    shutdown.cancel();
+    serving.await.unwrap();
+}

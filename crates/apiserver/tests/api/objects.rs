@@ -530,3 +530,25 @@ async fn what_no_cluster_can_be_without_comes_back() {
     assert_eq!(again["spec"]["clusterIP"], original["spec"]["clusterIP"]);
     cluster.check().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_says_its_own_name() {
+    let cluster = Cluster::start().await;
+    let path = format!("{CONFIGMAPS}/c");
+    cluster.post(CONFIGMAPS, configmap("c", json!({"a": "b"}))).await.ok();
+    let mut nameless = configmap("", json!({"a": "c"}));
+    let (code, _, message) = cluster.put(&path, nameless.clone()).await.failure();
+    assert_eq!(
+        (code, message.as_str()),
+        (
+            400,
+            "the name of the object (c based on URL) was undeterminable: name must be provided"
+        )
+    );
+    nameless["metadata"]["name"] = "c".into();
+    let replaced = cluster.put(&path, nameless).await.ok();
+    assert_eq!(
+        replaced["metadata"]["managedFields"][0]["manager"], "knarr",
+        "{replaced}"
+    );
+}

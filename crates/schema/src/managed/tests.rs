@@ -494,7 +494,7 @@ fn a_custom_resource_is_owned_key_by_key_without_a_schema() {
 #[test]
 fn the_managers_name_is_the_first_part_of_the_user_agent() {
     assert_eq!(default_manager("kubectl/v1.33.0 (linux/amd64)"), "kubectl");
-    assert_eq!(default_manager(""), "");
+    assert_eq!(default_manager(""), "unknown");
 }
 
 fn arbitrary_deployment() -> impl Strategy<Value = Value> {

@@ -303,6 +303,15 @@ fn yaml_that_would_blow_up_is_refused() {
         parse_yaml(bomb.as_bytes()).unwrap_err().0,
         "error converting YAML to JSON: yaml: document contains excessive aliasing"
     );
+    // Each anchor keeps a copy of all that is inside of it.
+    let open: String = (0..80).map(|i| format!("&a{i} [")).collect();
+    let nested = format!("{open}{}{}", vec!["1"; 50_000].join(","), "]".repeat(80));
+    assert!(
+        parse_yaml(nested.as_bytes())
+            .unwrap_err()
+            .0
+            .ends_with("excessive aliasing")
+    );
     for bad in [
         "a: &x [*x]",
         &"[".repeat(10_000),

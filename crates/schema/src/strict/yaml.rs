@@ -11,8 +11,8 @@ use serde_json::{Map, Number, Value};
 
 use super::{MAX_DEPTH, ParseError, json};
 
-/// What aliases may add to a document, in values and bytes of text: a few nested anchors can stand for gigabytes.
-const MAX_ALIASED: usize = 4 << 20;
+/// What anchors and their aliases may add to a document, in bytes: a few nested ones can stand for gigabytes.
+const MAX_ALIASED: usize = 16 << 20;
 
 /// The document (the first, if there are several) and its duplicate fields; of duplicates the last one counts.
 pub fn parse(body: &[u8]) -> Result<(Value, Vec<String>), ParseError> {
@@ -94,20 +94,30 @@ impl<'a> Document<'a> {
                     .anchors
                     .get(&anchor)
                     .ok_or_else(|| error(Some(span), "anchor value contains itself"))?;
-                self.aliased = self.aliased.saturating_add(*cost);
-                if self.aliased > MAX_ALIASED {
-                    return Err(error(None, "document contains excessive aliasing"));
-                }
-                (0, value.clone())
+                let copies = Self::charge(self.aliased, *cost)?;
+                let value = value.clone();
+                self.aliased = copies;
+                (0, value)
             }
             _ => return Err(error(Some(span), "did not find expected node content")),
         };
         if anchor != 0 {
+            // The copy that is kept for the aliases counts as well: anchors can nest.
             let cost = cost(&value);
+            self.aliased = Self::charge(self.aliased, cost)?;
             self.anchors.insert(anchor, (value.clone(), cost));
         }
         self.depth -= 1;
         Ok(value)
+    }
+
+    /// What has been copied so far and one copy more.
+    fn charge(so_far: usize, cost: usize) -> Result<usize, ParseError> {
+        let total = so_far.saturating_add(cost);
+        match total > MAX_ALIASED {
+            true => Err(error(None, "document contains excessive aliasing")),
+            false => Ok(total),
+        }
     }
 
     fn mapping(&mut self) -> Result<Map<String, Value>, ParseError> {
@@ -171,12 +181,13 @@ fn merge(
 }
 
 fn cost(value: &Value) -> usize {
-    1 + match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(cost).sum(),
-        Value::Object(map) => map.iter().map(|(key, value)| key.len() + cost(value)).sum(),
-        _ => 0,
-    }
+    size_of::<Value>()
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(cost).sum(),
+            Value::Object(map) => map.iter().map(|(key, value)| key.len() + cost(value)).sum(),
+            _ => 0,
+        }
 }
 
 fn scalar(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Result<Value, ParseError> {
