@@ -313,6 +313,32 @@ mod tests {
     }
 
     #[test]
+    fn every_link_in_an_image_is_a_program_that_exists() {
+        let (_dir, store) = store();
+        for image in store.list() {
+            let root = store.unpack(&image).expect("unpacked");
+            let program = &root.binds[0].target;
+            let mut dirs = vec![root.lower.clone()];
+            while let Some(dir) = dirs.pop() {
+                for entry in std::fs::read_dir(&dir).expect("readable").flatten() {
+                    let kind = entry.file_type().expect("its type");
+                    if kind.is_dir() {
+                        dirs.push(entry.path());
+                    } else if kind.is_symlink() {
+                        assert_eq!(&std::fs::read_link(entry.path()).expect("a link"), program);
+                        let name = entry.file_name().into_string().expect("text");
+                        assert!(
+                            knarr_toolbox::names().any(|n| n == name),
+                            "{name} in {:?}",
+                            image.references
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn small_images_have_no_bash() {
         let (_dir, store) = store();
         for (name, bash) in [

@@ -60,6 +60,7 @@ const APPLETS: &[(&str, Start)] = &[
     ("kill", Text(crate::sh::kill)),
     ("killall", Text(crate::tool::process::pidof)),
     ("kuard", Text(crate::app::kuard::main)),
+    ("kubectl-proxy", Text(crate::app::proxy::main)),
     ("less", Text(crate::tool::pager::main)),
     ("ln", Core(uu_ln::uumain)),
     ("ls", Core(uu_ls::uumain)),

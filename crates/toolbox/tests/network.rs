@@ -118,8 +118,69 @@ fn odd_servers_are_coped_with() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("its address").port();
     assert_eq!(curl(&["-s", "-m", "0.2", &format!("127.0.0.1:{port}")]).0, 28);
-    assert_eq!(curl(&["-s", "https://127.0.0.1:1"]).0, 1);
+    assert_eq!(curl(&["-s", "https://127.0.0.1:1"]).0, 7);
     assert_eq!(curl(&["-s", "ftp://x"]).0, 1);
+}
+
+#[test]
+fn https_is_trusted_only_with_the_right_authority() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (dir.path().join("kuard.crt"), dir.path().join("kuard.key"));
+    std::fs::write(&certificate, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    let (port, secure) = (free_port(), free_port());
+    let server = Server::start(
+        program("kuard")
+            .arg(format!("--address=:{port}"))
+            .arg(format!("--tls-address=:{secure}"))
+            .arg(format!("--tls-dir={}", dir.path().display())),
+        port,
+    );
+    let url = format!("https://localhost:{secure}/healthy");
+    let authority = certificate.to_str().expect("text");
+    assert_eq!(
+        curl(&["-s", "--cacert", authority, &url]),
+        (0, "ok".to_owned(), String::new())
+    );
+    assert_eq!(curl(&["-sk", &url]).1, "ok");
+    let (code, _, err) = curl(&["-sS", &url]);
+    assert_eq!(code, 60, "{err}");
+    assert!(err.starts_with("curl: (60) SSL certificate problem: "), "{err}");
+    let (code, ..) = curl(&["-s", "--cacert", "/nonexistent", &url]);
+    assert_eq!(code, 77);
+    // The name counts, not only the authority.
+    assert_eq!(
+        curl(&["-s", "--cacert", authority, &format!("https://127.0.0.1:{secure}/")]).0,
+        60
+    );
+    let output = program("curl")
+        .args(["-s", &url])
+        .env("CURL_CA_BUNDLE", &certificate)
+        .output()
+        .expect("curl runs");
+    assert_eq!(outcome(output).1, "ok");
+    let (code, out, _) = outcome(program("wget").args(["-qO-", &url]).output().expect("wget runs"));
+    assert_eq!((code, out.as_str()), (0, "ok"));
+    // Plain HTTP to the TLS port is no answer, and harms nobody.
+    assert_ne!(curl(&["-s", &format!("http://localhost:{secure}/")]).0, 0);
+    assert_eq!(curl(&["-sk", &url]).1, "ok");
+    drop(server);
+
+    let port = free_port();
+    let config = dir.path().join("nginx.conf");
+    let text = format!(
+        "events {{}}\nhttp {{ access_log off; server {{ listen {port} ssl; ssl_certificate {}; ssl_certificate_key {}; \
+         location / {{ return 200 \"$scheme\\n\"; }} }} }}\n",
+        certificate.display(),
+        key.display()
+    );
+    std::fs::write(&config, text).expect("written");
+    let _server = Server::start(program("nginx").arg("-c").arg(&config), port);
+    assert_eq!(
+        curl(&["-s", "--cacert", authority, &format!("https://localhost:{port}/")]).1,
+        "https\n"
+    );
 }
 
 #[test]

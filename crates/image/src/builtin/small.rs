@@ -42,6 +42,12 @@ pub(super) fn images() -> Vec<Definition> {
             .name("docker.io/tutum/curl", &["latest"])
             .file("/etc/motd", 0o644, "curl, built into knarr\n")
             .cmd(&["/bin/bash"]),
+        // The ambassador: passes plain requests on to the API server with the pod's own rights.
+        full()
+            .name("docker.io/luksa/kubectl-proxy", &["latest", "1.6.2"])
+            .program("/usr/local/bin/kubectl-proxy")
+            .file("/kubectl-proxy.sh", 0o755, "#!/bin/sh\nexec kubectl-proxy\n")
+            .entrypoint(&["/bin/sh", "-c", "/kubectl-proxy.sh"]),
         full()
             .name("docker.io/tutum/dnsutils", &["latest"])
             .name("registry.k8s.io/e2e-test-images/jessie-dnsutils", &["1.3", "1.7"])

@@ -6,3 +6,4 @@ pub(crate) mod kuard;
 pub(crate) mod node;
 pub(crate) mod pause;
 mod pet;
+pub(crate) mod proxy;

@@ -90,7 +90,7 @@ pub(crate) fn main(args: &[String]) -> i32 {
             return 1;
         }
     };
-    run(vec![listener], STYLE, answer)
+    run(vec![listener.into()], STYLE, answer)
 }
 
 /// A server that logs each request and answers by how many there have been.

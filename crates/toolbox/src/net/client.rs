@@ -1,10 +1,11 @@
-//! A small HTTP/1.1 client for wget, curl and the servers that call each other. Plain HTTP only.
+//! A small HTTP/1.1 client for wget, curl and the servers that call each other.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::resolve::{self, Failed};
+use super::tls::{self, TlsError, TlsStream, Trust};
 use super::url::Url;
 
 /// Longest header section read from a server.
@@ -20,6 +21,9 @@ pub(crate) struct Request {
     pub connect_timeout: Option<Duration>,
     /// Everything has to be done by then.
     pub deadline: Option<Instant>,
+    pub trust: Trust,
+    /// Connect there instead of where the address says.
+    pub instead: Option<String>,
 }
 
 /// The head of an answer, and its body still to be read.
@@ -41,6 +45,10 @@ pub(crate) enum ClientError {
     Timeout,
     /// The server closed the connection without an answer.
     Empty,
+    /// No trust in the server's certificate.
+    Untrusted(String),
+    /// A file with certificates cannot be used.
+    Certificates(String),
     /// What came is no HTTP.
     Malformed(String),
     Io(std::io::Error),
@@ -64,7 +72,7 @@ impl std::fmt::Display for ClientError {
             }
             Self::Timeout => f.write_str("timed out"),
             Self::Empty => f.write_str("empty reply from server"),
-            Self::Malformed(text) => f.write_str(text),
+            Self::Untrusted(text) | Self::Certificates(text) | Self::Malformed(text) => f.write_str(text),
             Self::Io(error) => f.write_str(&crate::say::reason(error)),
         }
     }
@@ -84,7 +92,7 @@ struct Body {
 
 /// A connection whose every read knows how much time is left for the whole.
 struct Deadline {
-    stream: TcpStream,
+    stream: Stream,
     until: Option<Instant>,
 }
 
@@ -95,9 +103,37 @@ impl Read for Deadline {
             if left.is_zero() {
                 return Err(std::io::ErrorKind::TimedOut.into());
             }
-            self.stream.set_read_timeout(Some(left))?;
+            self.stream.socket().set_read_timeout(Some(left))?;
         }
-        self.stream.read(buffer)
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.read(buffer),
+            Stream::Tls(stream) => match stream.read(buffer) {
+                // Many servers close without the goodbye that TLS asks for; what is missing shows by the framing.
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(0),
+                other => other,
+            },
+        }
+    }
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream>),
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(bytes),
+            Self::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
     }
 }
 
@@ -187,11 +223,24 @@ pub(crate) fn send(url: &Url, request: &Request) -> Result<Response, ClientError
     if wait.is_some_and(|w| w.is_zero()) {
         return Err(ClientError::Timeout);
     }
-    let mut stream = resolve::connect(&url.host, url.port, wait).map_err(|failed| match failed {
+    let target = request.instead.as_deref().unwrap_or(&url.host);
+    let stream = resolve::connect(target, url.port, wait).map_err(|failed| match failed {
         Failed::Connect(_, error) if matches!(error.kind(), std::io::ErrorKind::TimedOut) => ClientError::Timeout,
         failed => ClientError::Connect(failed),
     })?;
     let peer = stream.peer_addr()?;
+    let mut stream = if url.secure {
+        stream.set_read_timeout(wait)?;
+        let tls = tls::connect(stream, &url.host, &request.trust).map_err(|error| match error {
+            TlsError::Untrusted(text) => ClientError::Untrusted(text),
+            TlsError::File(text) => ClientError::Certificates(text),
+            TlsError::Io(error) => ClientError::from(error),
+        })?;
+        tls.sock.set_read_timeout(None)?;
+        Stream::Tls(Box::new(tls))
+    } else {
+        Stream::Plain(stream)
+    };
     let given = |name: &str| request.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, url.path);
     if !given("host") {

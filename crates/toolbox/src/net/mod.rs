@@ -4,4 +4,5 @@ pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod resolve;
 pub(crate) mod serve;
+pub(crate) mod tls;
 pub(crate) mod url;

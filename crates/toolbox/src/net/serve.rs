@@ -22,6 +22,8 @@ pub(crate) struct Call {
     pub peer: SocketAddr,
     /// Where it came in.
     pub local: SocketAddr,
+    /// It came encrypted.
+    pub tls: bool,
     pub method: http::Method,
     pub uri: http::Uri,
     pub version: http::Version,
@@ -77,6 +79,25 @@ pub(crate) fn listen_all(port: u16) -> std::io::Result<TcpListener> {
     })
 }
 
+/// Where a server listens, and what it shows to clients that speak TLS there.
+pub(crate) struct Door {
+    pub listener: TcpListener,
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl From<TcpListener> for Door {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, tls: None }
+    }
+}
+
+/// A connection, plain or not.
+trait Channel: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Channel for T {}
+
+/// Longest time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+
 /// What ends a server, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -103,29 +124,21 @@ pub(crate) struct Style {
 }
 
 /// Serves until a signal ends it; the result is the exit status.
-pub(crate) fn run(
-    listeners: Vec<TcpListener>,
-    style: Style,
-    answer: impl Fn(Call) -> Reply + Send + Sync + 'static,
-) -> i32 {
+pub(crate) fn run(doors: Vec<Door>, style: Style, answer: impl Fn(Call) -> Reply + Send + Sync + 'static) -> i32 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return crate::say::fail("server", crate::say::reason(&error)),
     };
-    let status = runtime.block_on(serve(listeners, style, Arc::new(answer)));
+    let status = runtime.block_on(serve(doors, style, Arc::new(answer)));
     // Handlers that still run on their threads are not waited for.
     runtime.shutdown_background();
     status
 }
 
-async fn serve(
-    listeners: Vec<TcpListener>,
-    style: Style,
-    answer: Arc<impl Fn(Call) -> Reply + Send + Sync + 'static>,
-) -> i32 {
+async fn serve(doors: Vec<Door>, style: Style, answer: Arc<impl Fn(Call) -> Reply + Send + Sync + 'static>) -> i32 {
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
     let (sender, mut accepted) = tokio::sync::mpsc::channel(64);
-    for listener in listeners {
+    for Door { listener, tls } in doors {
         let sender = sender.clone();
         let listener = listener
             .set_nonblocking(true)
@@ -137,8 +150,8 @@ async fn serve(
         tokio::spawn(async move {
             loop {
                 match listener.accept().await {
-                    Ok(pair) => {
-                        if sender.send(pair).await.is_err() {
+                    Ok((stream, peer)) => {
+                        if sender.send((stream, peer, tls.clone())).await.is_err() {
                             return;
                         }
                     }
@@ -161,41 +174,62 @@ async fn serve(
                 }
                 Stop::Never => return 0,
             },
-            Some((stream, peer)) = accepted.recv() => {
+            Some((stream, peer, tls)) = accepted.recv() => {
                 let _ = stream.set_nodelay(true);
                 let local = stream.local_addr().unwrap_or(peer);
+                let secure = tls.is_some();
                 let answer = Arc::clone(&answer);
                 let service = service_fn(move |request| {
                     let answer = Arc::clone(&answer);
                     async move {
                         let close = request.headers().get("connection").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"close"));
                         let say = style.say_keep_alive && !close && request.version() == http::Version::HTTP_11;
-                        let mut reply = handle(request, peer, local, answer).await;
+                        let mut reply = handle(request, Ends { peer, local, tls: secure }, answer).await;
                         if say {
                             reply.headers_mut().insert("connection", http::HeaderValue::from_static("keep-alive"));
                         }
                         Ok::<_, Infallible>(reply)
                     }
                 });
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(style.keep_alive)
-                    .title_case_headers(style.title_case)
-                    .serve_connection(TokioIo::new(stream), service);
-                let connection = graceful.watch(connection);
+                let watcher = graceful.watcher();
                 tokio::spawn(async move {
+                    let Some(channel) = secured(stream, tls).await else { return };
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(style.keep_alive)
+                        .title_case_headers(style.title_case)
+                        .serve_connection(TokioIo::new(channel), service);
                     // A peer that breaks off is its own business.
-                    let _ = connection.await;
+                    let _ = watcher.watch(connection).await;
                 });
             }
         }
     }
 }
 
-async fn handle(
-    request: http::Request<Incoming>,
+/// Between whom a request goes.
+#[derive(Clone, Copy)]
+struct Ends {
     peer: SocketAddr,
     local: SocketAddr,
+    tls: bool,
+}
+
+/// The connection, after its handshake where there is one. `None`: it failed, or took too long.
+async fn secured(stream: tokio::net::TcpStream, tls: Option<Arc<rustls::ServerConfig>>) -> Option<Box<dyn Channel>> {
+    let Some(config) = tls else {
+        return Some(Box::new(stream));
+    };
+    let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream);
+    match tokio::time::timeout(HANDSHAKE, handshake).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        _ => None,
+    }
+}
+
+async fn handle(
+    request: http::Request<Incoming>,
+    ends: Ends,
     answer: Arc<impl Fn(Call) -> Reply + Send + Sync + 'static>,
 ) -> Reply {
     let (parts, body) = request.into_parts();
@@ -204,8 +238,9 @@ async fn handle(
         Err(_) => return reply(413, &[], "request body too large\n"),
     };
     let call = Call {
-        peer,
-        local,
+        peer: ends.peer,
+        local: ends.local,
+        tls: ends.tls,
         method: parts.method,
         uri: parts.uri,
         version: parts.version,

@@ -7,11 +7,13 @@ mod proxy;
 mod site;
 mod variable;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
-use crate::net::serve::{Stop, Style, run};
+use crate::net::serve::{Door, Stop, Style, run};
+use crate::net::tls;
 
 /// The version the image stands for.
 fn version() -> String {
@@ -104,8 +106,8 @@ pub(crate) fn main(args: &[String]) -> i32 {
             return 1;
         }
     };
-    let listeners = match listen(&sites) {
-        Ok(listeners) => listeners,
+    let doors = match listen(&sites) {
+        Ok(doors) => doors,
         Err(status) => return status,
     };
     let _ = std::fs::write("/run/nginx.pid", format!("{}\n", std::process::id()));
@@ -134,7 +136,7 @@ pub(crate) fn main(args: &[String]) -> i32 {
         keep_alive: Duration::from_secs(75),
     };
     let state = answer::State::new(sites, version());
-    let status = run(listeners, style, move |call| state.answer(&call));
+    let status = run(doors, style, move |call| state.answer(&call));
     if minor >= 19 {
         log("notice", "exit");
     }
@@ -181,16 +183,27 @@ fn send(name: &str) -> i32 {
 }
 
 /// Opens every address once. Where `[::]` and `0.0.0.0` share a port, each is its own socket, as in nginx.
-fn listen(sites: &site::Sites) -> Result<Vec<TcpListener>, i32> {
-    let addresses: BTreeSet<SocketAddr> = sites
-        .servers
-        .iter()
-        .flat_map(|s| s.listen.iter().map(|(a, _)| *a))
-        .collect();
-    let mut listeners = Vec::new();
-    for address in addresses {
+/// Servers that share an address with TLS share the certificate of the first.
+fn listen(sites: &site::Sites) -> Result<Vec<Door>, i32> {
+    let mut addresses = BTreeMap::new();
+    for listen in sites.servers.iter().flat_map(|s| &s.listen) {
+        let tls = addresses.entry(listen.address).or_insert(None);
+        *tls = tls.or(listen.tls.as_ref());
+    }
+    let mut doors = Vec::new();
+    for (address, files) in addresses {
+        let tls = match files {
+            None => None,
+            Some((certificate, key)) => match tls::server(Path::new(certificate), Path::new(key)) {
+                Ok(tls) => Some(tls),
+                Err(message) => {
+                    emergency(&format!("cannot load certificate \"{certificate}\": {message}"));
+                    return Err(1);
+                }
+            },
+        };
         match bind(address) {
-            Ok(listener) => listeners.push(listener),
+            Ok(listener) => doors.push(Door { listener, tls }),
             // A host without IPv6 is no reason not to start.
             Err(error) if address.is_ipv6() && error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => {}
             Err(error) => {
@@ -203,7 +216,7 @@ fn listen(sites: &site::Sites) -> Result<Vec<TcpListener>, i32> {
             }
         }
     }
-    Ok(listeners)
+    Ok(doors)
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -54,6 +54,7 @@ pub(super) fn proxy(call: &Call, location: &Location, target: &str, path: &str) 
         body: (!call.body.is_empty()).then(|| call.body.to_vec()),
         connect_timeout: Some(Duration::from_secs(60)),
         deadline: Some(Instant::now() + Duration::from_secs(60)),
+        ..client::Request::default()
     };
     let failed = |error: client::ClientError| {
         super::log(

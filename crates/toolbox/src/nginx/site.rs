@@ -15,11 +15,20 @@ pub(super) struct Sites {
 
 #[derive(Debug)]
 pub(super) struct Server {
-    pub listen: Vec<(SocketAddr, bool)>,
+    pub listen: Vec<Listen>,
     pub names: Vec<String>,
     pub settings: Settings,
     pub locations: Vec<Location>,
     pub answer: Option<Return>,
+}
+
+/// One `listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listen {
+    pub address: SocketAddr,
+    pub default: bool,
+    /// Files with the certificate and its key.
+    pub tls: Option<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -159,6 +168,13 @@ const KNOWN: &[&str] = &[
     "server",
     "listen",
     "server_name",
+    "ssl_certificate",
+    "ssl_certificate_key",
+    "ssl_protocols",
+    "ssl_ciphers",
+    "ssl_prefer_server_ciphers",
+    "ssl_session_cache",
+    "ssl_session_timeout",
     "location",
     "root",
     "alias",
@@ -287,9 +303,6 @@ fn server_of(block: &Directive, outer: &Settings, upstreams: &HashMap<&str, Stri
     for d in block.children() {
         match d.name.as_str() {
             "listen" => {
-                if d.args.iter().any(|a| a == "ssl") {
-                    return Err(format!("TLS is not supported here in {}:{}", d.file, d.line));
-                }
                 let address = listen_address(d.arg(0)).ok_or_else(|| {
                     format!(
                         "invalid port in \"{}\" of the \"listen\" directive in {}:{}",
@@ -298,9 +311,10 @@ fn server_of(block: &Directive, outer: &Settings, upstreams: &HashMap<&str, Stri
                         d.line
                     )
                 })?;
-                server
-                    .listen
-                    .push((address, d.args.iter().any(|a| a == "default_server")));
+                let has = |word: &str| d.args.iter().any(|a| a == word);
+                let tls = if has("ssl") { Some(identity(block, d)?) } else { None };
+                let default = has("default_server");
+                server.listen.push(Listen { address, default, tls });
             }
             "server_name" => server.names.extend(d.args.iter().map(|n| n.to_ascii_lowercase())),
             "location" => server.locations.extend(location_of(d, &server.settings, upstreams)?),
@@ -309,11 +323,36 @@ fn server_of(block: &Directive, outer: &Settings, upstreams: &HashMap<&str, Stri
         }
     }
     if server.listen.is_empty() {
-        server
-            .listen
-            .push((SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80), false));
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80);
+        server.listen.push(Listen {
+            address,
+            default: false,
+            tls: None,
+        });
     }
     Ok(server)
+}
+
+/// The certificate and key of a server; relative paths start where the main configuration is.
+fn identity(block: &Directive, listen: &Directive) -> Result<(String, String), String> {
+    let path = |name: &str| -> Result<String, String> {
+        let found = block
+            .find(name)
+            .map(|d| d.arg(0))
+            .filter(|p| !p.is_empty())
+            .ok_or_else(|| {
+                format!(
+                    "no \"{name}\" is defined for the \"listen ... ssl\" directive in {}:{}",
+                    listen.file, listen.line
+                )
+            })?;
+        Ok(if found.starts_with('/') {
+            found.to_owned()
+        } else {
+            format!("/etc/nginx/{found}")
+        })
+    };
+    Ok((path("ssl_certificate")?, path("ssl_certificate_key")?))
 }
 
 fn listen_address(text: &str) -> Option<SocketAddr> {
@@ -462,7 +501,7 @@ impl Sites {
             .servers
             .iter()
             .filter(|s| {
-                s.listen.iter().any(|(a, _)| {
+                s.listen.iter().map(|l| l.address).any(|a| {
                     a.port() == local.port() && (a.ip().is_unspecified() || a.ip() == local.ip().to_canonical())
                 })
             })
@@ -475,7 +514,7 @@ impl Sites {
         });
         let default = here
             .iter()
-            .find(|s| s.listen.iter().any(|(a, default)| *default && a.port() == local.port()));
+            .find(|s| s.listen.iter().any(|l| l.default && l.address.port() == local.port()));
         by_name.or(default).or(here.first()).copied()
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn variables(text: &str, call: &Call) -> String {
         ("server_name", name),
         ("server_addr", call.local.ip().to_canonical().to_string()),
         ("server_port", call.local.port().to_string()),
-        ("scheme", "http".to_owned()),
+        ("scheme", scheme(call).to_owned()),
         ("args", query.clone()),
         ("query_string", query.clone()),
         (
@@ -76,8 +76,16 @@ fn replace_name(text: &str, name: &str, value: &str) -> String {
 pub(super) fn absolute(call: &Call, target: &str) -> String {
     let target = replace_name(target, "uri", &decode(call.path()));
     if target.starts_with('/') {
-        format!("http://{}{target}", call.header("host").unwrap_or("localhost"))
+        format!(
+            "{}://{}{target}",
+            scheme(call),
+            call.header("host").unwrap_or("localhost")
+        )
     } else {
         target
     }
+}
+
+fn scheme(call: &Call) -> &'static str {
+    if call.tls { "https" } else { "http" }
 }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::net::serve::{Call, Reply, Stop, Style, listen_all, reply, run};
-use crate::net::{dns, resolve};
+use crate::net::serve::{Call, Door, Reply, Stop, Style, listen_all, reply, run};
+use crate::net::{dns, resolve, tls};
 
 /// A Go program that is the first process of a container ends with status 2 on SIGTERM.
 const STYLE: Style = Style {
@@ -170,21 +170,34 @@ pub(crate) fn main(args: &[String]) -> i32 {
     log(&format!("Config: \n{}", config.dump()));
     let keygen = Arc::new(keygen::KeyGen::default());
     keygen.load(keygen::Config::from_flags(&config));
-    log("Could not find certificates to serve TLS");
+    let mut doors = Vec::new();
+    let files = Path::new(config.text("tls-dir"));
+    let (certificate, secret) = (files.join("kuard.crt"), files.join("kuard.key"));
+    if certificate.exists() && secret.exists() {
+        let address = config.text("tls-address");
+        log(&format!("Serving HTTPS on {address}"));
+        match tls::server(&certificate, &secret).and_then(|tls| Ok((tls, listen(address)?))) {
+            Ok((tls, listener)) => doors.push(Door {
+                listener,
+                tls: Some(tls),
+            }),
+            Err(message) => {
+                log(&message);
+                return 1;
+            }
+        }
+    } else {
+        log("Could not find certificates to serve TLS");
+    }
     let address = config.text("address").to_owned();
     log(&format!("Serving on HTTP on {address}"));
-    let listener = match address.strip_prefix(':').map(str::parse::<u16>) {
-        Some(Ok(port)) => listen_all(port),
-        _ => std::net::TcpListener::bind(&address),
-    };
-    let listener = match listener {
-        Ok(listener) => listener,
-        Err(error) => {
-            let reason = crate::say::reason(&error).to_lowercase();
-            log(&format!("listen tcp {address}: bind: {reason}"));
+    match listen(&address) {
+        Ok(listener) => doors.push(listener.into()),
+        Err(message) => {
+            log(&message);
             return 1;
         }
-    };
+    }
     let server = Server {
         version,
         args: args.to_vec(),
@@ -195,7 +208,7 @@ pub(crate) fn main(args: &[String]) -> i32 {
         keygen,
         requests: Mutex::new(BTreeMap::new()),
     };
-    run(vec![listener], STYLE, move |call| {
+    run(doors, STYLE, move |call| {
         log(&format!("{} {} {}", show_peer(&call), call.method, call.uri));
         let start = Instant::now();
         let reply = server.answer(&call);
@@ -213,6 +226,20 @@ pub(crate) fn main(args: &[String]) -> i32 {
         entry.1 += start.elapsed().as_secs_f64();
         drop(requests);
         reply
+    })
+}
+
+/// Listens on `:8080` (everywhere) or `host:port`.
+fn listen(address: &str) -> Result<std::net::TcpListener, String> {
+    let listener = match address.strip_prefix(':').map(str::parse::<u16>) {
+        Some(Ok(port)) => listen_all(port),
+        _ => std::net::TcpListener::bind(address),
+    };
+    listener.map_err(|error| {
+        format!(
+            "listen tcp {address}: bind: {}",
+            crate::say::reason(&error).to_lowercase()
+        )
     })
 }
 

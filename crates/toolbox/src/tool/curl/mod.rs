@@ -1,4 +1,4 @@
-//! `curl`, with its everyday options, exit codes and messages. Plain HTTP only.
+//! `curl`, with its everyday options, exit codes and messages.
 
 mod option;
 
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::net::client::{self, ClientError, Request, Response};
 use crate::net::resolve::Failed;
+use crate::net::tls::Trust;
 use crate::net::url::Url;
 use crate::say::reason;
 
@@ -32,6 +33,10 @@ struct Options {
     retry: u32,
     write_out: Option<String>,
     resolve: Vec<(String, u16, String)>,
+    insecure: bool,
+    authorities: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
 }
 
 pub(crate) fn main(args: &[String]) -> i32 {
@@ -140,9 +145,6 @@ fn exchange(
     method: Option<&str>,
     start: Instant,
 ) -> Result<Response, Failure> {
-    if url.secure {
-        return Err((1, "Protocol \"https\" not supported".to_owned()));
-    }
     let method = method.map(str::to_owned).unwrap_or_else(|| {
         if options.head {
             "HEAD"
@@ -183,16 +185,24 @@ fn exchange(
         body: data.clone(),
         connect_timeout: options.connect_timeout,
         deadline,
+        trust: Trust {
+            authorities: options
+                .authorities
+                .clone()
+                .or_else(|| std::env::var("CURL_CA_BUNDLE").ok()),
+            insecure: options.insecure,
+            identity: options
+                .certificate
+                .clone()
+                .map(|c| (c.clone(), options.key.clone().unwrap_or(c))),
+        },
+        instead: options
+            .resolve
+            .iter()
+            .find(|(host, port, _)| *host == url.host && *port == url.port)
+            .map(|(_, _, address)| address.clone()),
     };
-    let mut target = url.clone();
-    if let Some((_, _, address)) = options
-        .resolve
-        .iter()
-        .find(|(host, port, _)| *host == url.host && *port == url.port)
-    {
-        target.host = address.clone();
-    }
-    let response = client::send(&target, &request).map_err(|error| match error {
+    let response = client::send(url, &request).map_err(|error| match error {
         ClientError::Connect(Failed::Name) => (6, format!("Could not resolve host: {}", url.host)),
         ClientError::Connect(Failed::Connect(..)) => (
             7,
@@ -212,6 +222,8 @@ fn exchange(
         ),
         ClientError::Empty => (52, "Empty reply from server".to_owned()),
         ClientError::Malformed(text) => (1, text),
+        ClientError::Untrusted(text) => (60, format!("SSL certificate problem: {text}")),
+        ClientError::Certificates(text) => (77, format!("error setting certificate file: {text}")),
         ClientError::Io(error) => (56, format!("Recv failure: {}", reason(&error))),
     })?;
     if options.verbose {
@@ -311,7 +323,15 @@ fn write_out(format: &str, response: &Response, size: u64, time: Duration, url: 
         ("time_total", format!("{:.6}", time.as_secs_f64())),
         ("remote_ip", response.peer.ip().to_string()),
         ("num_redirects", redirects.to_string()),
-        ("url_effective", format!("http://{}{}", url.authority(), url.path)),
+        (
+            "url_effective",
+            format!(
+                "{}://{}{}",
+                if url.secure { "https" } else { "http" },
+                url.authority(),
+                url.path
+            ),
+        ),
         ("content_type", response.header("content-type").unwrap_or("").to_owned()),
     ] {
         text = text.replace(&format!("%{{{name}}}"), &value);

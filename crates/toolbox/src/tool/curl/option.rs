@@ -19,6 +19,7 @@ const WITH_VALUE: &[(char, &str)] = &[
     ('b', "cookie"),
     ('T', "upload-file"),
     ('F', "form"),
+    ('E', "cert"),
     ('x', "proxy"),
     ('c', "cookie-jar"),
 ];
@@ -103,11 +104,12 @@ fn flag(name: &str, options: &mut Options) {
         "include" => options.include = true,
         "head" => options.head = true,
         "location" => options.location = true,
+        "insecure" => options.insecure = true,
         "fail" | "fail-with-body" => options.fail = true,
         "get" => options.get = true,
         "remote-name" => options.remote_name = true,
         "version" => {
-            crate::say::out("curl 8.10.1 (built into knarr)\nProtocols: http\n");
+            crate::say::out("curl 8.10.1 (built into knarr)\nProtocols: http https\n");
             std::process::exit(0);
         }
         _ => {}
@@ -169,6 +171,9 @@ fn set(name: &str, value: String, options: &mut Options, addresses: &mut Vec<Str
         "retry" => options.retry = value.parse().unwrap_or(0),
         "write-out" => options.write_out = Some(value),
         "url" => addresses.push(value),
+        "cacert" => options.authorities = Some(value),
+        "cert" => options.certificate = Some(value),
+        "key" => options.key = Some(value),
         "resolve" => {
             let mut parts = value.splitn(3, ':');
             if let (Some(host), Some(Ok(port)), Some(address)) =
@@ -179,8 +184,7 @@ fn set(name: &str, value: String, options: &mut Options, addresses: &mut Vec<Str
                     .push((host.to_owned(), port, address.trim_matches(['[', ']']).to_owned()));
             }
         }
-        "cacert" | "cert" | "key" | "retry-delay" | "retry-max-time" | "proxy" | "noproxy" | "cookie-jar"
-        | "limit-rate" | "max-redirs" => {}
+        "retry-delay" | "retry-max-time" | "proxy" | "noproxy" | "cookie-jar" | "limit-rate" | "max-redirs" => {}
         _ => return Err((2, format!("option --{name}: is unknown"))),
     }
     Ok(())
