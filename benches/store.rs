@@ -135,7 +135,8 @@ struct Container<'a> {
 }
 
 fn cells(object: &Object) -> (Health, Vec<Cell>) {
-    let pod: Pod<'_> = serde_json::from_str(&object.raw).expect("a pod");
+    let json = object.json();
+    let pod: Pod<'_> = serde_json::from_str(&json).expect("a pod");
     let health = if pod.status.phase == "Running" {
         Health::Good
     } else {

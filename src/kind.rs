@@ -22,7 +22,8 @@ macro_rules! kinds {
 }
 
 kinds! {
-    configmap deployment event namespace node pod replicaset secret service service_account
+    configmap daemon_set deployment endpoint_slice endpoints event lease namespace node pod replicaset secret service
+    service_account stateful_set
 }
 
 use std::sync::Arc;
@@ -191,16 +192,6 @@ pub fn row_maker(resource: &Resource) -> crate::store::RowMaker {
         titles: kind.columns.iter().map(|column| column.title).collect(),
         make: Arc::new(move |object, changed| crate::store::row_of(object, changed, kind.row)),
     }
-}
-
-/// The AGE cell: from `metadata.creationTimestamp`.
-fn age_cell(object: &Object) -> Cell {
-    #[derive(serde::Deserialize, Default)]
-    #[serde(default)]
-    struct Partial {
-        metadata: part::Meta,
-    }
-    part::parse::<Partial>(object).metadata.created.cell()
 }
 
 /// An object as YAML with roles, keys in the order people read them; `metadata.managedFields` is left out.

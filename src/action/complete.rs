@@ -5,6 +5,19 @@ use crate::text;
 use crate::view::Data;
 use crate::view::overlay::Candidate;
 
+/// Kinds people open most.
+const FIRST: &[&str] = &[
+    "pods",
+    "deployments",
+    "services",
+    "namespaces",
+    "nodes",
+    "events",
+    "configmaps",
+    "secrets",
+    "replicasets",
+];
+
 /// Candidates for the text left of the cursor: kinds, aliases and actions for the first word, then what fits its arguments.
 pub fn candidates(before: &str, data: &dyn Data) -> Vec<Candidate> {
     let start = before.rfind(' ').map_or(0, |at| at + 1);
@@ -16,7 +29,15 @@ pub fn candidates(before: &str, data: &dyn Data) -> Vec<Candidate> {
             if let Some(context) = word.strip_prefix('@') {
                 return contexts(context, data);
             }
-            for resource in &data.discovery().resources {
+            let discovery = data.discovery();
+            let known: Vec<_> = FIRST.iter().filter_map(|name| discovery.find(name)).collect();
+            let others = discovery.resources.iter().filter(|resource| !known.contains(resource));
+            for resource in known
+                .iter()
+                .copied()
+                .chain(others)
+                .filter(|resource| resource.can("list"))
+            {
                 let mut doc = resource.kind.to_string();
                 if !resource.group.is_empty() {
                     doc = format!("{doc}  {}", resource.group);

@@ -96,25 +96,17 @@ fn delete(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     };
     if !line.has("--yes") {
         let title = match targets.as_slice() {
-            [one] => {
-                let place = one
-                    .id
-                    .namespace()
-                    .map_or_else(String::new, |namespace| format!(" in {namespace}"));
-                format!("delete {}{place}?", name_of(one))
-            }
+            [one] => format!("delete {}?", name_of(one)),
             many => format!("delete {}?", text::count(many.len(), &many[0].resource.singular)),
         };
-        let mut impact: Vec<TextLine> = Vec::new();
-        for target in targets.iter().take(4) {
-            if targets.len() > 1 {
-                impact.push(TextLine::new().with(Role::Strong, &target.id.name));
+        let impact = match targets.as_slice() {
+            [one] => {
+                let place = one.id.namespace().map(|namespace| format!("in namespace {namespace}"));
+                let place = place.map(|place| TextLine::new().with(Role::Dim, &place));
+                place.into_iter().chain(consequences(one, force, cascade)).collect()
             }
-            impact.extend(consequences(target, force, cascade));
-        }
-        if targets.len() > 4 {
-            impact.push(TextLine::new().with(Role::Dim, &format!("... and {} more", targets.len() - 4)));
-        }
+            many => impact_of_many(many, force, cascade),
+        };
         let mut again = line.clone();
         again.args.push("--yes".into());
         let verb = if force { "force delete" } else { "delete" };
@@ -141,6 +133,37 @@ fn delete(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         let _ = cx.view_command(&clear);
     }
     Ok(())
+}
+
+/// What deleting many objects leads to: their names, and each consequence once with how many it holds for.
+fn impact_of_many(targets: &[Target], force: bool, cascade: &str) -> Vec<TextLine> {
+    const NAMED: usize = 6;
+    let mut names: Vec<&str> = targets.iter().map(|target| &*target.id.name).collect();
+    names.sort_unstable();
+    let more = names.len().saturating_sub(NAMED);
+    let mut listed = names.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        listed.push_str(&format!(", and {more} more"));
+    }
+    let mut lines = vec![TextLine::new().with(Role::Strong, &listed)];
+    let mut counted: Vec<(TextLine, usize)> = Vec::new();
+    for line in targets.iter().flat_map(|target| consequences(target, force, cascade)) {
+        match counted.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((line, 1)),
+        }
+    }
+    let shown = counted.len().min(NAMED);
+    for (line, count) in counted.drain(..shown) {
+        let role = line.spans.first().map_or(Role::Text, |span| span.role);
+        let times = if count > 1 {
+            format!(" (for {count} of them)")
+        } else {
+            String::new()
+        };
+        lines.push(TextLine::new().with(role, &format!("{}{times}", line.plain())));
+    }
+    lines
 }
 
 /// What deleting an object leads to, said before the key is confirmed.

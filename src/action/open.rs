@@ -244,8 +244,16 @@ pub(super) fn aliases() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 fn palette(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let scopes = cx.state.scopes(false);
-    let entries = ACTIONS
-        .iter()
+    // What people look for comes first; they know how to move.
+    let motion = |action: &&&Action| action.name.starts_with("cursor.") || action.name.starts_with("mark.");
+    let (motions, others): (Vec<&&Action>, Vec<&&Action>) = ACTIONS.iter().partition(motion);
+    let (acting, rest): (Vec<&&Action>, Vec<&&Action>) = others
+        .into_iter()
+        .partition(|action| action.name.starts_with("pod.") || action.name.starts_with("object."));
+    let entries = acting
+        .into_iter()
+        .chain(rest)
+        .chain(motions)
         .filter(|action| {
             !matches!(
                 action.name,

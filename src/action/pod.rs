@@ -57,6 +57,54 @@ pub(super) const RUN: Action = Action::new(
 /// Images every embedded cluster can run offline, offered when running one.
 const IMAGES: &[&str] = &["gcr.io/kuar-demo/kuard-amd64:blue", "luksa/kubia", "nginx", "busybox"];
 
+/// The full reference of a built-in image that people call by its last word.
+fn full_image(name: &str) -> &str {
+    match name {
+        "kuard" => IMAGES[0],
+        "kubia" => IMAGES[1],
+        other => other,
+    }
+}
+
+/// Refuses to open a terminal where no process runs, with the reason.
+fn must_run(target: &Target, container: &str) -> Result<()> {
+    let object = target.object.value();
+    let statuses = [
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    ]
+    .map(|list| {
+        object
+            .pointer(&format!("/status/{list}"))
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    });
+    let status = statuses.iter().flatten().find(|status| status["name"] == container);
+    let state = status.map(|status| &status["state"]);
+    if state.is_some_and(|state| state["running"].is_object()) {
+        return Ok(());
+    }
+    let reason = state
+        .and_then(|state| {
+            state["waiting"]["reason"]
+                .as_str()
+                .or(state["terminated"]["reason"].as_str())
+        })
+        .or(object.pointer("/status/phase").and_then(Value::as_str))
+        .unwrap_or("Pending");
+    let hint = if reason == "CrashLoopBackOff" {
+        "L shows the log of its last run"
+    } else {
+        "d describes why"
+    };
+    Err(Error::usage(format!("container {container} is not running: {reason}")).hint(hint))
+}
+
+/// Lines read of a log's past: more than fits no screen, less than fills a network.
+const TAIL: u64 = 100_000;
+
 /// One container of a pod, in the order of start.
 struct Container {
     name: String,
@@ -169,7 +217,7 @@ fn logs(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         sources,
         previous: line.has("--previous"),
         follow: !line.has("--previous"),
-        tail: Some(10_000),
+        tail: Some(TAIL),
         since_seconds: None,
     };
     let id = cx.state.fresh_session();
@@ -209,6 +257,7 @@ fn shell(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let Some(name) = container(cx, line, &target)? else {
         return Ok(());
     };
+    must_run(&target, &name)?;
     let command: Vec<String> = line
         .args
         .iter()
@@ -233,6 +282,7 @@ fn attach(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let Some(name) = container(cx, line, &target)? else {
         return Ok(());
     };
+    must_run(&target, &name)?;
     terminal(cx, &target, &name, Vec::new(), "attach");
     Ok(())
 }
@@ -301,6 +351,11 @@ fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         ];
         cx.overlay(Form::new("run an image", Line::bare("pod.run"), fields), Vec::new());
         return Ok(());
+    };
+    let image = if cx.data.cluster().embedded {
+        full_image(image)
+    } else {
+        image
     };
     let mut container = json!({"name": name, "image": image});
     if let Some(port) = line.value("--port") {

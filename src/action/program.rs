@@ -126,7 +126,11 @@ fn file_save(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         return Err(Error::usage("save what, and where?"));
     };
     let id = cx.state.fresh();
-    cx.state.waiting.insert(id, Then::Say(format!("saved to {path}")));
+    let lines = text::count(content.lines().count(), "line");
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    cx.state
+        .waiting
+        .insert(id, Then::Say(format!("{lines} saved to {}", full.display())));
     cx.effect(Effect::Write(id, path.into(), content.clone()));
     Ok(())
 }

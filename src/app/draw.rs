@@ -75,20 +75,45 @@ fn top(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
     let right = right_side(state, look);
     let right_width = text::width(&right.plain()) as u16;
     let end = row.right().saturating_sub(right_width + 2);
-    let mut line = TextLine::new().with(Role::Accent, &text::cut_middle(&text::clean(&info.name), 24));
+    let mut words = vec![text::cut_middle(&text::clean(&info.name), 24).into_owned()];
     let crumbs = view.crumbs();
-    for (at, crumb) in crumbs.iter().enumerate() {
+    words.extend(
+        crumbs
+            .iter()
+            .map(|crumb| text::cut_middle(&text::clean(crumb), 200).into_owned()),
+    );
+    let status = view.status(look.data);
+    let fixed = 3 * (words.len() - 1) + text::width(&status) + 2;
+    shorten(
+        &mut words,
+        usize::from(end.saturating_sub(row.x + 1)).saturating_sub(fixed),
+    );
+    let mut line = TextLine::new().with(Role::Accent, &words[0]);
+    for (at, word) in words.iter().enumerate().skip(1) {
         line.push(Role::Dim, &format!(" {} ", theme.signs.step));
-        let last = at + 1 == crumbs.len();
-        line.push(
-            if last { Role::Strong } else { Role::Text },
-            &text::cut_middle(&text::clean(crumb), 60),
-        );
+        let last = at + 1 == words.len();
+        line.push(if last { Role::Strong } else { Role::Text }, word);
     }
-    line.push(Role::Dim, &format!("  {}", view.status(look.data)));
+    line.push(Role::Dim, &format!("  {status}"));
     put_line(buf, row.x + 1, row.y, end, &line, bar, theme);
     let x = row.right().saturating_sub(right_width + 1).max(row.x);
     put_line(buf, x, row.y, row.right(), &right, bar, theme);
+}
+
+/// Cuts the longest words until all fit into `room` columns, as far as they stay readable.
+fn shorten(words: &mut [String], room: usize) {
+    const LEAST: usize = 9;
+    loop {
+        let total: usize = words.iter().map(|word| text::width(word)).sum();
+        let Some(longest) = words.iter_mut().max_by_key(|word| text::width(word)) else {
+            return;
+        };
+        let width = text::width(longest);
+        if total <= room || width <= LEAST {
+            return;
+        }
+        *longest = text::cut_middle(longest, (width - 1).max(LEAST)).into_owned();
+    }
 }
 
 /// What is wrong, and whether what is shown is live.

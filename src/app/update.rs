@@ -82,8 +82,21 @@ fn answered(state: &mut State, data: &dyn Data, answer: Answer, pinned: Vec<Targ
             state.layers.pop();
         }
         Answer::Run(line) => {
-            state.layers.pop();
-            run(state, data, pinned, &line, effects);
+            let layer = state.layers.pop();
+            let mut cx = Cx {
+                state,
+                data,
+                effects,
+                pinned,
+            };
+            if let Err(error) = action::run(&mut cx, &line) {
+                // A form that is refused keeps what was typed.
+                let kept = layer.and_then(|mut layer| layer.overlay.refuse(&error).then_some(layer));
+                match kept {
+                    Some(layer) => state.layers.push(layer),
+                    None => state.fail(&error),
+                }
+            }
         }
         Answer::Live(line) => {
             let kept: Vec<Layer> = std::mem::take(&mut state.layers);

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use crossterm::event::{Event as TerminalEvent, EventStream, KeyEventKind, MouseButton, MouseEventKind};
+use crossterm::execute;
+use crossterm::terminal::{Clear, ClearType};
 use futures::StreamExt;
 use knarr::action;
 use knarr::app::{App, Event, Host, Screen, Settings, install_panic_hook};
@@ -146,17 +148,23 @@ impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
                 .stdin(Stdio::inherit())
                 .status()
         });
+        // The screen is drawn anew on a blank one. Asking the terminal for anything here would race with the reader.
+        let _ = execute!(std::io::stdout(), Clear(ClearType::All));
+        terminal.swap_buffers();
         *self.reader.borrow_mut() = Some(EventStream::new());
-        terminal
-            .clear()
-            .map_err(|error| failed("cannot clear the screen", &error))?;
         let status = status.and_then(|status| status).map_err(|error| {
             failed(&format!("cannot run the editor {editor:?}"), &error).hint("name yours in the variable EDITOR")
         })?;
         if !status.success() {
             return Ok(text.to_owned());
         }
-        std::fs::read_to_string(file.path()).map_err(|error| failed("cannot read what the editor wrote", &error))
+        std::fs::read_to_string(file.path()).map_err(|error| {
+            let error = failed("cannot read what the editor wrote", &error);
+            match file.keep() {
+                Ok((_, path)) => error.hint(format!("it is kept at {}", path.display())),
+                Err(_) => error,
+            }
+        })
     }
 
     fn clipboard(&mut self, text: &str) {

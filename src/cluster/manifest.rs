@@ -139,7 +139,8 @@ impl Manifest {
                     wanted.iter().all(|(key, word)| match &item[key.as_str()] {
                         Value::String(text) => text == word,
                         Value::Null => false,
-                        other => other.to_string() == *word,
+                        Value::Bool(yes) => *word == if *yes { "true" } else { "false" },
+                        other => other.as_f64().is_some_and(|number| word.parse() == Ok(number)),
                     })
                 }),
                 _ => None,

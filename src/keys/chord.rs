@@ -87,7 +87,14 @@ impl Chord {
             }
             self.modifiers.remove(KeyModifiers::SHIFT);
             if self.modifiers.contains(KeyModifiers::CONTROL) {
-                self.code = KeyCode::Char(ch.to_ascii_lowercase());
+                // A terminal sends the same byte for both of each pair, and is understood to mean the digit.
+                self.code = KeyCode::Char(match ch {
+                    '4' => '\\',
+                    '5' => ']',
+                    '6' => '^',
+                    '7' => '_',
+                    ch => ch.to_ascii_lowercase(),
+                });
             }
         }
         if self.code == KeyCode::BackTab {
@@ -206,6 +213,17 @@ pub fn parse_chords(text: &str) -> Result<Vec<Chord>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_keys_that_terminals_report_as_digits_are_the_keys_people_press() {
+        for (digit, key) in [('4', "<C-\\>"), ('5', "<C-]>"), ('6', "<C-^>"), ('7', "<C-_>")] {
+            let reported = KeyEvent::new(KeyCode::Char(digit), KeyModifiers::CONTROL);
+            assert_eq!(
+                Chord::from(reported),
+                Chord::parse(key).unwrap_or_else(|error| panic!("{error}"))
+            );
+        }
+    }
 
     #[test]
     fn notation_round_trips() {

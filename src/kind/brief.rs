@@ -119,10 +119,9 @@ impl Brief {
                 line.push(Role::Dim, "  ");
                 line.push(
                     Role::Text,
-                    &[text(&condition["reason"]), text(&condition["message"])]
+                    [text(&condition["reason"]), text(&condition["message"])]
                         .join(" ")
-                        .trim()
-                        .to_owned(),
+                        .trim(),
                 );
             }
             self.document.push(line.hanging(2));

@@ -14,7 +14,11 @@ use crate::theme::Role;
 pub(super) static KIND: Kind = Kind {
     group: "",
     plural: "configmaps",
-    columns: &[Column::text("NAME", 20, 0), Column::number("DATA", 4, 1), Column::number("AGE", 5, 2)],
+    columns: &[
+        Column::text("NAME", 20, 0),
+        Column::number("DATA", 4, 1),
+        Column::number("AGE", 5, 2),
+    ],
     row,
     related: |_| Vec::new(),
     describe: self::describe,
@@ -33,9 +37,17 @@ struct ConfigMap {
 }
 
 fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let parsed: ConfigMap = parse(object);
+    let json = object.json();
+    let parsed: ConfigMap = parse(&json);
     let entries = i64::try_from(parsed.data.0 + parsed.binary.0).unwrap_or(i64::MAX);
-    (Health::None, vec![Cell::text(&object.id.name), Cell::Int(entries), parsed.metadata.created.cell()])
+    (
+        Health::None,
+        vec![
+            Cell::text(&object.id.name),
+            Cell::Int(entries),
+            parsed.metadata.created.cell(),
+        ],
+    )
 }
 
 fn describe(subject: &Subject<'_>) -> Document {
@@ -81,7 +93,10 @@ fn summary(subject: &Subject<'_>) -> Document {
         }
     }
     for (key, value) in pairs(&object["binaryData"]) {
-        brief.block(key, &format!("{}, binary", crate::text::bytes(decoded_len(text(value)) as u64)));
+        brief.block(
+            key,
+            &format!("{}, binary", crate::text::bytes(decoded_len(text(value)) as u64)),
+        );
     }
     if !present(&object["data"]) && !present(&object["binaryData"]) {
         brief.say(Role::Dim, "no data");

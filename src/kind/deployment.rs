@@ -62,7 +62,8 @@ struct Status<'a> {
 }
 
 fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let parsed: Deployment<'_> = parse(object);
+    let json = object.json();
+    let parsed: Deployment<'_> = parse(&json);
     let (spec, status) = (&parsed.spec, &parsed.status);
     let mut cells = vec![
         Cell::text(&object.id.name),
@@ -78,7 +79,9 @@ fn row(object: &Object) -> (Health, Vec<Cell>) {
 fn health(deployment: &Deployment<'_>) -> Health {
     let (status, desired) = (&deployment.status, deployment.spec.desired());
     let progressing = condition(&status.conditions, "Progressing");
-    if progressing.is_some_and(|progressing| &*progressing.status == "False") || holds(&status.conditions, "ReplicaFailure") {
+    if progressing.is_some_and(|progressing| &*progressing.status == "False")
+        || holds(&status.conditions, "ReplicaFailure")
+    {
         return Health::Failed;
     }
     let rolling = status.observed < deployment.metadata.generation
@@ -125,7 +128,11 @@ fn describe(subject: &Subject<'_>) -> Document {
     let rolling = &spec["strategy"]["rollingUpdate"];
     if rolling.is_object() {
         let (unavailable, surge) = (scalar(&rolling["maxUnavailable"]), scalar(&rolling["maxSurge"]));
-        page.field(0, "RollingUpdateStrategy", &format!("{unavailable} max unavailable, {surge} max surge"));
+        page.field(
+            0,
+            "RollingUpdateStrategy",
+            &format!("{unavailable} max unavailable, {surge} max surge"),
+        );
     }
     template::describe(&mut page, &spec["template"]);
     describe::conditions(&mut page, &status["conditions"]);
@@ -139,19 +146,34 @@ fn replica_sets(page: &mut Page, subject: &Subject<'_>) {
     let Some(related) = subject.related else { return };
     let deployment = subject.object;
     let owned = |set: &&Value| {
-        items(&set["metadata"]["ownerReferences"]).iter().any(|owner| owner["uid"] == deployment["metadata"]["uid"])
+        items(&set["metadata"]["ownerReferences"])
+            .iter()
+            .any(|owner| owner["uid"] == deployment["metadata"]["uid"])
     };
     let same = |set: &&Value| template_of(set) == template_of(deployment);
     let mut sets: Vec<&Value> = related.iter().filter(owned).collect();
     sets.sort_by_key(|set| text(&set["metadata"]["creationTimestamp"]));
     let new = sets.iter().copied().find(same);
-    let old = sets.iter().copied().filter(|set| Some(*set) != new && int(&set["status"]["replicas"]) > 0);
+    let old = sets
+        .iter()
+        .copied()
+        .filter(|set| Some(*set) != new && int(&set["status"]["replicas"]) > 0);
     let word = |set: &Value| {
-        let (created, desired) = (int(&set["status"]["replicas"]), set["spec"]["replicas"].as_i64().unwrap_or(1));
-        format!("{} ({created}/{desired} replicas created)", text(&set["metadata"]["name"]))
+        let (created, desired) = (
+            int(&set["status"]["replicas"]),
+            set["spec"]["replicas"].as_i64().unwrap_or(1),
+        );
+        format!(
+            "{} ({created}/{desired} replicas created)",
+            text(&set["metadata"]["name"])
+        )
     };
     let old: Vec<_> = old.map(word).collect();
-    page.field(0, "OldReplicaSets", if old.is_empty() { "<none>" } else { "" }.max(&old.join(", ")));
+    page.field(
+        0,
+        "OldReplicaSets",
+        if old.is_empty() { "<none>" } else { "" }.max(&old.join(", ")),
+    );
     page.field(0, "NewReplicaSet", &new.map_or_else(|| "<none>".into(), word));
 }
 
@@ -168,7 +190,10 @@ fn summary(subject: &Subject<'_>) -> Document {
     let object = subject.object;
     let (spec, status) = (&object["spec"], &object["status"]);
     let mut brief = Brief::new(subject.now);
-    let (desired, available) = (spec["replicas"].as_i64().unwrap_or(1), int(&status["availableReplicas"]));
+    let (desired, available) = (
+        spec["replicas"].as_i64().unwrap_or(1),
+        int(&status["availableReplicas"]),
+    );
     let (updated, total) = (int(&status["updatedReplicas"]), int(&status["replicas"]));
     let health = Deployment::deserialize(object).map_or(Health::Unknown, |deployment| health(&deployment));
     let progressing = super::field::by(&status["conditions"], "type", "Progressing").unwrap_or(&Value::Null);
@@ -182,14 +207,22 @@ fn summary(subject: &Subject<'_>) -> Document {
     if health == Health::Failed {
         brief.say(Role::Text, text(&progressing["message"]));
     } else if total > updated {
-        brief.say(Role::Text, &format!("{} of the old template left", crate::text::count((total - updated).unsigned_abs() as usize, "pod")));
+        brief.say(
+            Role::Text,
+            &format!(
+                "{} of the old template left",
+                crate::text::count((total - updated).unsigned_abs() as usize, "pod")
+            ),
+        );
     }
     brief.gap();
     brief.pair("image", &template::images(&spec["template"]));
     brief.pair("selector", &selector::query(&spec["selector"]));
     let strategy = text(&spec["strategy"]["type"]);
-    let rolling: Vec<_> =
-        pairs(&spec["strategy"]["rollingUpdate"]).iter().map(|(key, value)| format!("{key} {}", scalar(value))).collect();
+    let rolling: Vec<_> = pairs(&spec["strategy"]["rollingUpdate"])
+        .iter()
+        .map(|(key, value)| format!("{key} {}", scalar(value)))
+        .collect();
     brief.pair("strategy", format!("{strategy} {}", rolling.join(", ")).trim());
     if present(&spec["paused"]) && spec["paused"] == true {
         brief.pair_as("paused", Role::Warning, "the rollout is paused");

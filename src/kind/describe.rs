@@ -53,7 +53,11 @@ fn shorten(text: &str, length: usize) -> Cow<'_, str> {
     if text.len() <= length {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(format!("{}...", &text[..text.floor_char_boundary(length)]))
+    let end = (0..=length)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or_default();
+    Cow::Owned(format!("{}...", &text[..end]))
 }
 
 /// Name, namespace (where there is one, `kubectl` leaves none out), labels and annotations: how most descriptions begin.

@@ -87,11 +87,16 @@ struct Source<'a> {
 }
 
 fn health(kind: &str) -> Health {
-    if kind == "Warning" { Health::Warning } else { Health::None }
+    if kind == "Warning" {
+        Health::Warning
+    } else {
+        Health::None
+    }
 }
 
 fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let event: Event<'_> = parse(object);
+    let json = object.json();
+    let event: Event<'_> = parse(&json);
     let health = health(&event.kind);
     let first = event.first.0.or(event.time.0);
     let series = event.series.as_ref();
@@ -128,11 +133,21 @@ fn summary(subject: &Subject<'_>) -> Document {
     let about = &event["involvedObject"];
     brief.pair("about", &format!("{} {}", text(&about["kind"]), text(&about["name"])));
     brief.pair("in", text(&about["fieldPath"]));
-    let from = if present(&event["source"]["component"]) { &event["source"]["component"] } else { &event["reportingComponent"] };
+    let from = if present(&event["source"]["component"]) {
+        &event["source"]["component"]
+    } else {
+        &event["reportingComponent"]
+    };
     brief.pair("from", text(from));
-    for (title, keys) in [("first", ["/firstTimestamp", "/eventTime"]), ("last", ["/lastTimestamp", "/series/lastObservedTime"])] {
+    for (title, keys) in [
+        ("first", ["/firstTimestamp", "/eventTime"]),
+        ("last", ["/lastTimestamp", "/series/lastObservedTime"]),
+    ] {
         let at = keys.iter().find_map(|path| event.pointer(path).and_then(time));
-        brief.pair(title, &at.map_or_else(String::new, |at| format!("{} ago", brief.age(at))));
+        brief.pair(
+            title,
+            &at.map_or_else(String::new, |at| format!("{} ago", brief.age(at))),
+        );
     }
     if int(&event["count"]) > 1 {
         brief.pair("count", &int(&event["count"]).to_string());

@@ -43,10 +43,11 @@ struct Status<'a> {
 
 /// Name, age, and the health that conditions and phase by their usual names tell.
 pub(super) fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let parsed: Partial<'_> = parse(object);
+    let json = object.json();
+    let parsed: Partial<'_> = parse(&json);
     (
         health(&parsed),
-        vec![Cell::text(&object.id.name), super::age_cell(object)],
+        vec![Cell::text(&object.id.name), parsed.metadata.created.cell()],
     )
 }
 

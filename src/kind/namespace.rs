@@ -14,7 +14,11 @@ use crate::theme::Role;
 pub(super) static KIND: Kind = Kind {
     group: "",
     plural: "namespaces",
-    columns: &[Column::text("NAME", 20, 0), Column::text("STATUS", 8, 1), Column::number("AGE", 5, 2)],
+    columns: &[
+        Column::text("NAME", 20, 0),
+        Column::text("STATUS", 8, 1),
+        Column::number("AGE", 5, 2),
+    ],
     row,
     related: |_| Vec::new(),
     describe: self::describe,
@@ -47,10 +51,14 @@ fn health(phase: &str) -> Health {
 }
 
 fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let parsed: Namespace<'_> = parse(object);
+    let json = object.json();
+    let parsed: Namespace<'_> = parse(&json);
     let health = health(&parsed.status.phase);
-    let cells =
-        vec![Cell::text(&object.id.name), Cell::status(health, &parsed.status.phase), parsed.metadata.created.cell()];
+    let cells = vec![
+        Cell::text(&object.id.name),
+        Cell::status(health, &parsed.status.phase),
+        parsed.metadata.created.cell(),
+    ];
     (health, cells)
 }
 
@@ -87,11 +95,17 @@ fn summary(subject: &Subject<'_>) -> Document {
     let mut brief = Brief::new(subject.now);
     let phase = text(&object["status"]["phase"]);
     brief.headline(health(phase), phase);
-    for condition in items(&object["status"]["conditions"]).iter().filter(|condition| condition["status"] == "True") {
+    for condition in items(&object["status"]["conditions"])
+        .iter()
+        .filter(|condition| condition["status"] == "True")
+    {
         brief.say(Role::Warning, text(&condition["message"]));
     }
     let created = time(&object["metadata"]["creationTimestamp"]);
-    brief.pair("created", &created.map_or_else(String::new, |at| format!("{} ago", brief.age(at))));
+    brief.pair(
+        "created",
+        &created.map_or_else(String::new, |at| format!("{} ago", brief.age(at))),
+    );
     brief.labels(object);
     brief.finish()
 }

@@ -103,7 +103,8 @@ struct Info<'a> {
 }
 
 fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let node: Node<'_> = parse(object);
+    let json = object.json();
+    let node: Node<'_> = parse(&json);
     let address = |kind: &str| {
         let found = node.status.addresses.iter().find(|address| &*address.kind == kind);
         Cell::text(found.map_or("", |found| &found.address))
@@ -135,11 +136,20 @@ fn told(node: &Node<'_>) -> (Health, String) {
         Some("False" | "Unknown") => (Health::Failed, "NotReady"),
         _ => (Health::Unknown, "Unknown"),
     };
-    let pressed = conditions.iter().any(|condition| &*condition.kind != "Ready" && &*condition.status == "True");
+    let pressed = conditions
+        .iter()
+        .any(|condition| &*condition.kind != "Ready" && &*condition.status == "True");
     if health == Health::Good && (pressed || node.spec.unschedulable) {
         health = Health::Warning;
     }
-    (health, if node.spec.unschedulable { format!("{ready},SchedulingDisabled") } else { ready.into() })
+    (
+        health,
+        if node.spec.unschedulable {
+            format!("{ready},SchedulingDisabled")
+        } else {
+            ready.into()
+        },
+    )
 }
 
 /// The roles that labels give: `node-role.kubernetes.io/ROLE` or `kubernetes.io/role=ROLE`.
@@ -176,16 +186,26 @@ fn summary(subject: &Subject<'_>) -> Document {
     let allocatable = &status["allocatable"];
     for (name, quantity) in pairs(&status["capacity"]) {
         let (total, free) = (scalar(quantity), scalar(&allocatable[name]));
-        let line = if free.is_empty() || free == total { total.into_owned() } else { format!("{free} of {total}") };
+        let line = if free.is_empty() || free == total {
+            total.into_owned()
+        } else {
+            format!("{free} of {total}")
+        };
         brief.pair(name, &line);
     }
     let info = &status["nodeInfo"];
     brief.gap();
-    for address in items(&status["addresses"]).iter().filter(|address| address["type"] != "Hostname") {
+    for address in items(&status["addresses"])
+        .iter()
+        .filter(|address| address["type"] != "Hostname")
+    {
         brief.pair(text(&address["type"]), text(&address["address"]));
     }
     brief.pair("kubelet", text(&info["kubeletVersion"]));
     brief.pair("runtime", text(&info["containerRuntimeVersion"]));
-    brief.pair("system", &[text(&info["osImage"]), text(&info["kernelVersion"])].join("  "));
+    brief.pair(
+        "system",
+        &[text(&info["osImage"]), text(&info["kernelVersion"])].join("  "),
+    );
     brief.finish()
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::store::{Cell, Object};
+use crate::store::Cell;
 
 /// A string that borrows where it has no escapes. Anything that is no string is empty.
 #[derive(Default, Debug)]
@@ -150,10 +150,10 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// Parses the parts of an object that `T` names; its default when a part is not what it should be, so that one odd object
+/// Parses the parts of an object's JSON that `T` names; its default when a part is not what it should be, so that one odd object
 /// still has a row.
-pub(super) fn parse<'a, T: Deserialize<'a> + Default>(object: &'a Object) -> T {
-    serde_json::from_str(&object.raw).unwrap_or_default()
+pub(super) fn parse<'a, T: Deserialize<'a> + Default>(json: &'a str) -> T {
+    serde_json::from_str(json).unwrap_or_default()
 }
 
 /// A condition of a status.

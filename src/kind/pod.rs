@@ -32,7 +32,8 @@ pub(super) static KIND: Kind = Kind {
 };
 
 fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let pod: Pod<'_> = parse(object);
+    let json = object.json();
+    let pod: Pod<'_> = parse(&json);
     let told = status::tell(&pod);
     let restarted = if told.restarts == 0 {
         Stamp(None)

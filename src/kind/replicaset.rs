@@ -1,7 +1,6 @@
 //! ReplicaSets.
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::brief::Brief;
 use super::field::{controller, int, items, text};
@@ -26,7 +25,9 @@ pub(super) static KIND: Kind = Kind {
         Column::text("SELECTOR", 10, 7).wide(),
     ],
     row,
-    related: |object| vec![Related::new("", "pods", &object["metadata"]["namespace"]).labels(super::pod_selector(object))],
+    related: |object| {
+        vec![Related::new("", "pods", &object["metadata"]["namespace"]).labels(super::pod_selector(object))]
+    },
     describe: self::describe,
     summary,
     drill: Drill::SelectedPods,
@@ -54,7 +55,8 @@ struct Status<'a> {
 }
 
 fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let parsed: ReplicaSet<'_> = parse(object);
+    let json = object.json();
+    let parsed: ReplicaSet<'_> = parse(&json);
     let mut cells = vec![
         Cell::text(&object.id.name),
         Cell::Int(parsed.spec.desired()),
@@ -91,9 +93,13 @@ fn describe(subject: &Subject<'_>) -> Document {
     describe::annotations(&mut page, 0, "Annotations", &metadata["annotations"]);
     page.field_if(0, "Controlled By", &controller(object));
     let desired = spec["replicas"].as_i64().unwrap_or(1);
-    page.field(0, "Replicas", &format!("{} current / {desired} desired", int(&status["replicas"])));
+    page.field(
+        0,
+        "Replicas",
+        &format!("{} current / {desired} desired", int(&status["replicas"])),
+    );
     if let Some(related) = subject.related {
-        page.field(0, "Pods Status", &phases(object, related));
+        page.field(0, "Pods Status", &template::phases(object, related));
     }
     template::describe(&mut page, &spec["template"]);
     describe::conditions(&mut page, &status["conditions"]);
@@ -101,37 +107,33 @@ fn describe(subject: &Subject<'_>) -> Document {
     page.finish()
 }
 
-/// How many of the pods it controls are in which phase.
-fn phases(object: &Value, pods: &[Value]) -> String {
-    let owned = |pod: &&Value| {
-        items(&pod["metadata"]["ownerReferences"])
-            .iter()
-            .any(|owner| owner["controller"] == true && owner["uid"] == object["metadata"]["uid"])
-    };
-    let count = |phase: &str| pods.iter().filter(owned).filter(|pod| pod["status"]["phase"] == phase).count();
-    format!(
-        "{} Running / {} Waiting / {} Succeeded / {} Failed",
-        count("Running"),
-        count("Pending"),
-        count("Succeeded"),
-        count("Failed")
-    )
-}
-
 fn summary(subject: &Subject<'_>) -> Document {
     let object = subject.object;
     let mut brief = Brief::new(subject.now);
-    let (ready, desired) = (int(&object["status"]["readyReplicas"]), object["spec"]["replicas"].as_i64().unwrap_or(1));
+    let (ready, desired) = (
+        int(&object["status"]["readyReplicas"]),
+        object["spec"]["replicas"].as_i64().unwrap_or(1),
+    );
     let health = ReplicaSet::deserialize(object).map_or(Health::Unknown, |set| health(&set));
-    let line = if health == Health::None { "Scaled to zero".into() } else { format!("{ready} of {desired} ready") };
+    let line = if health == Health::None {
+        "Scaled to zero".into()
+    } else {
+        format!("{ready} of {desired} ready")
+    };
     brief.headline(health, &line);
-    for condition in items(&object["status"]["conditions"]).iter().filter(|condition| condition["status"] == "True") {
+    for condition in items(&object["status"]["conditions"])
+        .iter()
+        .filter(|condition| condition["status"] == "True")
+    {
         brief.say(Role::Text, text(&condition["message"]));
     }
     brief.gap();
     brief.pair("image", &template::images(&object["spec"]["template"]));
     brief.pair("owner", &controller(object));
-    brief.pair("revision", text(&object["metadata"]["annotations"]["deployment.kubernetes.io/revision"]));
+    brief.pair(
+        "revision",
+        text(&object["metadata"]["annotations"]["deployment.kubernetes.io/revision"]),
+    );
     brief.pair("selector", &selector::query(&object["spec"]["selector"]));
     brief.finish()
 }

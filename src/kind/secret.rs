@@ -39,7 +39,8 @@ struct Secret<'a> {
 }
 
 fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let parsed: Secret<'_> = parse(object);
+    let json = object.json();
+    let parsed: Secret<'_> = parse(&json);
     let entries = i64::try_from(parsed.data.0).unwrap_or(i64::MAX);
     let cells = vec![
         Cell::text(&object.id.name),

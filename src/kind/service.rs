@@ -95,14 +95,23 @@ struct Ingress<'a> {
 }
 
 fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let parsed: Service<'_> = parse(object);
+    let json = object.json();
+    let parsed: Service<'_> = parse(&json);
     let spec = &parsed.spec;
     let ports: Vec<_> = spec
         .ports
         .iter()
         .map(|port| {
-            let protocol = if port.protocol.is_empty() { "TCP" } else { &port.protocol };
-            if port.node > 0 { format!("{}:{}/{protocol}", port.port, port.node) } else { format!("{}/{protocol}", port.port) }
+            let protocol = if port.protocol.is_empty() {
+                "TCP"
+            } else {
+                &port.protocol
+            };
+            if port.node > 0 {
+                format!("{}:{}/{protocol}", port.port, port.node)
+            } else {
+                format!("{}/{protocol}", port.port)
+            }
         })
         .collect();
     let cells = vec![
@@ -120,7 +129,11 @@ fn row(object: &Object) -> (Health, Vec<Cell>) {
 /// A balancer that has no address yet is on its way; of other services the object says nothing.
 fn health(service: &Service<'_>) -> Health {
     let waits = &*service.spec.kind == "LoadBalancer" && service.status.balancer.ingress.is_empty();
-    if waits || service.metadata.deleted.0.is_some() { Health::Progress } else { Health::None }
+    if waits || service.metadata.deleted.0.is_some() {
+        Health::Progress
+    } else {
+        Health::None
+    }
 }
 
 fn external(service: &Service<'_>) -> String {
@@ -131,10 +144,20 @@ fn external(service: &Service<'_>) -> String {
     let mut all: Vec<&str> = Vec::new();
     if &*spec.kind == "LoadBalancer" {
         let ingress = service.status.balancer.ingress.iter();
-        all.extend(ingress.map(|ingress| if ingress.ip.is_empty() { &*ingress.hostname } else { &*ingress.ip }));
+        all.extend(ingress.map(|ingress| {
+            if ingress.ip.is_empty() {
+                &*ingress.hostname
+            } else {
+                &*ingress.ip
+            }
+        }));
     }
     all.extend(spec.external.iter().map(|ip| &**ip));
-    if all.is_empty() && &*spec.kind == "LoadBalancer" { "<pending>".into() } else { all.join(",") }
+    if all.is_empty() && &*spec.kind == "LoadBalancer" {
+        "<pending>".into()
+    } else {
+        all.join(",")
+    }
 }
 
 fn describe(subject: &Subject<'_>) -> Document {
@@ -152,7 +175,11 @@ fn describe(subject: &Subject<'_>) -> Document {
     page.field_if(0, "External IPs", &list(&spec["externalIPs"]));
     page.field_if(0, "Desired LoadBalancer IP", text(&spec["loadBalancerIP"]));
     page.field_if(0, "External Name", text(&spec["externalName"]));
-    page.field_if(0, "LoadBalancer Ingress", &ingress(&object["status"]["loadBalancer"]["ingress"]));
+    page.field_if(
+        0,
+        "LoadBalancer Ingress",
+        &ingress(&object["status"]["loadBalancer"]["ingress"]),
+    );
     for port in items(&spec["ports"]) {
         self::port(&mut page, port, subject);
     }
@@ -164,7 +191,11 @@ fn describe(subject: &Subject<'_>) -> Document {
     ] {
         page.field_if(0, title, &scalar(&spec[key]));
     }
-    page.field_if(0, "LoadBalancer Source Ranges", &list(&spec["loadBalancerSourceRanges"]));
+    page.field_if(
+        0,
+        "LoadBalancer Source Ranges",
+        &list(&spec["loadBalancerSourceRanges"]),
+    );
     page.field_if(0, "Traffic Distribution", text(&spec["trafficDistribution"]));
     describe::events(&mut page, subject);
     page.finish()
@@ -172,7 +203,11 @@ fn describe(subject: &Subject<'_>) -> Document {
 
 fn ingress(ingress: &Value) -> String {
     let word = |ingress: &Value| {
-        let address = if present(&ingress["ip"]) { text(&ingress["ip"]) } else { text(&ingress["hostname"]) };
+        let address = if present(&ingress["ip"]) {
+            text(&ingress["ip"])
+        } else {
+            text(&ingress["hostname"])
+        };
         match text(&ingress["ipMode"]) {
             "" => address.to_owned(),
             mode => format!("{address} ({mode})"),
@@ -182,18 +217,49 @@ fn ingress(ingress: &Value) -> String {
 }
 
 fn port(page: &mut Page, port: &Value, subject: &Subject<'_>) {
-    let name = if present(&port["name"]) { text(&port["name"]) } else { "<unset>" };
-    let protocol = if present(&port["protocol"]) { text(&port["protocol"]) } else { "TCP" };
+    let name = if present(&port["name"]) {
+        text(&port["name"])
+    } else {
+        "<unset>"
+    };
+    let protocol = if present(&port["protocol"]) {
+        text(&port["protocol"])
+    } else {
+        "TCP"
+    };
     let number = |value: &Value| format!("{}/{protocol}", scalar(value));
-    page.cells(0, &[(Role::Field, "Port:"), (Role::Value, name), (Role::Value, &number(&port["port"]))]);
+    page.cells(
+        0,
+        &[
+            (Role::Field, "Port:"),
+            (Role::Value, name),
+            (Role::Value, &number(&port["port"])),
+        ],
+    );
     page.field(0, "TargetPort", &number(&port["targetPort"]));
     page.field_if(0, "AppProtocol", text(&port["appProtocol"]));
     if int(&port["nodePort"]) != 0 {
-        page.cells(0, &[(Role::Field, "NodePort:"), (Role::Value, name), (Role::Value, &number(&port["nodePort"]))]);
+        page.cells(
+            0,
+            &[
+                (Role::Field, "NodePort:"),
+                (Role::Value, name),
+                (Role::Value, &number(&port["nodePort"])),
+            ],
+        );
     }
     if let Some(slices) = subject.related {
         let endpoints = endpoints(slices, Some(text(&port["name"])));
-        page.field_as(0, "Endpoints", if endpoints.is_empty() { Role::Warning } else { Role::Value }, &shown(&endpoints, slices));
+        page.field_as(
+            0,
+            "Endpoints",
+            if endpoints.is_empty() {
+                Role::Warning
+            } else {
+                Role::Value
+            },
+            &shown(&endpoints, slices),
+        );
     }
 }
 
@@ -214,13 +280,18 @@ fn shown(endpoints: &[String], slices: &[Value]) -> String {
 fn endpoints(slices: &[Value], port: Option<&str>) -> Vec<String> {
     let mut all = Vec::new();
     for slice in slices {
-        let ports = items(&slice["ports"]).iter().filter(|known| port.is_none_or(|port| text(&known["name"]) == port));
+        let ports = items(&slice["ports"])
+            .iter()
+            .filter(|known| port.is_none_or(|port| text(&known["name"]) == port));
         let mut numbers: Vec<Option<i64>> = ports.map(|port| Some(int(&port["port"]))).collect();
         if !present(&slice["ports"]) {
             numbers.push(None);
         }
         for number in numbers {
-            for endpoint in items(&slice["endpoints"]).iter().filter(|endpoint| endpoint["conditions"]["ready"] != false) {
+            for endpoint in items(&slice["endpoints"])
+                .iter()
+                .filter(|endpoint| endpoint["conditions"]["ready"] != false)
+            {
                 let address = text(&endpoint["addresses"][0]);
                 all.push(match number {
                     Some(number) if address.contains(':') => format!("[{address}]:{number}"),
@@ -250,12 +321,21 @@ fn summary(subject: &Subject<'_>) -> Document {
     }
     brief.pair("address", text(&spec["clusterIP"]));
     for port in items(&spec["ports"]) {
-        let protocol = if present(&port["protocol"]) { text(&port["protocol"]) } else { "TCP" };
+        let protocol = if present(&port["protocol"]) {
+            text(&port["protocol"])
+        } else {
+            "TCP"
+        };
         let node = match int(&port["nodePort"]) {
             0 => String::new(),
             node => format!(", node port {node}"),
         };
-        let line = format!("{} {}/{protocol} to {}{node}", text(&port["name"]), int(&port["port"]), scalar(&port["targetPort"]));
+        let line = format!(
+            "{} {}/{protocol} to {}{node}",
+            text(&port["name"]),
+            int(&port["port"]),
+            scalar(&port["targetPort"])
+        );
         brief.pair("port", line.trim());
     }
     let query = selector::query(&spec["selector"]);

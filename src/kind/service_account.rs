@@ -18,7 +18,11 @@ const TOKEN: &str = "kubernetes.io/service-account-token";
 pub(super) static KIND: Kind = Kind {
     group: "",
     plural: "serviceaccounts",
-    columns: &[Column::text("NAME", 20, 0), Column::number("SECRETS", 7, 2), Column::number("AGE", 5, 1)],
+    columns: &[
+        Column::text("NAME", 20, 0),
+        Column::number("SECRETS", 7, 2),
+        Column::number("AGE", 5, 1),
+    ],
     row,
     related: |object| {
         let tokens = Related::new("", "secrets", &object["metadata"]["namespace"]);
@@ -38,9 +42,17 @@ struct Account {
 }
 
 fn row(object: &Object) -> (Health, Vec<Cell>) {
-    let parsed: Account = parse(object);
+    let json = object.json();
+    let parsed: Account = parse(&json);
     let secrets = i64::try_from(parsed.secrets.0).unwrap_or(i64::MAX);
-    (Health::None, vec![Cell::text(&object.id.name), Cell::Int(secrets), parsed.metadata.created.cell()])
+    (
+        Health::None,
+        vec![
+            Cell::text(&object.id.name),
+            Cell::Int(secrets),
+            parsed.metadata.created.cell(),
+        ],
+    )
 }
 
 fn describe(subject: &Subject<'_>) -> Document {
@@ -57,7 +69,9 @@ fn describe(subject: &Subject<'_>) -> Document {
                     && annotations["kubernetes.io/service-account.name"] == object["metadata"]["name"])
         };
         let tokens = secrets.iter().filter(|secret| secret["type"] == TOKEN).filter(own);
-        let tokens: Vec<_> = tokens.map(|secret| text(&secret["metadata"]["name"]).to_owned()).collect();
+        let tokens: Vec<_> = tokens
+            .map(|secret| text(&secret["metadata"]["name"]).to_owned())
+            .collect();
         page.list(0, "Tokens", &tokens);
     }
     describe::events(&mut page, subject);
@@ -65,7 +79,10 @@ fn describe(subject: &Subject<'_>) -> Document {
 }
 
 fn names(references: &Value) -> Vec<String> {
-    items(references).iter().map(|reference| text(&reference["name"]).to_owned()).collect()
+    items(references)
+        .iter()
+        .map(|reference| text(&reference["name"]).to_owned())
+        .collect()
 }
 
 fn summary(subject: &Subject<'_>) -> Document {

@@ -66,6 +66,8 @@ struct Template<'a> {
 struct Pod<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
     containers: Vec<Container<'a>>,
+    #[serde(rename = "nodeSelector")]
+    nodes: Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -83,6 +85,11 @@ impl Spec<'_> {
         self.replicas.unwrap_or(1)
     }
 
+    /// The nodes its pods may run on, as a selector.
+    pub(super) fn nodes(&self) -> String {
+        selector::query(&self.template.spec.nodes)
+    }
+
     /// The cells CONTAINERS, IMAGES and SELECTOR.
     pub(super) fn cells(&self) -> [Cell; 3] {
         let join = |of: fn(&Container<'_>) -> String| {
@@ -95,6 +102,27 @@ impl Spec<'_> {
             Cell::text(&selector::query(&self.selector)),
         ]
     }
+}
+
+/// How many of the pods that `owner` controls are in which phase.
+pub(super) fn phases(owner: &Value, pods: &[Value]) -> String {
+    let owned = |pod: &&Value| {
+        items(&pod["metadata"]["ownerReferences"])
+            .iter()
+            .any(|reference| reference["controller"] == true && reference["uid"] == owner["metadata"]["uid"])
+    };
+    let count = |phase: &str| {
+        pods.iter()
+            .filter(owned)
+            .filter(|pod| pod["status"]["phase"] == phase)
+            .count()
+    };
+    let (running, waiting) = (count("Running"), count("Pending"));
+    format!(
+        "{running} Running / {waiting} Waiting / {} Succeeded / {} Failed",
+        count("Succeeded"),
+        count("Failed")
+    )
 }
 
 /// A count of pods for a ratio.

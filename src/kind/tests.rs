@@ -22,7 +22,7 @@ fn kind_of(object: &Value) -> &'static Kind {
         Some((group, _)) => group,
         None => "",
     };
-    let plural = format!("{}s", field::text(&object["kind"]).to_lowercase());
+    let plural = plural_of(object);
     find(&Resource {
         group: group.into(),
         plural: plural.as_str().into(),
@@ -30,17 +30,18 @@ fn kind_of(object: &Value) -> &'static Kind {
     })
 }
 
+fn plural_of(object: &Value) -> String {
+    format!("{}s", field::text(&object["kind"]).to_lowercase().trim_end_matches('s'))
+}
+
 fn raw(object: &Value) -> Object {
     let word = |key: &str| field::text(&object["metadata"][key]).into();
-    Object {
-        id: ObjectId {
-            namespace: word("namespace"),
-            name: word("name"),
-            uid: word("uid"),
-        },
-        resource_version: "1".into(),
-        raw: object.to_string().into(),
-    }
+    let id = ObjectId {
+        namespace: word("namespace"),
+        name: word("name"),
+        uid: word("uid"),
+    };
+    Object::new(id, "1", &object.to_string())
 }
 
 fn object(kind: &str, name: &str) -> Value {
@@ -61,7 +62,7 @@ fn answer(related: &Related) -> Vec<Value> {
     cluster()
         .into_iter()
         .filter(|object| {
-            format!("{}s", field::text(&object["kind"]).to_lowercase()) == related.plural
+            plural_of(object) == related.plural
                 && related
                     .namespace
                     .as_ref()
@@ -124,6 +125,8 @@ fn descriptions_read_as_those_of_kubectl() {
         "Node" "node-1" "node_node-1",
         "Widget" "left" "widget_left",
         "Lease" "node-1" "lease_node-1",
+        "StatefulSet" "kubia" "statefulset_kubia",
+        "DaemonSet" "agent" "daemonset_agent",
     } {
         let object = object(kind, name);
         let described = with_subject(&object, asked, |kind, subject| (kind.describe)(subject).plain());

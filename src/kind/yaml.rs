@@ -167,9 +167,7 @@ fn is_harmless(line: &str) -> bool {
 
 /// A string as a scalar on one line.
 fn quoted(text: &str) -> String {
-    if !is_harmless(text) {
-        escaped(text)
-    } else if is_ambiguous(text) {
+    if !is_harmless(text) || is_ambiguous(text) {
         escaped(text)
     } else if is_plain(text) {
         text.to_owned()
@@ -212,7 +210,13 @@ fn is_ambiguous(text: &str) -> bool {
     if text.is_empty() {
         return true;
     }
-    if text.len() > 64 || !text.starts_with(|ch: char| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '+' | '-')) {
+    if text.len() > 64 {
+        // No date and no word: at most a very long number.
+        return text
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || b"._+-:xob".contains(&byte));
+    }
+    if !text.starts_with(|ch: char| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '+' | '-')) {
         return false;
     }
     let lower = text.trim_start_matches(['+', '-', '.']).to_ascii_lowercase();
@@ -328,6 +332,7 @@ status:
             "<<",
             "y",
             "NaN",
+            &"1".repeat(70),
         ] {
             assert!(quoted(text).starts_with(['"', '\'', '<']), "{text}");
             assert_ne!(quoted(text), text.trim_matches('<'), "{text}");

@@ -207,6 +207,8 @@ fn split_time(line: &str) -> (Option<Timestamp>, &str) {
 
 /// Colour sequences are dropped whole; every other control character is made visible.
 fn harmless(line: &str) -> Box<str> {
+    // A terminal would show what follows the last carriage return: progress bars rewrite their line.
+    let line = line.rsplit('\r').next().unwrap_or(line);
     if !line.contains('\u{1b}') {
         return text::clean(line).into();
     }

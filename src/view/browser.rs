@@ -34,6 +34,8 @@ pub struct Browser {
     /// What narrows it, for the crumbs: `on node knarr`, `app=web`.
     scope_note: String,
     cursor: Option<Arc<Row>>,
+    /// The object the cursor was on when the filter hid it: the cursor goes back to it when it shows again.
+    hidden: Option<Arc<str>>,
     index: usize,
     top: usize,
     marks: BTreeMap<Arc<str>, Arc<Row>>,
@@ -79,6 +81,7 @@ impl Browser {
             need,
             scope_note: String::new(),
             cursor: None,
+            hidden: None,
             index: 0,
             top: 0,
             marks: BTreeMap::new(),
@@ -152,6 +155,7 @@ impl Browser {
 
     fn move_to(&mut self, listing: &Listing, index: usize) {
         self.touched = true;
+        self.hidden = None;
         self.index = index.min(listing.len().saturating_sub(1));
         self.cursor = listing.get(self.index).cloned();
         self.keep_visible(listing.len());
@@ -173,6 +177,7 @@ impl Browser {
                 min: 10,
                 wanted: wanted(0),
                 rank: 1,
+                elastic: true,
                 middle: true,
             });
         }
@@ -182,12 +187,18 @@ impl Browser {
                 title: column.title.into(),
                 right: column.right,
                 min: column.min,
-                wanted: if column.wide && !self.wide { 0 } else { wanted(at) },
+                wanted: match column.title {
+                    _ if column.wide && !self.wide => 0,
+                    // Ages change their width as they grow; nothing beside them should move then.
+                    "AGE" => wanted(at).max(6),
+                    _ => wanted(at),
+                },
                 rank: if column.wide && !self.wide {
                     u8::MAX
                 } else {
                     column.rank
                 },
+                elastic: !column.right && !matches!(column.title, "STATUS" | "READY" | "TYPE" | "ROLES"),
                 middle: matches!(column.title, "NAME" | "OBJECT" | "NODE" | "IMAGES"),
             });
         }
@@ -201,6 +212,7 @@ impl Browser {
                 min: 6,
                 wanted: widest.map(text::width).max().unwrap_or(1).min(40) as u16,
                 rank: 4,
+                elastic: true,
                 middle: false,
             });
         }
@@ -386,6 +398,10 @@ impl View for Browser {
             self.index = 0;
             self.cursor = listing.get(0).cloned();
         }
+        if let Some(at) = self.hidden.as_ref().and_then(|uid| listing.position(uid, self.index)) {
+            self.hidden = None;
+            self.cursor = listing.get(at).cloned();
+        }
         let found = self
             .cursor
             .as_ref()
@@ -398,6 +414,11 @@ impl View for Browser {
                 self.cursor = listing.get(at).cloned();
             }
             None => {
+                if let (None, Some(row)) = (&self.hidden, &self.cursor)
+                    && listing.find(&row.id.uid).is_some()
+                {
+                    self.hidden = Some(row.id.uid.clone());
+                }
                 self.index = self.index.min(listing.len().saturating_sub(1));
                 self.cursor = listing.get(self.index).cloned();
             }
@@ -423,8 +444,10 @@ impl View for Browser {
 
     fn layout(&mut self, area: Rect, data: &dyn Data) -> Reply {
         self.height = area.height.saturating_sub(1);
+        if self.area.width != area.width {
+            self.widest.iter_mut().for_each(|widest| *widest = 0);
+        }
         self.area = area;
-        self.widest.iter_mut().for_each(|widest| *widest = 0);
         self.sync(data);
         Reply::Done
     }

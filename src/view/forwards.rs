@@ -135,6 +135,7 @@ impl View for Forwards {
             min: 6,
             wanted: wanted.min(60) as u16,
             rank,
+            elastic: !right,
             middle: true,
         };
         let local = |info: &Info| {

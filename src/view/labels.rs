@@ -194,6 +194,7 @@ impl View for Labels {
             min,
             wanted: wanted.unwrap_or(5).min(80) as u16,
             rank,
+            elastic: !right,
             middle: true,
         };
         let specs = [

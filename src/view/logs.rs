@@ -185,6 +185,9 @@ impl View for Logs {
 
     fn status(&self, data: &dyn Data) -> String {
         let mut parts = vec![text::count(self.count(), "line")];
+        if self.spec.tail.is_some_and(|tail| self.end() >= tail) {
+            parts[0] = format!("the last {}", parts[0]);
+        }
         if self.snapshot.first > 0 {
             parts.push(format!("{} older dropped", self.snapshot.first));
         }

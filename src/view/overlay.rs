@@ -16,6 +16,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{Data, Input, Look};
+use crate::error::Error;
 use crate::keys::Line;
 use crate::store::Need;
 
@@ -44,6 +45,10 @@ pub trait Overlay: Debug + Send {
     }
     /// Adjusts to new data.
     fn sync(&mut self, _data: &dyn Data) {}
+    /// What it ran was refused: whether it stays, with the input in it, and says so.
+    fn refuse(&mut self, _error: &Error) -> bool {
+        false
+    }
     /// Whether it replaces the bottom line.
     fn at_bottom(&self) -> bool {
         false

@@ -49,8 +49,18 @@ pub fn popup(
         return area;
     }
     let bar = base.patch(theme.style(Role::Accent));
+    // Without a tint of its own a popup needs an edge on both sides.
+    let plain = base.bg.is_none() || theme.signs.cursor.is_ascii();
+    let edge = if plain {
+        theme.signs.vertical
+    } else {
+        theme.signs.cursor
+    };
     for y in area.top()..area.bottom() {
-        put(buf, area.x, y, area.right(), theme.signs.cursor, bar);
+        put(buf, area.x, y, area.right(), edge, bar);
+        if plain {
+            put(buf, area.right() - 1, y, area.right(), edge, bar);
+        }
     }
     put_line(
         buf,

@@ -22,6 +22,8 @@ pub struct ColumnSpec {
     pub wanted: u16,
     /// 0 stays; the highest goes first.
     pub rank: u8,
+    /// May be cut to its minimum: names and messages, not states and numbers.
+    pub elastic: bool,
     /// Cut in the middle instead of at the end (names).
     pub middle: bool,
 }
@@ -52,26 +54,24 @@ pub struct TableRow<'a> {
 pub const GUTTER: u16 = 3;
 const GAP: u16 = 2;
 
-/// Decides which columns fit into `available` and how wide each is; `None` is left out. The highest ranks go first, then what
-/// is wider than its minimum shrinks, the least important first.
+/// Decides which columns fit into `available` and how wide each is; `None` is left out.
+///
+/// Texts that may be cut (names, messages) give way first, the widest of them; then the columns of the highest ranks go; only
+/// when nothing else is left do states and numbers shrink.
 pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
-    let mut shown: Vec<bool> = vec![true; columns.len()];
     let room = available.saturating_sub(GUTTER);
-    let floor = |column: &ColumnSpec| {
-        column
-            .min
-            .min(column.wanted)
-            .max(text::width(&column.title) as u16)
-            .max(1)
+    let title = |column: &ColumnSpec| text::width(&column.title) as u16;
+    let natural = |column: &ColumnSpec| column.wanted.max(title(column)).max(1);
+    let least = |column: &ColumnSpec| match column.elastic {
+        true => column.min.min(column.wanted).max(title(column)).max(1),
+        false => natural(column),
     };
-    let total = |shown: &[bool]| -> u16 {
-        let widths = columns.iter().zip(shown).filter(|(_, shown)| **shown);
-        widths
-            .map(|(column, _)| floor(column) + GAP)
-            .fold(0u16, u16::saturating_add)
-            .saturating_sub(GAP)
+    let mut shown: Vec<bool> = vec![true; columns.len()];
+    let total = |widths: &dyn Fn(usize) -> u16, shown: &[bool]| -> u16 {
+        let sum = (0..columns.len()).filter(|at| shown[*at]).map(|at| widths(at) + GAP);
+        sum.fold(0u16, u16::saturating_add).saturating_sub(GAP)
     };
-    while total(&shown) > room {
+    while total(&|at| least(&columns[at]), &shown) > room {
         let worst = (0..columns.len())
             .filter(|at| shown[*at] && columns[*at].rank > 0)
             .max_by_key(|at| (columns[*at].rank, *at));
@@ -80,25 +80,20 @@ pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
             None => break,
         }
     }
-    let mut widths: Vec<u16> = columns
-        .iter()
-        .map(|column| column.wanted.max(text::width(&column.title) as u16).max(1))
-        .collect();
-    let used = |widths: &[u16]| -> u16 {
-        let sum = widths
-            .iter()
-            .zip(&shown)
-            .filter(|(_, shown)| **shown)
-            .map(|(width, _)| width + GAP);
-        sum.fold(0u16, u16::saturating_add).saturating_sub(GAP)
-    };
-    while used(&widths) > room {
-        let over = used(&widths) - room;
-        let widest = (0..columns.len())
-            .filter(|at| shown[*at] && widths[*at] > floor(&columns[*at]))
-            .max_by_key(|at| (columns[*at].rank, widths[*at] - floor(&columns[*at])));
-        let Some(at) = widest else { break };
-        widths[at] -= over.min(widths[at] - floor(&columns[at]));
+    let mut widths: Vec<u16> = columns.iter().map(natural).collect();
+    for floor in [&least as &dyn Fn(&ColumnSpec) -> u16, &|column| {
+        column.min.min(column.wanted).max(1)
+    }] {
+        loop {
+            let used = total(&|at| widths[at], &shown);
+            let widest = (0..columns.len())
+                .filter(|at| shown[*at] && widths[*at] > floor(&columns[*at]))
+                .max_by_key(|at| widths[*at]);
+            match widest {
+                Some(at) if used > room => widths[at] -= 1,
+                _ => break,
+            }
+        }
     }
     widths
         .iter()
@@ -221,6 +216,7 @@ mod tests {
             min,
             wanted,
             rank,
+            elastic: rank == 0,
             middle: rank == 0,
         }
     }
@@ -229,11 +225,13 @@ mod tests {
     fn the_least_important_columns_go_first() {
         let columns = [
             column("NAME", 10, 30, 0),
-            column("NODE", 6, 12, 3),
+            column("STATUS", 6, 12, 3),
             column("AGE", 4, 4, 1),
         ];
         assert_eq!(fit(&columns, 80), [Some(30), Some(12), Some(4)]);
-        assert_eq!(fit(&columns, 30), [Some(13), Some(6), Some(4)]);
+        // The name gives way before a state is cut; then the state goes as a whole.
+        assert_eq!(fit(&columns, 36), [Some(13), Some(12), Some(4)]);
+        assert_eq!(fit(&columns, 30), [Some(21), None, Some(4)]);
         assert_eq!(fit(&columns, 22), [Some(13), None, Some(4)]);
         assert_eq!(fit(&columns, 5).iter().flatten().count(), 1);
     }

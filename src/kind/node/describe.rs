@@ -27,7 +27,11 @@ pub(super) fn describe(subject: &Subject<'_>) -> Document {
     let (metadata, spec, status) = (&node["metadata"], &node["spec"], &node["status"]);
     let mut page = Page::new(&subject.zone);
     page.field(0, "Name", text(&metadata["name"]));
-    let roles = roles(pairs(&metadata["labels"]).into_iter().map(|(key, value)| (key, text(value))));
+    let roles = roles(
+        pairs(&metadata["labels"])
+            .into_iter()
+            .map(|(key, value)| (key, text(value))),
+    );
     page.field(0, "Roles", or_none(&roles));
     describe::labels(&mut page, 0, "Labels", &metadata["labels"]);
     describe::annotations(&mut page, 0, "Annotations", &metadata["annotations"]);
@@ -35,7 +39,12 @@ pub(super) fn describe(subject: &Subject<'_>) -> Document {
     page.field(0, "CreationTimestamp", &created);
     taints(&mut page, &spec["taints"]);
     let unschedulable = yes(&spec["unschedulable"]);
-    page.field_as(0, "Unschedulable", if unschedulable { Role::Warning } else { Role::Value }, &unschedulable.to_string());
+    page.field_as(
+        0,
+        "Unschedulable",
+        if unschedulable { Role::Warning } else { Role::Value },
+        &unschedulable.to_string(),
+    );
     let related = subject.related.unwrap_or_default();
     if let Some(lease) = related.iter().find(|object| object["kind"] == "Lease") {
         self::lease(&mut page, &lease["spec"]);
@@ -45,7 +54,10 @@ pub(super) fn describe(subject: &Subject<'_>) -> Document {
     for address in items(&status["addresses"]) {
         page.field(1, text(&address["type"]), text(&address["address"]));
     }
-    for (title, list) in [("Capacity:", &status["capacity"]), ("Allocatable:", &status["allocatable"])] {
+    for (title, list) in [
+        ("Capacity:", &status["capacity"]),
+        ("Allocatable:", &status["allocatable"]),
+    ] {
         if present(list) {
             page.head(0, title);
             for (name, quantity) in pairs(list) {
@@ -74,8 +86,16 @@ pub(super) fn describe(subject: &Subject<'_>) -> Document {
 /// `key=value:effect`
 pub(super) fn taint(taint: &Value) -> String {
     let (key, value, effect) = (text(&taint["key"]), text(&taint["value"]), text(&taint["effect"]));
-    let value = if value.is_empty() { String::new() } else { format!("={value}") };
-    let effect = if effect.is_empty() { String::new() } else { format!(":{effect}") };
+    let value = if value.is_empty() {
+        String::new()
+    } else {
+        format!("={value}")
+    };
+    let effect = if effect.is_empty() {
+        String::new()
+    } else {
+        format!(":{effect}")
+    };
     format!("{key}{value}{effect}")
 }
 
@@ -88,7 +108,15 @@ fn taints(page: &mut Page, taints: &Value) {
 
 fn lease(page: &mut Page, spec: &Value) {
     page.head(0, "Lease:");
-    page.field(1, "HolderIdentity", if present(&spec["holderIdentity"]) { text(&spec["holderIdentity"]) } else { "<unset>" });
+    page.field(
+        1,
+        "HolderIdentity",
+        if present(&spec["holderIdentity"]) {
+            text(&spec["holderIdentity"])
+        } else {
+            "<unset>"
+        },
+    );
     for (title, key) in [("AcquireTime", "acquireTime"), ("RenewTime", "renewTime")] {
         let moment = time(&spec[key]).map_or_else(|| "<unset>".into(), |at| page.moment(Some(at)));
         page.field(1, title, &moment);
@@ -109,12 +137,29 @@ fn conditions(page: &mut Page, conditions: &Value) {
             vec![
                 (Role::Field, format!("{kind} ")),
                 (describe::condition_role(status, good), format!("{status} ")),
-                (Role::Dim, format!("{} ", page.moment(time(&condition["lastHeartbeatTime"])))),
-                (Role::Dim, format!("{} ", page.moment(time(&condition["lastTransitionTime"])))),
+                (
+                    Role::Dim,
+                    format!("{} ", page.moment(time(&condition["lastHeartbeatTime"]))),
+                ),
+                (
+                    Role::Dim,
+                    format!("{} ", page.moment(time(&condition["lastTransitionTime"]))),
+                ),
                 (Role::Value, format!("{} ", text(&condition["reason"]))),
                 (Role::Value, text(&condition["message"]).to_owned()),
             ]
         })
         .collect();
-    page.table(1, &["Type", "Status", "LastHeartbeatTime", "LastTransitionTime", "Reason", "Message"], &rows);
+    page.table(
+        1,
+        &[
+            "Type",
+            "Status",
+            "LastHeartbeatTime",
+            "LastTransitionTime",
+            "Reason",
+            "Message",
+        ],
+        &rows,
+    );
 }

@@ -42,13 +42,23 @@ impl Amounts {
     /// The amount as a quantity with the suffix family it was written in, and its share of the whole.
     fn share(&self, name: &str, whole: i128) -> String {
         let amount = self.get(name);
-        let percent = if whole == 0 { 0 } else { amount.saturating_mul(100) / whole };
+        let percent = if whole == 0 {
+            0
+        } else {
+            amount.saturating_mul(100) / whole
+        };
         format!("{} ({percent}%)", self.shown(name))
     }
 
     fn shown(&self, name: &str) -> String {
-        let Some((amount, written)) = self.0.get(name) else { return "0".into() };
-        if parse_quantity(written) == Some(*amount) { written.clone() } else { quantity(*amount, written) }
+        let Some((amount, written)) = self.0.get(name) else {
+            return "0".into();
+        };
+        if parse_quantity(written) == Some(*amount) {
+            written.clone()
+        } else {
+            quantity(*amount, written)
+        }
     }
 }
 
@@ -59,7 +69,11 @@ fn quantity(amount: i128, model: &str) -> String {
     if amount % 1000 != 0 {
         return format!("{amount}m");
     }
-    let (step, units) = if model.ends_with('i') { (1024, BINARY) } else { (1000, DECIMAL) };
+    let (step, units) = if model.ends_with('i') {
+        (1024, BINARY)
+    } else {
+        (1000, DECIMAL)
+    };
     let (mut value, mut unit) = (amount / 1000, "");
     for next in units {
         if value == 0 || value % step != 0 {
@@ -112,9 +126,16 @@ fn of_pod(pod: &Value, list: &str) -> Amounts {
 /// The pods of the node that are not over, and what they ask for together.
 pub(super) fn describe(page: &mut Page, node: &Value, related: &[Value], now: Timestamp) {
     let over = |pod: &Value| matches!(text(&pod["status"]["phase"]), "Succeeded" | "Failed");
-    let pods: Vec<&Value> = related.iter().filter(|object| object["kind"] == "Pod" && !over(object)).collect();
+    let pods: Vec<&Value> = related
+        .iter()
+        .filter(|object| object["kind"] == "Pod" && !over(object))
+        .collect();
     let status = &node["status"];
-    let list = if status["allocatable"].is_object() { "allocatable" } else { "capacity" };
+    let list = if status["allocatable"].is_object() {
+        "allocatable"
+    } else {
+        "capacity"
+    };
     let whole = Amounts::of(&status[list]);
     let (cpu, memory) = (whole.get("cpu"), whole.get("memory"));
     page.field(0, "Non-terminated Pods", &format!("({} in total)", pods.len()));
@@ -138,13 +159,32 @@ pub(super) fn describe(page: &mut Page, node: &Value, related: &[Value], now: Ti
     }
     page.table(
         1,
-        &["Namespace", "Name", "", "CPU Requests", "CPU Limits", "Memory Requests", "Memory Limits", "Age"],
+        &[
+            "Namespace",
+            "Name",
+            "",
+            "CPU Requests",
+            "CPU Limits",
+            "Memory Requests",
+            "Memory Limits",
+            "Age",
+        ],
         &rows,
     );
     page.head(0, "Allocated resources:");
-    page.line(1, Role::Dim, "(Total limits may be over 100 percent, i.e., overcommitted.)");
+    page.line(
+        1,
+        Role::Dim,
+        "(Total limits may be over 100 percent, i.e., overcommitted.)",
+    );
     let mut names = vec!["cpu", "memory", "ephemeral-storage"];
-    names.extend(whole.0.keys().map(String::as_str).filter(|name| name.starts_with("hugepages-")));
+    names.extend(
+        whole
+            .0
+            .keys()
+            .map(String::as_str)
+            .filter(|name| name.starts_with("hugepages-")),
+    );
     let shares = names.into_iter().map(|name| {
         let whole = whole.get(name);
         vec![
@@ -154,7 +194,11 @@ pub(super) fn describe(page: &mut Page, node: &Value, related: &[Value], now: Ti
         ]
     });
     let extended = whole.0.keys().filter(|name| name.contains('/')).map(|name| {
-        vec![(Role::Field, name.clone()), (Role::Value, requests.shown(name)), (Role::Value, limits.shown(name))]
+        vec![
+            (Role::Field, name.clone()),
+            (Role::Value, requests.shown(name)),
+            (Role::Value, limits.shown(name)),
+        ]
     });
     let rows: Vec<_> = shares.chain(extended).collect();
     page.table(1, &["Resource", "Requests", "Limits"], &rows);

@@ -39,7 +39,7 @@ pub(super) fn summary(subject: &Subject<'_>) -> Document {
     let node = text(&pod["spec"]["nodeName"]);
     brief.pair(
         "node",
-        &[node, text(&pod["status"]["podIP"])].join("  ").trim().to_owned(),
+        [node, text(&pod["status"]["podIP"])].join("  ").trim(),
     );
     brief.pair("owner", &controller(pod));
     brief.pair(

@@ -127,7 +127,7 @@ impl Keeper {
     fn listed(&self, object: &Arc<Object>) -> Option<Change> {
         let old = self.index.get(&object.id.uid);
         if let Some(old) = &old
-            && old.object.raw == object.raw
+            && old.object.is_same(object)
         {
             return None;
         }

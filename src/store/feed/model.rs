@@ -64,15 +64,12 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn object(uid: u8, thing: &Thing) -> Arc<Object> {
     let (namespace, name) = (format!("n{}", thing.namespace), format!("web-{}", thing.name));
-    Arc::new(Object {
-        id: ObjectId {
-            namespace: namespace.into(),
-            name: name.into(),
-            uid: format!("u{uid}").into(),
-        },
-        resource_version: "1".into(),
-        raw: format!("{thing:?}").into(),
-    })
+    let id = ObjectId {
+        namespace: namespace.into(),
+        name: name.into(),
+        uid: format!("u{uid}").into(),
+    };
+    Arc::new(Object::new(id, "1", &format!("{thing:?}")))
 }
 
 fn row(uid: u8, thing: &Thing) -> Row {
@@ -171,7 +168,8 @@ fn check(keeper: &Keeper, things: &BTreeMap<u8, Thing>, near: usize) -> Result<(
 fn keeper() -> Keeper {
     let make = |object: &Arc<Object>, changed: Option<Timestamp>| {
         let word = |key: &str| {
-            let rest = &object.raw[object.raw.find(key).unwrap() + key.len()..];
+            let json = object.json();
+            let rest = &json[json.find(key).unwrap() + key.len()..];
             rest[..rest.find([',', ' ', '}']).unwrap()].to_owned()
         };
         let number = word("number: ")

@@ -232,7 +232,7 @@ async fn pages_show_as_they_arrive_then_the_watch_moves_rows() {
     assert!(
         listing
             .iter()
-            .all(|row| row.changed.is_none() && !row.object.raw.contains("managedFields"))
+            .all(|row| row.changed.is_none() && !row.object.json().contains("managedFields"))
     );
 
     // An event may arrive in pieces, and several at once; the newest of one object counts.

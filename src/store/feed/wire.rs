@@ -196,11 +196,7 @@ impl Decoder {
             name: (&**name).into(),
             uid,
         };
-        Ok(Arc::new(Object {
-            id,
-            resource_version: (&**resource_version).into(),
-            raw: raw.into(),
-        }))
+        Ok(Arc::new(Object::new(id, resource_version, &raw)))
     }
 
     fn namespace(&mut self, name: &str) -> Arc<str> {
@@ -267,10 +263,10 @@ mod tests {
         ] {
             let object = one(&format!(r#"{{"metadata":{metadata},"spec":{{"x":[1,2]}}}}"#));
             let value = object.value();
-            assert_eq!(value["apiVersion"], "v1", "{}", object.raw);
+            assert_eq!(value["apiVersion"], "v1", "{}", object.json());
             assert_eq!(value["kind"], "Pod");
             assert_eq!(value["spec"]["x"][1], 2);
-            assert!(value["metadata"].get("managedFields").is_none(), "{}", object.raw);
+            assert!(value["metadata"].get("managedFields").is_none(), "{}", object.json());
         }
     }
 
@@ -278,7 +274,7 @@ mod tests {
     fn what_an_item_says_of_itself_is_kept() {
         let object =
             one(r#"{"kind":"Special","metadata":{"name":"a\u0062","namespace":"n","uid":"u"},"apiVersion":"x/v2"}"#);
-        assert_eq!(object.raw.matches("apiVersion").count(), 1);
+        assert_eq!(object.json().matches("apiVersion").count(), 1);
         assert_eq!(object.value()["kind"], "Special");
         assert_eq!(
             (&*object.id.name, &*object.id.namespace, &*object.id.uid),

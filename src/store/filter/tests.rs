@@ -32,11 +32,7 @@ fn row() -> Row {
     };
     let label = |key: &str, value: &str| (key.into(), value.into());
     Row {
-        object: Arc::new(Object {
-            id: id.clone(),
-            resource_version: "1".into(),
-            raw: "{}".into(),
-        }),
+        object: Arc::new(Object::new(id.clone(), "1", "{}")),
         id,
         health: Health::Failed,
         cells: Box::new([

@@ -6,6 +6,7 @@ use ratatui::layout::Rect;
 
 use super::{Answer, Overlay, edit};
 use crate::document::TextLine;
+use crate::error::Error;
 use crate::keys::Line;
 use crate::text;
 use crate::theme::Role;
@@ -174,6 +175,11 @@ impl Overlay for Form {
         Answer::Stay
     }
 
+    fn refuse(&mut self, error: &Error) -> bool {
+        self.wrong = Some(error.line());
+        true
+    }
+
     fn draw(&self, screen: Rect, buf: &mut Buffer, look: &Look<'_>) {
         let labels = self
             .fields
@@ -226,8 +232,10 @@ impl Overlay for Form {
             Some(wrong) => TextLine::new().with(Role::Failed, &format!("{} {wrong}", look.theme.signs.failed)),
             None => {
                 let mut foot = TextLine::new().with(Role::Key, "Enter").with(Role::Dim, " go   ");
-                foot.push(Role::Key, "Tab");
-                foot.push(Role::Dim, " next   ");
+                if self.fields.len() > 1 {
+                    foot.push(Role::Key, "Tab");
+                    foot.push(Role::Dim, " next   ");
+                }
                 if !self.fields[self.focus].choices.is_empty() {
                     foot.push(Role::Key, "↑↓");
                     foot.push(Role::Dim, " known values   ");
