@@ -7,6 +7,7 @@
 
 mod entry;
 mod set;
+mod typed;
 mod walk;
 
 use jiff::Timestamp;
@@ -77,6 +78,17 @@ pub fn default_manager(user_agent: &str) -> &str {
     match user_agent.split('/').next() {
         None | Some("") => "unknown",
         Some(program) => program,
+    }
+}
+
+/// Why an object cannot be applied as one of its type: fields that the type does not have and values that do not fit, with
+/// their paths, in one message.
+pub fn type_errors(id: TypeId, applied: &Value) -> Option<String> {
+    let mut errors = typed::errors(id, applied);
+    match errors.len() {
+        0 => strict::type_errors(id, applied).into_iter().next(),
+        1 => errors.pop(),
+        _ => Some(format!("errors:\n  {}", errors.join("\n  "))),
     }
 }
 

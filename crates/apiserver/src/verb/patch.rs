@@ -242,17 +242,9 @@ async fn apply(
         return Err(Failure::bad_request("metadata.managedFields must be nil"));
     }
     let id = type_of(call.resource);
-    if let Some(error) = strict::type_errors(id, applied).first() {
+    if let Some(errors) = managed::type_errors(id, applied) {
         return Err(Failure::bad_request(format!(
-            "failed to create typed patch object ({}/{}; {api_version}, Kind={}): {error}",
-            call.namespace, call.name, expected.kind
-        )));
-    }
-    let unknown = strict::unknown_fields(id, applied);
-    if let Some(field) = unknown.first() {
-        let field = field.trim_start_matches("unknown field ").trim_matches('"');
-        return Err(Failure::bad_request(format!(
-            "failed to create typed patch object ({}/{}; {api_version}, Kind={}): .{field}: field not declared in schema",
+            "failed to create typed patch object ({}/{}; {api_version}, Kind={}): {errors}",
             call.namespace, call.name, expected.kind
         )));
     }

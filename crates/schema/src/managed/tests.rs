@@ -558,3 +558,35 @@ proptest! {
         scene.update("u", "", |c| c["data"] = json!([1]));
     }
 }
+
+#[test]
+fn everything_that_does_not_fit_an_applied_object_is_told_by_its_path() {
+    let pod = lookup("", "v1", "Pod").unwrap();
+    let of = |spec: Value| type_errors(pod, &json!({"apiVersion": "v1", "kind": "Pod", "spec": spec}));
+    assert_eq!(of(json!({"containers": [{"name": "a", "image": "x"}]})), None);
+    assert_eq!(
+        of(json!({"contatiners": []})).unwrap(),
+        ".spec.contatiners: field not declared in schema"
+    );
+    let container = json!({
+        "name": "a", "image": true, "port": [], "ports": [{"contatinerPort": 80}],
+        "env": [{"name": "A", "value": 1}], "args": "x", "securityContext": [], "tty": "yes",
+        "livenessProbe": {"periodSeconds": "1"}, "command": [1],
+    });
+    assert_eq!(
+        of(json!({"containers": [container]})).unwrap(),
+        r#"errors:
+  .spec.containers[name="a"].image: expected string, got &value.valueUnstructured{Value:true}
+  .spec.containers[name="a"].port: field not declared in schema
+  .spec.containers[name="a"].ports: element 0: associative list with keys has an element that omits key field "containerPort" (and doesn't have default value)
+  .spec.containers[name="a"].env[name="A"].value: expected string, got &value.valueUnstructured{Value:1}
+  .spec.containers[name="a"].args: expected list, got &{x}
+  .spec.containers[name="a"].securityContext: expected map, got &{[]}
+  .spec.containers[name="a"].tty: expected boolean, got &value.valueUnstructured{Value:"yes"}
+  .spec.containers[name="a"].livenessProbe.periodSeconds: expected numeric (int or float), got string
+  .spec.containers[name="a"].command[0]: expected string, got &value.valueUnstructured{Value:1}"#
+    );
+    // What has no type of its own in a schema is read all the same.
+    let quantity = of(json!({"containers": [{"name": "a", "resources": {"limits": {"cpu": "much"}}}]})).unwrap();
+    assert!(quantity.starts_with("quantities must match"), "{quantity}");
+}
