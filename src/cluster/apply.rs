@@ -365,9 +365,12 @@ fn owners(error: &Error) -> Vec<String> {
     owners
 }
 
-/// Whether a manager's fields are taken over: those written by hand, with `kubectl` or with this program.
+/// Whether a manager's fields are taken over: those written by hand, with `kubectl` or with this program, and those of objects
+/// whose writers the server has not kept.
 fn yields(manager: &str) -> bool {
-    manager == "kubectl" || manager.starts_with("kubectl-") || manager == MANAGER || manager.starts_with("knarr-")
+    matches!(manager, "kubectl" | "before-first-apply" | MANAGER)
+        || manager.starts_with("kubectl-")
+        || manager.starts_with("knarr-")
 }
 
 fn conflict(error: Error, owners: &[String]) -> Error {
