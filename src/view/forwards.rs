@@ -119,14 +119,10 @@ impl View for Forwards {
         let all = Self::all(look.data);
         if all.is_empty() {
             let base = look.theme.style(Role::Text).patch(look.theme.style(Role::Dim));
-            put(
-                buf,
-                area.x + 4,
-                area.y + 3,
-                area.right(),
-                "no port-forwards: f on a pod opens one",
-                base,
-            );
+            let keys = look.keymap.key_for(&["pods"], "pod.forward").unwrap_or_default();
+            let keys: Vec<String> = keys.iter().map(|chord| chord.label()).collect();
+            let note = format!("no port-forwards: {} on a pod opens one", keys.join(" "));
+            put(buf, area.x + 4, area.y + 3, area.right(), &note, base);
             return;
         }
         let column = |title: &str, right, wanted: usize, rank| ColumnSpec {
@@ -152,17 +148,28 @@ impl View for Forwards {
             .map(|(_, spec)| text::width(&spec.target.namespace))
             .max()
             .unwrap_or(8);
+        let state = |info: &Info| {
+            let signs = look.theme.signs;
+            match &info.status {
+                Status::Opening => (signs.progress, Role::Progress, "opening".to_owned()),
+                Status::Running => (signs.good, Role::Good, "listening".to_owned()),
+                Status::Retrying(error) => (signs.warning, Role::Warning, error.line()),
+                Status::Ended(_) => (signs.done, Role::Done, "ended".to_owned()),
+                Status::Failed(error) => (signs.failed, Role::Failed, error.line()),
+            }
+        };
+        let addresses = all.iter().map(|(info, _)| local(info).len()).max();
+        let states = all.iter().map(|(info, _)| text::width(&state(info).2) + 2).max();
         let specs = [
-            column(
-                "LOCAL",
-                false,
-                all.iter().map(|(info, _)| local(info).len()).max().unwrap_or(8),
-                0,
-            ),
+            // Half an address is none.
+            ColumnSpec {
+                elastic: false,
+                ..column("LOCAL", false, addresses.unwrap_or(8), 0)
+            },
             column("NAMESPACE", false, spaces, 3),
             column("POD", false, pods, 0),
             column("PORT", true, 5, 0),
-            column("STATUS", false, 40, 1),
+            column("STATUS", false, states.unwrap_or(8), 1),
             column("OPEN", true, 4, 4),
             column("IN", true, 7, 2),
             column("OUT", true, 7, 2),
@@ -171,16 +178,9 @@ impl View for Forwards {
         let widths = fit(&specs, area.width);
         let now = look.data.now();
         let rows = all.iter().map(|(info, spec)| {
-            let signs = look.theme.signs;
-            let (sign, role, word) = match &info.status {
-                Status::Opening => (signs.progress, Role::Progress, "opening".to_owned()),
-                Status::Running => (signs.good, Role::Good, "listening".to_owned()),
-                Status::Retrying(error) => (signs.warning, Role::Warning, error.line()),
-                Status::Ended(_) => (signs.done, Role::Done, "ended".to_owned()),
-                Status::Failed(error) => (signs.failed, Role::Failed, error.line()),
-            };
+            let (sign, role, word) = state(info);
             let plain = |text: String| TableCell {
-                text: text.into(),
+                text: text.into(), short: None,
                 role: None,
                 sign: None,
             };
@@ -191,7 +191,7 @@ impl View for Forwards {
                     plain(spec.target.pod.to_string()),
                     plain(spec.port.to_string()),
                     TableCell {
-                        text: text::clean(&word).into_owned().into(),
+                        text: text::clean(&word).into_owned().into(), short: None,
                         role: None,
                         sign: Some((sign, role)),
                     },
