@@ -14,12 +14,12 @@ pub(super) static KIND: Kind = Kind {
     group: "",
     plural: "events",
     columns: &[
-        Column::number("LAST SEEN", 9, 1),
+        Column::number("LAST SEEN", 9, 0),
         Column::text("TYPE", 9, 2),
         Column::text("REASON", 12, 0),
-        Column::text("OBJECT", 20, 0),
+        Column::text("OBJECT", 14, 0),
         Column::number("COUNT", 5, 3),
-        Column::text("MESSAGE", 30, 0),
+        Column::text("MESSAGE", 20, 0),
         Column::text("SUBOBJECT", 12, 5).wide(),
         Column::text("SOURCE", 10, 4).wide(),
         Column::number("FIRST SEEN", 10, 6).wide(),
@@ -109,8 +109,12 @@ fn row(object: &Object) -> (Health, Vec<Cell>) {
     };
     let cells = vec![
         Stamp(last).cell(),
-        Cell::status(health, &event.kind),
-        Cell::text(&event.reason),
+        Cell::text(&event.kind),
+        // The sign stands here: the column of types goes first when it is narrow.
+        match health {
+            Health::Warning => Cell::status(health, &event.reason),
+            _ => Cell::text(&event.reason),
+        },
         Cell::text(&format!("{}/{}", event.object.kind.to_lowercase(), &*event.object.name)),
         Cell::Int(count),
         Cell::text(event.message.trim()),

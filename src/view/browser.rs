@@ -190,7 +190,7 @@ impl Browser {
                 wanted: match column.title {
                     _ if column.wide && !self.wide => 0,
                     // Ages change their width as they grow; nothing beside them should move then.
-                    "AGE" => wanted(at).max(6),
+                    "AGE" => wanted(at).max(5),
                     _ => wanted(at),
                 },
                 rank: if column.wide && !self.wide {
@@ -198,7 +198,9 @@ impl Browser {
                 } else {
                     column.rank
                 },
-                elastic: !column.right && !matches!(column.title, "STATUS" | "READY" | "TYPE" | "ROLES"),
+                // "4 (8s ago)" has a short form.
+                elastic: column.title == "RESTARTS"
+                    || !column.right && !matches!(column.title, "STATUS" | "READY" | "TYPE" | "ROLES"),
                 middle: matches!(column.title, "NAME" | "OBJECT" | "NODE" | "IMAGES"),
             });
         }
@@ -292,10 +294,10 @@ impl Browser {
     }
 
     fn preview_area(&self, area: Rect) -> (Rect, Option<Rect>) {
-        if !self.preview || area.width < 100 || area.height < 6 {
+        if !self.preview || area.width < 110 || area.height < 6 {
             return (area, None);
         }
-        let width = (area.width * 2 / 5).clamp(40, 90);
+        let width = (area.width / 3).clamp(38, 90);
         let left = Rect {
             width: area.width - width,
             ..area
@@ -558,6 +560,7 @@ impl View for Browser {
             if self.shows_namespace() {
                 cells.push(TableCell {
                     text: text::clean(&row.id.namespace),
+                    short: None,
                     role: None,
                     sign: None,
                 });
@@ -570,6 +573,7 @@ impl View for Browser {
             );
             cells.extend(self.label_columns.iter().map(|key| TableCell {
                 text: row.label(key).unwrap_or("-").into(),
+                short: None,
                 role: None,
                 sign: None,
             }));

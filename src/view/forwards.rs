@@ -180,7 +180,8 @@ impl View for Forwards {
         let rows = all.iter().map(|(info, spec)| {
             let (sign, role, word) = state(info);
             let plain = |text: String| TableCell {
-                text: text.into(), short: None,
+                text: text.into(),
+                short: None,
                 role: None,
                 sign: None,
             };
@@ -191,7 +192,8 @@ impl View for Forwards {
                     plain(spec.target.pod.to_string()),
                     plain(spec.port.to_string()),
                     TableCell {
-                        text: text::clean(&word).into_owned().into(), short: None,
+                        text: text::clean(&word).into_owned().into(),
+                        short: None,
                         role: None,
                         sign: Some((sign, role)),
                     },

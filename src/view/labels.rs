@@ -211,6 +211,7 @@ impl View for Labels {
             previous = Some(&group.key);
             let cell = |text: String, role| TableCell {
                 text: text.into(),
+                short: None,
                 role,
                 sign: None,
             };

@@ -32,6 +32,8 @@ pub struct ColumnSpec {
 pub struct TableCell<'a> {
     /// Text.
     pub text: Cow<'a, str>,
+    /// What is shown instead where the text does not fit.
+    pub short: Option<String>,
     /// Its role over the row's style; `None` is ordinary text.
     pub role: Option<Role>,
     /// A sign before the text, in a role of its own.
@@ -191,10 +193,14 @@ fn draw_row(
             from = put(buf, from, area.y, end, " ", style);
         }
         let room = usize::from(end.saturating_sub(from));
+        let whole = match &cell.short {
+            Some(short) if text::width(&cell.text) > room => short,
+            _ => &*cell.text,
+        };
         let text = if middle {
-            text::cut_middle(&cell.text, room)
+            text::cut_middle(whole, room)
         } else {
-            text::cut_end(&cell.text, room)
+            text::cut_end(whole, room)
         };
         let text_style = cell.role.map_or(style, |role| style.patch(theme.style(role)));
         if right {
@@ -247,11 +253,13 @@ mod tests {
                 cells: vec![
                     TableCell {
                         text: "한국어이름-abcdef".into(),
+                        short: None,
                         role: None,
                         sign: Some(("●", Role::Good)),
                     },
                     TableCell {
                         text: "12s".into(),
+                        short: None,
                         role: None,
                         sign: None,
                     },

@@ -16,27 +16,32 @@ pub(super) fn table_cell<'a>(cell: &'a Cell, look: &Look<'_>, now: Timestamp) ->
             let word = health.needs_attention() || *health == Health::Progress;
             TableCell {
                 text,
+                short: None,
                 role: word.then_some(role),
                 sign: (!sign.is_empty()).then_some((sign, role)),
             }
         }
         Cell::Empty => TableCell {
             text,
+            short: None,
             role: Some(Role::Dim),
             sign: None,
         },
         Cell::Ratio(ready, wanted) if ready < wanted => TableCell {
             text,
+            short: None,
             role: Some(Role::Progress),
             sign: None,
         },
-        Cell::Counted(_, Some(at)) if now.duration_since(*at).as_secs() < 600 => TableCell {
+        Cell::Counted(count, Some(at)) => TableCell {
             text,
-            role: Some(Role::Warning),
+            short: Some(count.to_string()),
+            role: (now.duration_since(*at).as_secs() < 600).then_some(Role::Warning),
             sign: None,
         },
         _ => TableCell {
             text,
+            short: None,
             role: None,
             sign: None,
         },
