@@ -15,13 +15,15 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 /// Component, the crates whose traces are its log, and the flags shown as its command.
-const COMPONENTS: [(&str, &[&str]); 3] = [
+const COMPONENTS: [(&str, &[&str]); 5] = [
     (
         "kube-apiserver",
         &["knarr_apiserver", "knarr_resource", "knarr_schema", "knarr_stream"],
     ),
     ("kube-controller-manager", &["knarr_control"]),
     ("kube-scheduler", &["knarr_control::scheduler"]),
+    ("kube-proxy", &["knarr_network"]),
+    ("coredns", &["knarr_network::dns"]),
 ];
 
 /// The components' logs. Give [`Logs::layer`] to the program's subscriber and a clone to
@@ -46,15 +48,17 @@ impl Logs {
         Collect(self.clone())
     }
 
-    /// The components as pods.
-    pub(crate) fn pods(&self, flags: &dyn Fn(&str) -> Vec<String>) -> Vec<ComponentPod> {
+    /// The components that run as pods, with their flags.
+    pub(crate) fn pods(&self, flags: &dyn Fn(&str) -> Option<Vec<String>>) -> Vec<ComponentPod> {
         let components = COMPONENTS.iter().zip(&self.logs);
         components
-            .map(|((name, _), log)| ComponentPod {
-                name: (*name).to_string(),
-                image: format!("registry.k8s.io/{name}:{}", knarr_apiserver::KUBERNETES_VERSION),
-                command: std::iter::once((*name).to_string()).chain(flags(name)).collect(),
-                log: log.clone(),
+            .filter_map(|((name, _), log)| {
+                Some(ComponentPod {
+                    name: (*name).to_string(),
+                    image: format!("registry.k8s.io/{name}:{}", knarr_apiserver::KUBERNETES_VERSION),
+                    command: std::iter::once((*name).to_string()).chain(flags(name)?).collect(),
+                    log: log.clone(),
+                })
             })
             .collect()
     }
@@ -160,6 +164,8 @@ mod tests {
         assert_eq!(component("knarr_control::scheduler"), Some(2));
         assert_eq!(component("knarr_control::scheduler::score"), Some(2));
         assert_eq!(component("knarr_control::replica_set"), Some(1));
+        assert_eq!(component("knarr_network::proxy::tcp"), Some(3));
+        assert_eq!(component("knarr_network::dns::serve"), Some(4));
         assert_eq!(component("knarr_controller"), None);
         assert_eq!(component("hyper"), None);
     }

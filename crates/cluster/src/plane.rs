@@ -190,7 +190,7 @@ impl ControlPlane {
             node.cluster_dns = dns.into_iter().collect();
             // The components and the static pods belong to the first node.
             if index == 0 {
-                node.components = components(&options, address);
+                node.components = components(&options, address, networked);
                 node.manifest_dir = Some(directory.create_sub("manifests")?);
             }
             let user = format!("system:node:{name}");
@@ -223,12 +223,12 @@ impl ControlPlane {
     }
 }
 
-fn components(options: &Options, address: Option<SocketAddr>) -> Vec<knarr_node::ComponentPod> {
+fn components(options: &Options, address: Option<SocketAddr>, networked: bool) -> Vec<knarr_node::ComponentPod> {
     let Some(logs) = &options.logs else {
         return Vec::new();
     };
     logs.pods(&|component| match (component, address) {
-        ("kube-apiserver", Some(address)) => vec![
+        ("kube-apiserver", Some(address)) => Some(vec![
             format!("--advertise-address={}", address.ip()),
             format!("--secure-port={}", address.port()),
             "--authorization-mode=RBAC".into(),
@@ -237,11 +237,14 @@ fn components(options: &Options, address: Option<SocketAddr>) -> Vec<knarr_node:
                 Storage::Directory(_) => "--storage-backend=redb".into(),
                 Storage::Memory => "--storage-backend=memory".into(),
             },
-        ],
-        ("kube-controller-manager", _) => {
-            vec![format!("--node-monitor-grace-period={}s", options.node_grace.as_secs())]
-        }
-        _ => Vec::new(),
+        ]),
+        ("kube-controller-manager", _) => Some(vec![format!(
+            "--node-monitor-grace-period={}s",
+            options.node_grace.as_secs()
+        )]),
+        ("kube-proxy", _) => networked.then(|| vec!["--proxy-mode=userspace".into()]),
+        ("coredns", _) => networked.then(Vec::new),
+        _ => Some(Vec::new()),
     })
 }
 

@@ -1,5 +1,7 @@
 //! What the network tells the API.
 
+use std::net::Ipv4Addr;
+
 use k8s_openapi::api::core::v1::{Endpoints, Event, Service};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -51,6 +53,21 @@ pub(crate) async fn dns_service(context: &Context) {
     let all: Api<Endpoints> = Api::namespaced(context.client.clone(), NAMESPACE);
     if let Err(error) = all.patch(NAME, &parameters, &Patch::Apply(endpoints)).await {
         tracing::warn!(%error, "Cannot announce the endpoint of the cluster's DNS");
+    }
+}
+
+/// Tells at which address of the host a service's load balancer is, or that there is none.
+pub(crate) async fn balancer(context: &Context, service: &Key, ip: Option<Ipv4Addr>) {
+    let ingress = ip.map(|ip| json!([{ "ip": ip.to_string(), "ipMode": "Proxy" }]));
+    let status = json!({ "status": { "loadBalancer": { "ingress": ingress } } });
+    let services: Api<Service> = Api::namespaced(context.client.clone(), &service.namespace);
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.into()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Merge(status);
+    if let Err(error) = services.patch_status(&service.name, &parameters, &patch).await {
+        tracing::debug!(%error, service = service.name, "load balancer not announced");
     }
 }
 

@@ -126,6 +126,11 @@ impl Answering<'_> {
             }
             // What an alias leads to is for others to answer; here, that is all there is to say.
             _ if !self.response.answers.is_empty() => return None,
+            // A bare word is the last thing that programs try. Nobody else would know it either.
+            ([_], None) => {
+                self.response.metadata.response_code = ResponseCode::NXDomain;
+                return None;
+            }
             _ => {
                 self.response.metadata.response_code = ResponseCode::Refused;
                 return None;

@@ -181,7 +181,8 @@ fn names_that_do_not_exist_are_denied_and_those_of_others_refused() {
         ("1.2.3.4.in-addr.arpa.", ResponseCode::NXDomain),
         ("96.10.in-addr.arpa.", ResponseCode::NXDomain),
         ("example.com.", ResponseCode::Refused),
-        ("local.", ResponseCode::Refused),
+        ("a.local.", ResponseCode::Refused),
+        ("nope.", ResponseCode::NXDomain),
         (".", ResponseCode::Refused),
     ] {
         assert_eq!(ask(&view, name, RecordType::A), (expected, Vec::new()), "{name}");

@@ -14,6 +14,8 @@ pub(super) enum Place {
     Node,
     /// The host's: for people.
     Host,
+    /// The host's, at the address of a load balancer. As elsewhere, that is open whether or not there are endpoints.
+    Balancer,
 }
 
 /// An address to listen on.
@@ -61,12 +63,9 @@ fn add(fronts: &mut BTreeMap<Front, Wanted>, key: &Key, entry: &Entry, cluster_i
             Some(_) => continue,
         };
         let backends = backends(entry, port);
-        if backends.addresses.is_empty() {
-            continue;
-        }
         let mut open = |place: Place, ip: IpAddr, number: i32| {
             let number = u16::try_from(number).unwrap_or_default();
-            if number == 0 {
+            if number == 0 || (backends.addresses.is_empty() && place != Place::Balancer) {
                 return;
             }
             let front = Front {
@@ -84,6 +83,82 @@ fn add(fronts: &mut BTreeMap<Front, Wanted>, key: &Key, entry: &Entry, cluster_i
         if let Some(number) = port.node_port.filter(|_| outside) {
             open(Place::Node, node_ip, number);
             open(Place::Host, Ipv4Addr::LOCALHOST.into(), number);
+        }
+        if let Some(ip) = balancer_ip(entry) {
+            open(Place::Balancer, ip.into(), port.port);
+        }
+    }
+}
+
+/// The address of a service's load balancer: 127.96.5.70 for 10.96.5.70. All of 127.0.0.0/8 is the host's own, so each
+/// balancer has its ports for itself, and no program of other hosts can reach them.
+pub(super) fn balancer_ip(entry: &Entry) -> Option<Ipv4Addr> {
+    let spec = entry.service.spec.as_ref()?;
+    if spec.type_.as_deref() != Some("LoadBalancer") || spec.load_balancer_class.is_some() {
+        return None;
+    }
+    let mut ips = entry.cluster_ips().into_iter();
+    ips.find_map(|ip| match ip {
+        IpAddr::V4(ip) => {
+            let [_, b, c, d] = ip.octets();
+            Some(Ipv4Addr::new(127, b, c, d))
+        }
+        IpAddr::V6(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn fronts(spec: Value, ready: bool) -> Vec<String> {
+        let service = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": spec });
+        let slice = json!({
+            "metadata": { "name": "web-x", "namespace": "shop", "labels": { "kubernetes.io/service-name": "web" } },
+            "addressType": "IPv4", "ports": [{ "port": 8080, "protocol": "TCP" }, { "port": 53, "protocol": "UDP" }],
+            "endpoints": [{ "addresses": ["10.244.0.2"], "conditions": { "ready": ready } }],
+        });
+        let view = View::new(
+            vec![Arc::new(serde_json::from_value(service).unwrap())],
+            vec![Arc::new(serde_json::from_value(slice).unwrap())],
+            1,
+        );
+        let taken = |ip: IpAddr| ip == IpAddr::from([10, 96, 0, 1]);
+        let wanted = wanted(&view, [10, 244, 0, 1].into(), &taken);
+        let lines = wanted.into_iter().map(|(front, wanted)| {
+            let backends: Vec<String> = wanted.backends.addresses.iter().map(SocketAddr::to_string).collect();
+            format!("{:?} {front} -> {}", front.place, backends.join(" "))
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn services_are_reachable_where_their_type_says_while_they_have_endpoints() {
+        let ports = json!([{ "port": 80, "nodePort": 30080 }]);
+        let inside = "Node 10.96.0.7:80/tcp -> 10.244.0.2:8080";
+        let node = "Node 10.244.0.1:30080/tcp -> 10.244.0.2:8080";
+        let host = "Host 127.0.0.1:30080/tcp -> 10.244.0.2:8080";
+        let balancer = "Balancer 127.96.0.7:80/tcp -> 10.244.0.2:8080";
+        let spec = |kind: &str| json!({ "type": kind, "clusterIP": "10.96.0.7", "ports": ports });
+        assert_eq!(fronts(spec("ClusterIP"), true), [inside]);
+        assert_eq!(fronts(spec("NodePort"), true), [inside, node, host]);
+        assert_eq!(fronts(spec("LoadBalancer"), true), [inside, node, host, balancer]);
+        for kind in ["ClusterIP", "NodePort"] {
+            assert!(
+                fronts(spec(kind), false).is_empty(),
+                "connections to nowhere are refused"
+            );
+        }
+        assert_eq!(fronts(spec("LoadBalancer"), false), ["Balancer 127.96.0.7:80/tcp -> "]);
+        let udp = json!({ "clusterIP": "10.96.0.7", "ports": [{ "port": 53, "protocol": "UDP" }] });
+        assert_eq!(fronts(udp, true), ["Node 10.96.0.7:53/udp -> 10.244.0.2:53"]);
+        for ip in ["None", "", "10.96.0.1"] {
+            let spec = json!({ "clusterIP": ip, "ports": ports });
+            assert!(fronts(spec, true).is_empty(), "{ip:?} is not for the proxy");
         }
     }
 }

@@ -5,16 +5,19 @@
 
 mod front;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use knarr_runtime::RuntimeError;
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::front::{Front, Place, Wanted};
@@ -27,13 +30,30 @@ const RETRY: Duration = Duration::from_secs(30);
 
 /// Follows the view until the network ends.
 pub(crate) async fn run(context: Context, mut view: watch::Receiver<Arc<View>>) {
+    let (opened_tx, mut opened) = mpsc::unbounded_channel();
     let mut proxy = Proxy {
         context,
         slots: BTreeMap::new(),
+        opened: opened_tx,
     };
-    while view.changed().await.is_ok() {
-        let current = view.borrow_and_update().clone();
-        proxy.apply(&current).await;
+    loop {
+        tokio::select! {
+            changed = view.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let current = view.borrow_and_update().clone();
+                proxy.apply(&current).await;
+                proxy.publish_balancers(&current).await;
+            }
+            Some(front) = opened.recv() => {
+                if let Some(slot) = proxy.slots.get_mut(&front) {
+                    slot.is_open = true;
+                }
+                let current = view.borrow().clone();
+                proxy.publish_balancers(&current).await;
+            }
+        }
     }
 }
 
@@ -41,6 +61,7 @@ pub(crate) async fn run(context: Context, mut view: watch::Receiver<Arc<View>>) 
 struct Slot {
     task: JoinHandle<()>,
     backends: watch::Sender<Backends>,
+    is_open: bool,
 }
 
 impl Drop for Slot {
@@ -52,6 +73,8 @@ impl Drop for Slot {
 struct Proxy {
     context: Context,
     slots: BTreeMap<Front, Slot>,
+    /// Tells which balancers' ports have been opened.
+    opened: mpsc::UnboundedSender<Front>,
 }
 
 impl Proxy {
@@ -84,18 +107,55 @@ impl Proxy {
         }
         for (front, Wanted { service, backends }) in wanted {
             let (sender, receiver) = watch::channel(backends);
-            let task = serve(self.context.clone(), front.clone(), service, receiver);
+            let task = serve(
+                self.context.clone(),
+                front.clone(),
+                service,
+                receiver,
+                self.opened.clone(),
+            );
             let slot = Slot {
                 task: tokio::spawn(task),
                 backends: sender,
+                is_open: false,
             };
             self.slots.insert(front, slot);
+        }
+    }
+
+    /// A load balancer's address is told once all of its ports are open, and taken back with it.
+    async fn publish_balancers(&self, view: &View) {
+        for (key, entry) in &view.services {
+            let status = entry
+                .service
+                .status
+                .as_ref()
+                .and_then(|status| status.load_balancer.as_ref());
+            let ingress = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
+            let told = ingress
+                .iter()
+                .find_map(|ingress| ingress.ip.as_deref()?.parse::<Ipv4Addr>().ok());
+            let ip = front::balancer_ip(entry).filter(|ip| {
+                let own = |front: &Front| front.place == Place::Balancer && front.address.ip() == IpAddr::V4(*ip);
+                let mut slots = self.slots.iter().filter(|(front, _)| own(front)).peekable();
+                slots.peek().is_some() && slots.all(|(_, slot)| slot.is_open)
+            });
+            // What others have told is theirs.
+            if ip != told && told.is_none_or(|told| told.is_loopback()) {
+                announce::balancer(&self.context, key, ip).await;
+            }
         }
     }
 }
 
 /// Opens a front, waiting for its port to become free if need be, and serves it.
-async fn serve(context: Context, front: Front, service: Key, backends: watch::Receiver<Backends>) {
+async fn serve(
+    context: Context,
+    front: Front,
+    service: Key,
+    backends: watch::Receiver<Backends>,
+    opened: mpsc::UnboundedSender<Front>,
+) {
     let mut complained = false;
     let socket = loop {
         match open(&context, &front).await {
@@ -111,6 +171,9 @@ async fn serve(context: Context, front: Front, service: Key, backends: watch::Re
         }
     };
     tracing::info!(service = %format_args!("{}/{}", service.namespace, service.name), %front, "Opened service port");
+    if front.place == Place::Balancer {
+        let _ = opened.send(front); // nobody hears it when the network ends
+    }
     match socket {
         Socket::Stream(listener) => tcp::serve(context, listener, backends).await,
         Socket::Datagram(socket) => udp::serve(context, socket, backends).await,
@@ -129,7 +192,7 @@ async fn open(context: &Context, front: &Front) -> Result<Socket, String> {
     Ok(match (front.place, front.datagrams) {
         (Place::Node, false) => Socket::Stream(context.runtime.listen_node(address).await.map_err(inside)?),
         (Place::Node, true) => Socket::Datagram(context.runtime.bind_node(address).await.map_err(inside)?),
-        (Place::Host, false) => Socket::Stream(TcpListener::bind(address).await.map_err(outside)?),
-        (Place::Host, true) => Socket::Datagram(UdpSocket::bind(address).await.map_err(outside)?),
+        (Place::Host | Place::Balancer, false) => Socket::Stream(TcpListener::bind(address).await.map_err(outside)?),
+        (Place::Host | Place::Balancer, true) => Socket::Datagram(UdpSocket::bind(address).await.map_err(outside)?),
     })
 }
