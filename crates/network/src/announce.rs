@@ -72,7 +72,7 @@ pub(crate) async fn balancer(context: &Context, service: &Key, ip: Option<Ipv4Ad
 }
 
 /// Tells the owner of a service that one of its ports is not reachable.
-pub(crate) async fn port_not_opened(context: &Context, service: &Key, front: &str, reason: &str) {
+pub(crate) async fn port_not_opened(context: &Context, service: &Key, message: &str) {
     let now = context.options.clock.now();
     let event = json!({
         "metadata": { "namespace": service.namespace, "name": format!("{}.{:x}", service.name, now.as_nanosecond()) },
@@ -81,7 +81,7 @@ pub(crate) async fn port_not_opened(context: &Context, service: &Key, front: &st
         },
         "type": "Warning",
         "reason": "PortUnavailable",
-        "message": format!("cannot listen on {front}: {reason}"),
+        "message": message,
         "source": { "component": MANAGER },
         "reportingComponent": MANAGER,
         "reportingInstance": "",

@@ -46,9 +46,9 @@ pub(crate) async fn run(context: Context, mut view: watch::Receiver<Arc<View>>) 
                 proxy.apply(&current).await;
                 proxy.publish_balancers(&current).await;
             }
-            Some(front) = opened.recv() => {
+            Some((front, is_open)) = opened.recv() => {
                 if let Some(slot) = proxy.slots.get_mut(&front) {
-                    slot.is_open = true;
+                    slot.is_open = Some(is_open);
                 }
                 let current = view.borrow().clone();
                 proxy.publish_balancers(&current).await;
@@ -61,7 +61,8 @@ pub(crate) async fn run(context: Context, mut view: watch::Receiver<Arc<View>>) 
 struct Slot {
     task: JoinHandle<()>,
     backends: watch::Sender<Backends>,
-    is_open: bool,
+    /// Of a balancer's port: whether it could be opened, once that was tried.
+    is_open: Option<bool>,
 }
 
 impl Drop for Slot {
@@ -73,8 +74,8 @@ impl Drop for Slot {
 struct Proxy {
     context: Context,
     slots: BTreeMap<Front, Slot>,
-    /// Tells which balancers' ports have been opened.
-    opened: mpsc::UnboundedSender<Front>,
+    /// Tells which balancers' ports could be opened.
+    opened: mpsc::UnboundedSender<(Front, bool)>,
 }
 
 impl Proxy {
@@ -117,7 +118,7 @@ impl Proxy {
             let slot = Slot {
                 task: tokio::spawn(task),
                 backends: sender,
-                is_open: false,
+                is_open: None,
             };
             self.slots.insert(front, slot);
         }
@@ -135,11 +136,16 @@ impl Proxy {
             let told = ingress
                 .iter()
                 .find_map(|ingress| ingress.ip.as_deref()?.parse::<Ipv4Addr>().ok());
-            let ip = front::balancer_ip(entry).filter(|ip| {
-                let own = |front: &Front| front.place == Place::Balancer && front.address.ip() == IpAddr::V4(*ip);
-                let mut slots = self.slots.iter().filter(|(front, _)| own(front)).peekable();
-                slots.peek().is_some() && slots.all(|(_, slot)| slot.is_open)
-            });
+            let mut ip = front::balancer_ip(entry);
+            if let Some(address) = ip {
+                let own = |front: &Front| front.place == Place::Balancer && front.address.ip() == IpAddr::V4(address);
+                let slots = self.slots.iter().filter(|(front, _)| own(front));
+                let ports: Vec<Option<bool>> = slots.map(|(_, slot)| slot.is_open).collect();
+                if ports.contains(&None) {
+                    continue; // to be seen
+                }
+                ip = ip.filter(|_| !ports.is_empty() && !ports.contains(&Some(false)));
+            }
             // What others have told is theirs.
             if ip != told && told.is_none_or(|told| told.is_loopback()) {
                 announce::balancer(&self.context, key, ip).await;
@@ -154,8 +160,13 @@ async fn serve(
     front: Front,
     service: Key,
     backends: watch::Receiver<Backends>,
-    opened: mpsc::UnboundedSender<Front>,
+    opened: mpsc::UnboundedSender<(Front, bool)>,
 ) {
+    let tell = |is_open: bool| {
+        if front.place == Place::Balancer {
+            let _ = opened.send((front.clone(), is_open)); // nobody hears it when the network ends
+        }
+    };
     let mut complained = false;
     let socket = loop {
         match open(&context, &front).await {
@@ -163,21 +174,31 @@ async fn serve(
             Err(reason) => {
                 if !complained {
                     tracing::warn!(%front, reason, "Cannot open service port");
-                    announce::port_not_opened(&context, &service, &front.to_string(), &reason).await;
+                    let hint = match front.place {
+                        Place::Balancer => "; its node port is on 127.0.0.1",
+                        Place::Node | Place::Host => "",
+                    };
+                    let message = format!("cannot listen on {front}: {reason}{hint}");
+                    announce::port_not_opened(&context, &service, &message).await;
                     complained = true;
+                    tell(false);
                 }
                 tokio::time::sleep(RETRY).await;
             }
         }
     };
     tracing::info!(service = %format_args!("{}/{}", service.namespace, service.name), %front, "Opened service port");
-    if front.place == Place::Balancer {
-        let _ = opened.send(front); // nobody hears it when the network ends
-    }
+    tell(true);
     match socket {
         Socket::Stream(listener) => tcp::serve(context, listener, backends).await,
         Socket::Datagram(socket) => udp::serve(context, socket, backends).await,
     }
+}
+
+/// The node's network has a route to pods and services only. An endpoint outside the cluster, as somebody has written
+/// it into an Endpoints object by hand, is reached from the host.
+fn is_outside(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NetworkUnreachable
 }
 
 enum Socket {

@@ -1,8 +1,10 @@
 //! Connections to services.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use knarr_runtime::{Connection, RuntimeError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -36,7 +38,7 @@ async fn forward(context: Context, mut client: TcpStream, balancer: Arc<Mutex<Ba
     let lock = || balancer.lock().unwrap_or_else(PoisonError::into_inner);
     let order = lock().order(peer.ip(), &backends);
     for address in order {
-        match tokio::time::timeout(DIAL, context.runtime.dial_node(address)).await {
+        match tokio::time::timeout(DIAL, dial(&context, address)).await {
             Ok(Ok(mut backend)) => {
                 lock().chosen(peer.ip(), address, &backends);
                 // What one side sends goes out as it comes: this is not the place to wait for more.
@@ -51,6 +53,17 @@ async fn forward(context: Context, mut client: TcpStream, balancer: Arc<Mutex<Ba
         }
     }
     abandon(&client);
+}
+
+async fn dial(context: &Context, address: SocketAddr) -> Result<Box<dyn Connection>, RuntimeError> {
+    match context.runtime.dial_node(address).await {
+        Err(RuntimeError::Io { context, source }) if super::is_outside(&source) => {
+            let outside = TcpStream::connect(address).await;
+            let stream = outside.map_err(|source| RuntimeError::Io { context, source })?;
+            Ok(Box::new(stream))
+        }
+        other => other,
+    }
 }
 
 /// Lets the client see a reset rather than an orderly end.

@@ -92,8 +92,15 @@ async fn open(
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = context.runtime.bind_node(SocketAddr::new(any, 0)).await.ok()?;
-    socket.connect(backend).await.ok()?;
+    let any = SocketAddr::new(any, 0);
+    let mut socket = context.runtime.bind_node(any).await.ok()?;
+    if let Err(error) = socket.connect(backend).await {
+        if !super::is_outside(&error) {
+            return None;
+        }
+        socket = UdpSocket::bind(any).await.ok()?;
+        socket.connect(backend).await.ok()?;
+    }
     let socket = Arc::new(socket);
     let used = Arc::new(Mutex::new(Instant::now()));
     let answers = answers.spawn(answer(client, front.clone(), socket.clone(), used.clone()));
