@@ -72,7 +72,7 @@ impl Definition {
                 0o644,
                 "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
             )
-            .file("/etc/group", 0o644, "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")
+            .file("/etc/group", 0o644, "root:x:0:\ntty:x:5:\nnobody:x:65534:\n")
             .file(
                 "/etc/os-release",
                 0o644,
@@ -140,7 +140,13 @@ impl Definition {
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.config.env.retain(|(set, _)| set != name);
         self.config.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn user(mut self, user: &str) -> Self {
+        self.config.user = user.to_owned();
         self
     }
 

@@ -313,6 +313,32 @@ mod tests {
     }
 
     #[test]
+    fn settings_name_things_once_and_users_that_exist() {
+        let (_dir, store) = store();
+        for image in store.list() {
+            let mut names: Vec<&String> = image.config.env.iter().map(|(name, _)| name).collect();
+            let count = names.len();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), count, "{:?}", image.config.env);
+            let root = store.unpack(&image).expect("unpacked");
+            for (user, file) in image
+                .config
+                .user
+                .split(':')
+                .zip(["etc/passwd", "etc/group"])
+                .filter(|(user, _)| !user.is_empty())
+            {
+                let text = std::fs::read_to_string(root.lower.join(file)).expect("readable");
+                assert!(
+                    text.lines().any(|line| line.split(':').next() == Some(user)),
+                    "{user} in {text}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn every_link_in_an_image_is_a_program_that_exists() {
         let (_dir, store) = store();
         for image in store.list() {

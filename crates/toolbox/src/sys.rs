@@ -163,7 +163,7 @@ pub(crate) fn sleep(millis: i32) {
     let _ = nix::poll::poll(&mut [], timeout);
 }
 
-/// The terminal's size: (columns, rows).
+/// The terminal's size: (columns, rows). A single row or column is what clients without a terminal say: taken for unknown.
 pub(crate) fn window(fd: i32) -> Option<(u16, u16)> {
     let mut size = libc::winsize {
         ws_row: 0,
@@ -173,7 +173,7 @@ pub(crate) fn window(fd: i32) -> Option<(u16, u16)> {
     };
     // SAFETY: the kernel fills the structure it is given.
     let done = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &mut size) };
-    (done == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+    (done == 0 && size.ws_col > 1 && size.ws_row > 1).then_some((size.ws_col, size.ws_row))
 }
 
 /// Whether the descriptor is a terminal.

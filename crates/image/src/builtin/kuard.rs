@@ -1,7 +1,6 @@
 //! kuard, the demonstration server of *Kubernetes: Up and Running*.
 //!
-//! The original runs as nobody. Where knarr itself is unprivileged a container has one user, which is its root; so the image asks for no
-//! other, and `runAsUser` in a pod says what the pod wants.
+//! Like the original it runs as nobody, so that its shell prompts with `~ $` and files it writes are not root's.
 
 use super::minimal;
 use crate::definition::Definition;
@@ -22,6 +21,7 @@ pub(super) fn images() -> Vec<Definition> {
             .name("gcr.io/kuar-demo/kuard-arm64", tags)
             .program("/kuard")
             .file("/etc/kuard-version", 0o644, &format!("v0.10.0-{flavor}\n"))
+            .user("nobody:nobody")
             .cmd(&["/kuard"])
             .port("8080/tcp")
     })

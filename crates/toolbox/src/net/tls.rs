@@ -92,12 +92,25 @@ pub(crate) fn connect(mut stream: TcpStream, host: &str, trust: &Trust) -> Resul
         if let Err(error) = session.complete_io(&mut stream) {
             let inner = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
             return Err(match inner {
-                Some(rustls::Error::InvalidCertificate(reason)) => TlsError::Untrusted(format!("{reason}")),
+                Some(rustls::Error::InvalidCertificate(why)) => TlsError::Untrusted(distrust(why)),
                 _ => TlsError::Io(error),
             });
         }
     }
     Ok(StreamOwned::new(session, stream))
+}
+
+/// The reason in the words that people know from OpenSSL.
+fn distrust(error: &rustls::CertificateError) -> String {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer};
+    match error {
+        UnknownIssuer => "unable to get local issuer certificate".to_owned(),
+        Expired | ExpiredContext { .. } => "certificate has expired".to_owned(),
+        NotValidForName | NotValidForNameContext { .. } => {
+            "no alternative certificate subject name matches the host".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What a server shows to its clients.
