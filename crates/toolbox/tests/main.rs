@@ -16,14 +16,14 @@ fn programs() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         let exe = Path::new(env!("CARGO_BIN_EXE_knarr-toolbox"));
-        let dir = exe
-            .parent()
-            .expect("a directory")
-            .join(format!("toolbox-links-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
+        let profile = exe.parent().and_then(Path::file_name).expect("a directory");
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolbox").join(profile);
         std::fs::create_dir_all(&dir).expect("a directory");
         for name in knarr_toolbox::names() {
-            std::os::unix::fs::symlink(exe, dir.join(name)).expect("a link");
+            match std::os::unix::fs::symlink(exe, dir.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => panic!("{name}: {error}"),
+                _ => {}
+            }
         }
         dir
     })
