@@ -169,7 +169,11 @@ impl View for Forwards {
             column("NAMESPACE", false, spaces, 3),
             column("POD", false, pods, 0),
             column("PORT", true, 5, 0),
-            column("STATUS", false, states.unwrap_or(8), 1),
+            // Neither is half a reason.
+            ColumnSpec {
+                elastic: false,
+                ..column("STATUS", false, states.unwrap_or(8), 0)
+            },
             column("OPEN", true, 4, 4),
             column("IN", true, 7, 2),
             column("OUT", true, 7, 2),

@@ -123,7 +123,7 @@ impl ControlPlane {
         let mut tasks = JoinSet::new();
         let (control, listeners) = (CancellationToken::new(), CancellationToken::new());
         let state = directory.create_sub("node")?;
-        let chosen = runtime::choose(options.runtime, &state).await?;
+        let chosen = runtime::choose(options.runtime, &state, &options.clock).await?;
         let mode = chosen.runtime.mode();
         // Otherwise pods have no network of their own, so that there is nothing to listen in.
         let networked = matches!(mode, Mode::Root | Mode::UserNamespace);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc as sync;
 
+use knarr_clock::Clock;
 use knarr_node::hollow::Hollow;
 use knarr_runtime::{Helper, ProcessRuntime, Runtime};
 
@@ -23,11 +24,11 @@ pub(crate) struct Chosen {
 pub(crate) struct Anchor(#[expect(dead_code, reason = "dropping it ends the thread")] sync::Sender<()>);
 
 /// Starts the runtime.
-pub(crate) async fn choose(choice: RuntimeChoice, state_dir: &Path) -> Result<Chosen, Error> {
+pub(crate) async fn choose(choice: RuntimeChoice, state_dir: &Path, clock: &Clock) -> Result<Chosen, Error> {
     let context = || "cannot start the container runtime".to_string();
     match choice {
         RuntimeChoice::Hollow => Ok(Chosen {
-            runtime: Arc::new(Hollow::new()),
+            runtime: Arc::new(Hollow::with_clock(clock.clone())),
             refusals: Vec::new(),
             anchor: None,
         }),

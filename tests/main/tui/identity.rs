@@ -32,7 +32,7 @@ async fn rows_inserted_above_do_not_move_the_cursor_to_another_object() {
         Some(before + 3),
         "the row moved down under the cursor"
     );
-    tui.keys("<C-x>").await.shows(&["delete configmap middle in default?"]);
+    tui.keys("<C-x>").await.shows(&["delete configmap middle?"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,12 +61,12 @@ async fn when_the_object_under_the_cursor_goes_its_neighbour_is_next_and_nothing
 #[tokio::test(start_paused = true)]
 async fn a_delete_dialog_deletes_what_it_names_whatever_moves_behind_it() {
     let mut tui = on_middle().await;
-    tui.keys("<C-x>").await.shows(&["delete configmap middle in default?"]);
+    tui.keys("<C-x>").await.shows(&["delete configmap middle?"]);
     for name in ["aaa", "bbb"] {
         create_map(tui.client(), name).await;
     }
     delete_map(tui.client(), "alpha").await;
-    tui.until("bbb").await.shows(&["delete configmap middle in default?"]);
+    tui.until("bbb").await.shows(&["delete configmap middle?"]);
     tui.keys("y").await.until_gone("middle").await;
     let left = maps(tui.client()).list(&Default::default()).await.expect("listed");
     let names: Vec<_> = left
@@ -82,7 +82,7 @@ async fn a_delete_dialog_deletes_what_it_names_whatever_moves_behind_it() {
 #[tokio::test(start_paused = true)]
 async fn a_delete_dialog_whose_object_is_gone_says_so_and_spares_its_namesake() {
     let mut tui = on_middle().await;
-    tui.keys("<C-x>").await.shows(&["delete configmap middle in default?"]);
+    tui.keys("<C-x>").await.shows(&["delete configmap middle?"]);
     delete_map(tui.client(), "middle").await;
     let second = create_map(tui.client(), "middle").await;
     tui.until("gone already").await;
@@ -108,7 +108,7 @@ async fn marked_objects_are_what_is_deleted_wherever_the_cursor_is() {
     tui.keys("gg").await;
     create_map(tui.client(), "aaa").await;
     tui.until("aaa").await;
-    tui.keys("<C-x>").await.shows(&["delete configmap middle in default?"]);
+    tui.keys("<C-x>").await.shows(&["delete configmap middle?"]);
     tui.keys("y")
         .await
         .until_gone("middle")

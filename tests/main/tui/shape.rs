@@ -284,7 +284,7 @@ async fn the_welcome_names_three_keys_and_goes_for_good() {
         ..Setup::default()
     });
     tui.until("Three keys to try").await;
-    tui.keys("y").await.hides(&["Three keys to try"]);
+    tui.keys("gm").await.hides(&["Three keys to try"]);
     tui.keys("<esc>").await.until("Three keys to try").await;
     tui.keys("?").await;
     tui.keys("<esc>").await.hides(&["Three keys to try"]);

@@ -273,8 +273,8 @@ async fn make_a_namespace_switch_to_it_and_back() {
 async fn deleting_asks_first_and_keeps_unless_told() {
     let mut tui = with_kuard("default").await;
     for keep in ["<esc>", "<ret>", "n", "q", "<C-c>"] {
-        tui.keys("<C-x>").await.shows(&["delete pod kuard in default?", "keep"]);
-        tui.keys(keep).await.hides(&["delete pod kuard in default?"]);
+        tui.keys("<C-x>").await.shows(&["delete pod kuard?", "keep"]);
+        tui.keys(keep).await.hides(&["delete pod kuard?"]);
         assert!(!tui.has_quit());
         let pod = pods(tui.client()).get("kuard").await.expect("kept");
         assert_eq!(pod.metadata.deletion_timestamp, None, "{keep} keeps");
@@ -362,7 +362,7 @@ async fn every_shipped_keymap_walks_the_first_steps() {
         let delete = keymap
             .key_for(&scopes, "object.delete")
             .unwrap_or_else(|| panic!("{name} deletes"));
-        tui.chords(&delete).await.shows(&["delete pod kuard in default?"]);
+        tui.chords(&delete).await.shows(&["delete pod kuard?"]);
         tui.keys("y").await.until("no pods in namespace default").await;
     }
 }

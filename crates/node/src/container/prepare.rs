@@ -80,7 +80,13 @@ pub(crate) async fn prepare(
     }
 
     let root = root_fs(cx, image).await?;
-    let identity = account::identity(pod, container, &config.user, &root.lower).map_err(Refused::config)?;
+    // Simulated containers have no files to look names up in, and no process to be anybody.
+    let image_user = if cx.runtime.mode() == Mode::Hollow {
+        ""
+    } else {
+        &config.user
+    };
+    let identity = account::identity(pod, container, image_user, &root.lower).map_err(Refused::config)?;
     environment.fallback("HOME", if identity.0.is_none() { "/root" } else { "/" });
 
     let bind = |bind: &knarr_image::Bind| Mount {
