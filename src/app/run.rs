@@ -21,7 +21,7 @@ use crate::cluster::{ComponentLogs, Discovery, LinkState, Source};
 use crate::error::{Error, Result};
 use crate::keys::Keymap;
 use crate::kind;
-use crate::session::Sessions;
+use crate::session::{SessionId, Sessions, Spec, Status};
 use crate::state::State;
 use crate::store::{Catalog, Need, Query};
 use crate::theme::Theme;
@@ -90,6 +90,8 @@ pub struct App {
     clipboard: Option<String>,
     started: bool,
     frames: u64,
+    /// Port-forwards whose failure has been told.
+    told: HashSet<SessionId>,
 }
 
 impl App {
@@ -164,6 +166,7 @@ impl App {
             clipboard: None,
             started: false,
             frames: 0,
+            told: HashSet::new(),
         }
     }
 
@@ -280,6 +283,7 @@ impl App {
             }
             Event::Sessions => {
                 self.desk.sessions.take_dirty();
+                self.report_forwards();
                 self.sync();
             }
             Event::Done(id, result) => {
@@ -334,6 +338,17 @@ impl App {
             self.desk.catalog.want(&wanted);
             self.wanted = wanted;
             self.sync();
+        }
+    }
+
+    /// A port-forward works unseen: when one fails, it is told wherever the user is.
+    fn report_forwards(&mut self) {
+        for info in self.desk.sessions.list() {
+            if let (Spec::Forward(_), Status::Failed(error)) = (&info.spec, &info.status)
+                && self.told.insert(info.id)
+            {
+                self.state.fail(error);
+            }
         }
     }
 

@@ -82,7 +82,6 @@ fn on_the_screen(client: fn() -> kube::Client) {
         .build()
         .expect("a runtime");
     knarr::app::install_panic_hook();
-    #[expect(clippy::disallowed_methods, reason = "this is the main of a program")]
     runtime.block_on(async {
         let mut app = knarr::app::App::new(settings(client()));
         let mut screen = knarr::app::Screen::take().expect("a terminal");

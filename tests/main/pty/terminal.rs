@@ -83,8 +83,13 @@ impl Terminal {
 
     /// Runs `knarr` in this home.
     pub(crate) fn knarr_in(home: Home, arguments: &[&str]) -> Self {
+        Self::knarr_sized(home, arguments, (100, 30))
+    }
+
+    /// Runs `knarr` in this home on a terminal of this size, columns and rows.
+    pub(crate) fn knarr_sized(home: Home, arguments: &[&str], size: (u16, u16)) -> Self {
         let command = Command::new(env!("CARGO_BIN_EXE_knarr")).args(arguments);
-        Self::run(command, home, (100, 30))
+        Self::run(command, home, size)
     }
 
     /// Runs any program.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::Terminal;
+use super::{Home, Terminal};
 
 /// GET over one connection; the whole answer.
 fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
@@ -21,7 +21,8 @@ fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
 
 #[test]
 fn the_walk_of_a_newcomer_by_keys_alone() {
-    let mut knarr = Terminal::knarr(&["--embedded", "--ephemeral"]);
+    // High enough for all of describe: events come when they come.
+    let mut knarr = Terminal::knarr_sized(Home::new(), &["--embedded", "--ephemeral"], (100, 80));
     // The welcome, beside a living cluster.
     knarr.until("Three keys to try").until("live");
 
@@ -38,7 +39,6 @@ fn the_walk_of_a_newcomer_by_keys_alone() {
     knarr
         .keys("d")
         .until("Name:")
-        .keys("G")
         .until("Successfully assigned default/kuard")
         .until("Started");
     knarr.keys("<esc>").until("READY");
@@ -52,7 +52,7 @@ fn the_walk_of_a_newcomer_by_keys_alone() {
         screen.lines().any(|line| line.trim_end().ends_with(['#', '$']))
     });
     knarr.keys("echo $((40+2)) in $HOSTNAME<ret>").until("42 in kuard");
-    knarr.keys("stty size<ret>").until("28 100");
+    knarr.keys("stty size<ret>").until("78 100");
     knarr.keys("top<ret>").until("PID").keys("q");
     knarr
         .keys("clear; echo top has ended<ret>")
@@ -121,13 +121,13 @@ fn the_walk_of_a_newcomer_by_keys_alone() {
     // Delete it: asked first, kept by Escape, gone by y.
     knarr
         .keys("<C-x>")
-        .until("delete pod kuard in default?")
+        .until("delete pod kuard?")
         .keys("<esc>")
         .until_gone("delete pod kuard");
     knarr.until_line(&["kuard", "Running"]);
     knarr
         .keys("<C-x>")
-        .until("delete pod kuard in default?")
+        .until("delete pod kuard?")
         .keys("y")
         .until("no pods in namespace default");
 
@@ -161,7 +161,7 @@ fn the_welcome_is_gone_for_good_after_its_first_use() {
     first.keys("<C-q>");
     assert!(first.end().success());
     first.assert_restored();
-    let home = std::mem::replace(&mut first.home, super::Home::new());
+    let home = std::mem::replace(&mut first.home, Home::new());
     let mut second = Terminal::knarr_in(home, &["--embedded", "--ephemeral", "nodes"]);
     second.until_line(&["knarr", "Ready"]);
     assert!(!second.text().contains("Three keys to try"));

@@ -93,8 +93,11 @@ pub(crate) struct Tui {
 #[derive(Clone, Default)]
 pub(crate) struct Desk {
     copied: Rc<RefCell<Vec<String>>>,
-    edits: Rc<RefCell<VecDeque<fn(&str) -> String>>>,
+    edits: Rc<RefCell<VecDeque<Edit>>>,
 }
+
+/// What the editor makes of a text.
+type Edit = fn(&str) -> String;
 
 impl<B: Backend> Host<B> for Desk {
     async fn edit(&mut self, _terminal: &mut Terminal<B>, text: &str) -> Result<String> {
