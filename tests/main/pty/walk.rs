@@ -131,7 +131,8 @@ fn the_walk_of_a_newcomer_by_keys_alone() {
         .keys("y")
         .until("no pods in namespace default");
 
-    knarr.keys("<C-q>");
+    // Leaving ends the port-forward: it says so first.
+    knarr.keys("<C-q>").until("leave knarr?").keys("y");
     assert!(knarr.end().success());
     knarr.assert_restored();
 }
@@ -167,4 +168,16 @@ fn the_welcome_is_gone_for_good_after_its_first_use() {
     assert!(!second.text().contains("Three keys to try"));
     second.keys("<C-q>");
     assert!(second.end().success());
+}
+
+#[test]
+fn a_key_pressed_while_the_terminal_is_resized_is_not_lost() {
+    let mut knarr = Terminal::knarr(&["--embedded", "--ephemeral"]);
+    knarr.until("live");
+    for round in 0..20 {
+        knarr.resize(80 + round, 24 + round % 3).keys("?").until("keymap");
+        knarr.resize(90 + round, 25).keys("<esc>").until_gone("keymap");
+    }
+    knarr.resize(80, 24).keys("<C-c>");
+    assert!(knarr.end().success());
 }
