@@ -79,7 +79,7 @@ mod tests {
     fn look(path: &Path) -> io::Result<(bool, bool)> {
         // Collecting the components drops the dots in between.
         match path.components().collect::<PathBuf>().to_str() {
-            Some("/bin/sh" | "/work/run") => Ok((false, true)),
+            Some("/bin/sh" | "/job/run") => Ok((false, true)),
             Some("/bin") => Ok((true, true)),
             Some("/etc/passwd" | "/sbin/sh") => Ok((false, false)),
             _ => Err(nix::Error::ENOENT.into()),
@@ -87,13 +87,13 @@ mod tests {
     }
 
     fn ask(name: &str) -> Result<PathBuf, String> {
-        find(&[name.to_owned()], "relative:/sbin:/bin", Path::new("/work"), look)
+        find(&[name.to_owned()], "relative:/sbin:/bin", Path::new("/job"), look)
     }
 
     #[test]
     fn programs_are_found_and_missed_in_the_words_of_container_runtimes() {
         assert_eq!(ask("sh").unwrap(), Path::new("/bin/sh"));
-        assert_eq!(ask("./run").unwrap(), Path::new("/work/./run"));
+        assert_eq!(ask("./run").unwrap(), Path::new("/job/./run"));
         let missed = |name: &str| ask(name).unwrap_err();
         assert_eq!(missed("bash"), r#"exec: "bash": executable file not found in $PATH"#);
         assert_eq!(missed("/x/y"), r#"exec: "/x/y": stat /x/y: no such file or directory"#);

@@ -131,14 +131,14 @@ async fn init_containers_run_first_sidecars_stay_and_the_pod_succeeds() {
         "volumes": [{ "name": "work", "emptyDir": {} }],
         "initContainers": [
             {
-                "name": "setup", "image": "busybox", "command": ["sh", "-c", "sleep 3; echo done > /work/setup"],
-                "volumeMounts": [{ "name": "work", "mountPath": "/work" }],
+                "name": "setup", "image": "busybox", "command": ["sh", "-c", "sleep 3; echo done > /job/setup"],
+                "volumeMounts": [{ "name": "work", "mountPath": "/job" }],
             },
             { "name": "side", "image": "busybox", "command": ["sleep", "100000"], "restartPolicy": "Always" },
         ],
         "containers": [{
-            "name": "main", "image": "busybox", "command": ["sh", "-c", "cat /work/setup; sleep 60"],
-            "volumeMounts": [{ "name": "work", "mountPath": "/work" }],
+            "name": "main", "image": "busybox", "command": ["sh", "-c", "cat /job/setup; sleep 60"],
+            "volumeMounts": [{ "name": "work", "mountPath": "/job" }],
         }],
     });
     world.run("job", spec).await;
