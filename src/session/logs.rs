@@ -62,8 +62,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn snapshot(&self) -> LogSnapshot {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).snapshot()
+    /// A snapshot and its version; `None` when nothing has changed since `version`. Both are read under one lock, so that
+    /// no line can slip in between and never be shown.
+    pub(super) fn newer_than(&self, version: Option<u64>) -> Option<(u64, LogSnapshot)> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        (version != Some(ring.version())).then(|| (ring.version(), ring.snapshot()))
     }
 
     fn push(&self, line: LogLine) {
@@ -238,6 +241,25 @@ mod tests {
         assert_eq!(&*harmless("\u{1b}[1;31mred\u{1b}[0m plain"), "red plain");
         assert_eq!(&*harmless("\u{1b}[2Jx"), "␛[2Jx");
         assert_eq!(&*harmless("a\u{1b}]52;c;evil\u{7}"), "a␛]52;c;evil␇");
+    }
+
+    #[test]
+    fn a_line_that_comes_after_a_snapshot_makes_a_newer_one() {
+        let lines = Lines::default();
+        let line = |text: &str| LogLine {
+            source: 0,
+            time: None,
+            text: text.into(),
+        };
+        lines.push(line("one"));
+        let (version, snapshot) = lines.newer_than(None).expect("never taken");
+        assert_eq!(snapshot.len(), 1);
+        assert!(lines.newer_than(Some(version)).is_none());
+        lines.push(line("two"));
+        assert_eq!(
+            lines.newer_than(Some(version)).map(|(_, snapshot)| snapshot.len()),
+            Some(2)
+        );
     }
 
     #[test]

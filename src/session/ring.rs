@@ -19,11 +19,13 @@ pub(super) struct Ring {
     bytes: VecDeque<usize>,
     total: usize,
     first: u64,
+    version: u64,
 }
 
 impl Ring {
     /// Adds a line; the oldest chunk goes when memory is full.
     pub(super) fn push(&mut self, line: LogLine) {
+        self.version += 1;
         if self.chunks.back().is_none_or(|chunk| chunk.len() >= CHUNK) {
             self.chunks.push_back(Arc::new(Vec::with_capacity(16)));
             self.bytes.push_back(0);
@@ -44,11 +46,17 @@ impl Ring {
 
     /// Drops everything; numbers go on.
     pub(super) fn clear(&mut self) {
+        self.version += 1;
         let held: usize = self.chunks.iter().map(|chunk| chunk.len()).sum();
         self.first += held as u64;
         self.chunks.clear();
         self.bytes.clear();
         self.total = 0;
+    }
+
+    /// Grows with every change: what a snapshot is as new as.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// What is held now; costs one pointer per chunk.

@@ -184,17 +184,12 @@ impl Sessions {
         let Content::Logs { lines, seen } = &session.content else {
             return None;
         };
-        // One snapshot serves all draws between two arrivals: bytes received tell whether there was one.
-        let received = session.shared.counts().0;
+        // One snapshot serves all draws between two arrivals.
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*seen {
-            Some((at, snapshot)) if *at == received && !snapshot.is_empty() => Some(snapshot.clone()),
-            _ => {
-                let snapshot = Arc::new(lines.snapshot());
-                *seen = Some((received, snapshot.clone()));
-                Some(snapshot)
-            }
+        if let Some((version, snapshot)) = lines.newer_than(seen.as_ref().map(|(version, _)| *version)) {
+            *seen = Some((version, Arc::new(snapshot)));
         }
+        seen.as_ref().map(|(_, snapshot)| snapshot.clone())
     }
 
     /// The screen of a terminal session.
