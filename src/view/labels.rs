@@ -61,6 +61,8 @@ impl Labels {
             .map(|group| (group.key.clone(), group.value.clone()));
         let page = usize::from(self.height).max(1);
         self.top = self.top.min(self.index).max((self.index + 1).saturating_sub(page));
+        // No empty place below while groups are hidden above.
+        self.top = self.top.min(self.groups.len().saturating_sub(page));
     }
 }
 

@@ -107,6 +107,28 @@ async fn every_view_fits_every_size() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_terminal_that_grows_shows_what_was_scrolled_away() {
+    let mut tui = with_pods().await;
+    let patch = json!({"metadata": {"labels": {"a": "first", "z": "last"}}});
+    let pods = super::object::pods(tui.client());
+    pods.patch("web", &Default::default(), &kube::api::Patch::Merge(patch))
+        .await
+        .expect("patched");
+    for (keys, first, last) in [
+        (":pods<ret>", "a-rather", "web"),
+        (":configmaps<ret>", "kube-root-ca.crt", "kube-root-ca.crt"),
+        (":pods<ret>gl", "first", "last"),
+        ("gn", "default", "kube-system"),
+    ] {
+        tui.keys(keys).await.until(last).await;
+        tui.keys("G").await;
+        tui.resize(120, 4).await;
+        tui.resize(120, 40).await.shows(&[first, last]);
+        assert!(tui.cursor_line().contains(last), "{}", tui.screen());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tiny_terminal_still_moves_runs_and_leaves() {
     let mut tui = Tui::start(20, 5).await;
     create_pod(tui.client(), "web").await;
