@@ -158,6 +158,26 @@ impl Cluster {
         self.ok(&[&["get", "-o", &path], object].concat())
     }
 
+    /// Runs kubectl again and again until it prints what is wanted: for what it cannot watch.
+    pub(crate) fn eventually(&self, arguments: &[&str], wanted: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.ok(arguments);
+            if wanted(&said) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "kubectl {}: {said}", arguments.join(" "));
+        }
+    }
+
+    /// The minor version of this kubectl.
+    pub(crate) fn minor(&self) -> u32 {
+        let version = self.ok(&["version", "--client", "-o", "json"]);
+        let version: serde_json::Value = serde_json::from_str(&version).expect("kubectl says its version");
+        let minor = version["clientVersion"]["minor"].as_str().expect("a minor version");
+        minor.trim_end_matches('+').parse().expect("a number")
+    }
+
     /// Waits with `kubectl wait` until a pod is ready.
     pub(crate) fn ready(&self, pod: &str) {
         self.ok(&["wait", "--for=condition=Ready", "--timeout=60s", "pod", pod]);

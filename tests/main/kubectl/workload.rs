@@ -21,8 +21,15 @@ fn a_deployment_is_scaled_rolled_out_undone_and_deleted_with_its_pods() {
 
     cluster.ok(&["set", "image", "deployment/web", "nginx=nginx:1.27"]);
     cluster.ok(&["rollout", "status", "deployment/web", "--timeout=80s"]);
-    let images = cluster.value(&["pods", "-l", "app=web"], "{.items[*].spec.containers[0].image}");
-    assert!(images.split_whitespace().all(|image| image == "nginx:1.27"), "{images}");
+    let images = [
+        "get",
+        "pods",
+        "-l",
+        "app=web",
+        "-o",
+        "jsonpath={.items[*].spec.containers[0].image}",
+    ];
+    cluster.eventually(&images, |images| images == "nginx:1.27 nginx:1.27 nginx:1.27");
     let history = cluster.ok(&["rollout", "history", "deployment/web"]);
     assert!(history.lines().any(|line| line.starts_with('2')), "{history}");
     cluster.ok(&["rollout", "undo", "deployment/web"]);
@@ -35,15 +42,21 @@ fn a_deployment_is_scaled_rolled_out_undone_and_deleted_with_its_pods() {
     cluster.ok(&["rollout", "status", "deployment/web", "--timeout=80s"]);
 
     // A pod that is deleted is replaced.
-    let pods = cluster.ok(&["get", "pods", "-l", "app=web", "-o", "name"]);
+    let names = ["get", "pods", "-l", "app=web", "-o", "name"];
+    cluster.eventually(&names, |names| names.lines().count() == 3);
+    let pods = cluster.ok(&names);
     let victim = pods.lines().next().expect("a pod").to_owned();
-    cluster.ok(&["delete", &victim, "--wait=false"]);
-    cluster.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
-
-    let table = cluster.ok(&["get", "deployments,replicasets"]);
-    assert!(
-        table.contains("3/3") && table.contains("replicaset.apps/web-"),
-        "{table}"
+    let mut watch = cluster.follow(&["get", "pods", "-l", "app=web", "-w"]);
+    cluster.ok(&["delete", &victim, "--timeout=60s"]);
+    watch.until(&["web-", "0/1", "ContainerCreating"]);
+    watch.until(&["web-", "1/1", "Running"]);
+    let mut table = cluster.follow(&["get", "deployments", "-w"]);
+    table.until(&["web", "3/3"]);
+    let sets = cluster.ok(&["get", "replicasets"]);
+    assert_eq!(
+        sets.lines().filter(|line| line.starts_with("web-")).count(),
+        3,
+        "{sets}"
     );
     cluster.ok(&["delete", "deployment", "web", "--cascade=foreground", "--timeout=60s"]);
     assert_eq!(cluster.ok(&["get", "replicasets,pods", "-o", "name"]).trim(), "");

@@ -29,9 +29,13 @@ pub(crate) async fn answer(server: &Server, call: &Call, body: &[u8]) -> Result<
         kind: call.resource.kind,
     };
     let (object, warnings) = input::read(call, &expected, body)?;
-    check_place(call, &object)?;
-    let outcome = insert(server, call, object, Track::Fields).await?;
-    let mut response = outcome.respond(server, call, StatusCode::CREATED)?;
+    let created = async {
+        check_place(call, &object)?;
+        let outcome = insert(server, call, object, Track::Fields).await?;
+        outcome.respond(server, call, StatusCode::CREATED)
+    };
+    // A refusal does not silence the warnings: a field with a typo is often why a required one is missing.
+    let mut response = created.await.unwrap_or_else(|failure| refusal::response(&failure));
     render::warn(&mut response, &warnings);
     Ok(response)
 }
