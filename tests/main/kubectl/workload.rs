@@ -6,7 +6,18 @@ use super::{Cluster, kubectl};
 fn a_deployment_is_scaled_rolled_out_undone_and_deleted_with_its_pods() {
     let Some(kubectl) = kubectl() else { return };
     let cluster = Cluster::start("deploy", kubectl);
-    cluster.ok(&["create", "deployment", "web", "--image=nginx"]);
+    // No server: where pods share the host's network, two could not listen on one port.
+    let wait = "trap 'exit 0' TERM; sleep 100000 & wait";
+    cluster.ok(&[
+        "create",
+        "deployment",
+        "web",
+        "--image=busybox:1.28",
+        "--",
+        "sh",
+        "-c",
+        wait,
+    ]);
     cluster.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
     cluster.ok(&["scale", "deployment", "web", "--replicas=3"]);
     cluster.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
@@ -19,7 +30,7 @@ fn a_deployment_is_scaled_rolled_out_undone_and_deleted_with_its_pods() {
         3
     );
 
-    cluster.ok(&["set", "image", "deployment/web", "nginx=nginx:1.27"]);
+    cluster.ok(&["set", "image", "deployment/web", "busybox=busybox:1.36"]);
     cluster.ok(&["rollout", "status", "deployment/web", "--timeout=80s"]);
     let images = [
         "get",
@@ -29,14 +40,14 @@ fn a_deployment_is_scaled_rolled_out_undone_and_deleted_with_its_pods() {
         "-o",
         "jsonpath={.items[*].spec.containers[0].image}",
     ];
-    cluster.eventually(&images, |images| images == "nginx:1.27 nginx:1.27 nginx:1.27");
+    cluster.eventually(&images, |images| images == "busybox:1.36 busybox:1.36 busybox:1.36");
     let history = cluster.ok(&["rollout", "history", "deployment/web"]);
     assert!(history.lines().any(|line| line.starts_with('2')), "{history}");
     cluster.ok(&["rollout", "undo", "deployment/web"]);
     cluster.ok(&["rollout", "status", "deployment/web", "--timeout=80s"]);
     assert_eq!(
         cluster.value(&["deployment", "web"], "{.spec.template.spec.containers[0].image}"),
-        "nginx"
+        "busybox:1.28"
     );
     cluster.ok(&["rollout", "restart", "deployment/web"]);
     cluster.ok(&["rollout", "status", "deployment/web", "--timeout=80s"]);
