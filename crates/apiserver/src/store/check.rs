@@ -6,8 +6,8 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::object::Change;
-use super::writer::Op;
-use super::{Spec, Store, Table};
+use super::writer::{Op, row};
+use super::{Served, Spec, Store, Table};
 
 impl Store {
     /// Everything that is wrong with the store, in words; empty if all is well.
@@ -20,8 +20,8 @@ impl Store {
             Err(_) => Ok(None),
         };
         let state = self.inner.read();
-        for (spec, table) in self.inner.specs.iter().zip(&state.tables) {
-            check_table(spec, table, state.version, &mut wrong);
+        for served in state.tables.iter().flatten() {
+            check_table(&served.spec, &served.table, state.version, &mut wrong);
         }
         match content {
             Err(error) => wrong.push(error.to_string()),
@@ -32,12 +32,17 @@ impl Store {
                     .iter()
                     .map(|(key, bytes)| (key.as_str(), &bytes[..]))
                     .collect();
-                for (spec, table) in self.inner.specs.iter().zip(&state.tables) {
+                for (name, parked) in &state.parked {
+                    for (key, _) in parked {
+                        on_disk.remove(format!("{name}\0{key}").as_str());
+                    }
+                }
+                for Served { spec, table, .. } in state.tables.iter().flatten() {
                     for object in table
                         .range(None, None)
                         .filter(|object| object.version <= content.version)
                     {
-                        let row = format!("{}\0{}", spec.name, object.key);
+                        let row = row(spec, &object.key);
                         if on_disk.remove(row.as_str()) != Some(&object.json[..]) {
                             wrong.push(format!("{row:?} differs between memory and disk"));
                         }

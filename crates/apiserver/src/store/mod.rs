@@ -15,10 +15,11 @@ mod crash_tests;
 #[cfg(test)]
 mod model_tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -28,9 +29,9 @@ pub(crate) use writer::{Expect, Write};
 
 use crate::error::Error;
 use disk::{Disk, Place};
-use object::Entry;
+use object::{Draft, Entry};
 use table::Table;
-use writer::Op;
+use writer::{New, Op, Prepared};
 
 /// Versions are skipped over at a restart, so that a version that a crash lost is never given to another write.
 const RESTART_GAP: u64 = 1000;
@@ -61,6 +62,13 @@ pub(crate) enum WriteError {
     Closed,
 }
 
+/// Why a transaction was refused: which of its writes (the first, if it is not the fault of one), and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TransactError {
+    pub index: usize,
+    pub error: WriteError,
+}
+
 /// Objects of one resource at one version.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -68,17 +76,65 @@ pub(crate) struct Snapshot {
     pub objects: Vec<Arc<Object>>,
 }
 
+/// A table and what belongs to it.
+struct Served {
+    spec: Arc<Spec>,
+    table: Table,
+    /// Its waiters are the watches of that resource.
+    changed: watch::Sender<u64>,
+}
+
 struct State {
     /// The version of the last published write.
     version: u64,
-    tables: Vec<Table>,
+    /// By slot; none where a table has been dropped.
+    tables: Vec<Option<Served>>,
+    /// Objects on disk of tables that nobody has asked for yet, by name of the table.
+    parked: HashMap<String, Vec<(String, Bytes)>>,
+}
+
+impl State {
+    fn served(&self, slot: Slot) -> Option<&Served> {
+        self.tables.get(slot)?.as_ref()
+    }
+
+    fn table(&self, slot: Slot) -> Option<&Table> {
+        self.served(slot).map(|served| &served.table)
+    }
+
+    fn spec(&self, slot: Slot) -> Option<Arc<Spec>> {
+        self.served(slot).map(|served| served.spec.clone())
+    }
+
+    /// Adds a table with what the disk holds for it, or gives the one of that name new rules.
+    fn serve(&mut self, spec: Spec) -> Result<Slot, String> {
+        let spec = Arc::new(spec);
+        let named = |served: &Option<Served>| served.as_ref().is_some_and(|served| served.spec.name == spec.name);
+        if let Some(slot) = self.tables.iter().position(named)
+            && let Some(served) = &mut self.tables[slot]
+        {
+            served.table.reindex(&spec);
+            served.spec = spec;
+            return Ok(slot);
+        }
+        let mut objects = BTreeSet::new();
+        for (key, json) in self.parked.get(&spec.name).into_iter().flatten() {
+            objects.insert(Entry(Arc::new(load(&spec, key, json.clone(), self.version)?)));
+        }
+        self.parked.remove(&spec.name);
+        self.tables.push(Some(Served {
+            table: Table::loaded(objects, self.version),
+            changed: watch::Sender::new(self.version),
+            spec,
+        }));
+        Ok(self.tables.len() - 1)
+    }
 }
 
 struct Inner {
-    specs: Vec<Spec>,
     state: RwLock<State>,
-    /// One signal per table: its waiters are the watches of that resource.
-    changed: Vec<watch::Sender<u64>>,
+    /// Names the file in errors.
+    file: PathBuf,
 }
 
 impl Inner {
@@ -86,18 +142,28 @@ impl Inner {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, version: u64, events: Vec<(Slot, Event)>) {
+    fn publish(&self, version: u64, events: Vec<(Slot, Event)>, dropped: &HashSet<Slot>) {
         let mut touched = BTreeSet::new();
+        let mut wake = Vec::new();
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             for (slot, event) in events {
-                touched.insert(slot);
-                state.tables[slot].publish(Arc::new(event));
+                if let Some(Some(served)) = state.tables.get_mut(slot) {
+                    touched.insert(slot);
+                    served.table.publish(Arc::new(event));
+                }
+            }
+            for slot in dropped {
+                // The end of its signal ends its watches.
+                state.tables[*slot] = None;
             }
             state.version = version;
+            for slot in touched {
+                wake.extend(state.served(slot).map(|served| served.changed.clone()));
+            }
         }
-        for slot in touched {
-            self.changed[slot].send_replace(version);
+        for changed in wake {
+            changed.send_replace(version);
         }
     }
 }
@@ -116,46 +182,107 @@ impl Store {
     }
 
     fn open_at(specs: Vec<Spec>, place: Option<Place>) -> Result<Self, Error> {
-        let (disk, tables, version) = match place {
-            None => (None, (0..specs.len()).map(|_| Table::default()).collect(), 0),
-            Some(place) => {
-                let file = match &place {
-                    Place::File(path) => path.clone(),
-                    Place::Backend(_) => PathBuf::new(),
-                };
-                let (disk, content) = Disk::open(place)?;
-                let version = match content.version {
-                    0 => 0,
-                    last => last + RESTART_GAP,
-                };
-                let tables =
-                    load(&specs, content.rows, version).map_err(|reason| Error::Corrupt { path: file, reason })?;
-                (Some(disk), tables, version)
-            }
+        let (mut disk, mut file) = (None, PathBuf::new());
+        let mut state = State {
+            version: 0,
+            tables: Vec::new(),
+            parked: HashMap::new(),
         };
-        let inner = Arc::new(Inner {
-            changed: specs.iter().map(|_| watch::Sender::new(version)).collect(),
-            specs,
-            state: RwLock::new(State { version, tables }),
-        });
+        if let Some(place) = place {
+            if let Place::File(path) = &place {
+                file.clone_from(path);
+            }
+            let (opened, content) = Disk::open(place)?;
+            if content.version > 0 {
+                state.version = content.version + RESTART_GAP;
+            }
+            for (row, bytes) in content.rows {
+                let Some((name, key)) = row.split_once('\0') else {
+                    let reason = format!("the key {row:?} names no table");
+                    return Err(Error::Corrupt { path: file, reason });
+                };
+                let parked = state.parked.entry(name.to_owned()).or_default();
+                parked.push((key.to_owned(), bytes.into()));
+            }
+            disk = Some(opened);
+        }
+        for spec in specs {
+            let served = state.serve(spec);
+            served.map_err(|reason| Error::Corrupt {
+                path: file.clone(),
+                reason,
+            })?;
+        }
+        let state = RwLock::new(state);
+        let inner = Arc::new(Inner { state, file });
         let (ops, receiver) = mpsc::channel(1024);
         tokio::spawn(writer::run(inner.clone(), disk, receiver));
         Ok(Self { inner, ops })
     }
 
+    /// The table of that name: a new one, with whatever the disk holds for it; or, if there is one, that one under new rules
+    /// for its index.
+    #[cfg_attr(not(test), allow(dead_code, reason = "custom resources come and go at run time"))]
+    pub(crate) fn table(&self, spec: Spec) -> Result<Slot, Error> {
+        let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
+        let path = self.inner.file.clone();
+        state.serve(spec).map_err(|reason| Error::Corrupt { path, reason })
+    }
+
+    /// Deletes a table with everything in it, and ends its watches.
+    #[cfg_attr(not(test), allow(dead_code, reason = "custom resources come and go at run time"))]
+    pub(crate) async fn drop_table(&self, slot: Slot) -> Result<(), Error> {
+        self.ask(|reply| Op::Drop(slot, reply)).await
+    }
+
     /// Writes, and returns the object as stored (for a deletion its last state) once it is durable.
     pub(crate) async fn write(&self, write: Write) -> Result<Arc<Object>, WriteError> {
+        match self.transact(vec![write]).await {
+            Ok(mut objects) => objects.pop().ok_or(WriteError::Missing),
+            Err(refused) => Err(refused.error),
+        }
+    }
+
+    /// All of the writes or none; they become visible together, each object with a version of its own. Returns the objects
+    /// in the order of the writes (see [`Store::write`]). No two of them may concern the same object.
+    pub(crate) async fn transact(&self, writes: Vec<Write>) -> Result<Vec<Arc<Object>>, TransactError> {
+        let mut prepared: Vec<Prepared> = Vec::with_capacity(writes.len());
+        let mut keys = HashSet::new();
+        for (index, write) in writes.into_iter().enumerate() {
+            let Some(spec) = self.inner.read().spec(write.slot) else {
+                let error = WriteError::Missing;
+                return Err(TransactError { index, error });
+            };
+            if !keys.insert((write.slot, write.key.clone())) {
+                let error = WriteError::Conflict;
+                return Err(TransactError { index, error });
+            }
+            let new = write.value.map(|value| New {
+                index: (spec.index)(&value),
+                draft: Draft::new(value),
+                spec,
+            });
+            prepared.push(Prepared {
+                slot: write.slot,
+                key: write.key,
+                expect: write.expect,
+                new,
+            });
+        }
+        let closed = TransactError {
+            index: 0,
+            error: WriteError::Closed,
+        };
         let (reply, answer) = oneshot::channel();
-        self.ops
-            .send(Op::Write(write, reply))
-            .await
-            .map_err(|_| WriteError::Closed)?;
-        answer.await.unwrap_or(Err(WriteError::Closed))
+        if self.ops.send(Op::Transact(prepared, reply)).await.is_err() {
+            return Err(closed);
+        }
+        answer.await.unwrap_or(Err(closed))
     }
 
     /// One object.
     pub(crate) fn get(&self, slot: Slot, key: &str) -> Option<Arc<Object>> {
-        self.inner.read().tables[slot].get(key).cloned()
+        self.inner.read().table(slot)?.get(key).cloned()
     }
 
     /// The version of the last write.
@@ -165,16 +292,25 @@ impl Store {
 
     /// The version of the last write to one resource that is still in its history: changes whenever the resource does.
     pub(crate) fn table_version(&self, slot: Slot) -> u64 {
-        *self.inner.changed[slot].borrow()
+        self.inner
+            .read()
+            .served(slot)
+            .map_or(0, |served| *served.changed.borrow())
+    }
+
+    fn range(&self, slot: Slot, namespace: Option<&str>, after: Option<&str>) -> Snapshot {
+        let state = self.inner.read();
+        let table = state.table(slot);
+        let objects = table.into_iter().flat_map(|table| table.range(namespace, after));
+        Snapshot {
+            version: state.version,
+            objects: objects.cloned().collect(),
+        }
     }
 
     /// The objects of one namespace, or of all.
     pub(crate) fn list(&self, slot: Slot, namespace: Option<&str>) -> Snapshot {
-        let state = self.inner.read();
-        Snapshot {
-            version: state.version,
-            objects: state.tables[slot].range(namespace, None).cloned().collect(),
-        }
+        self.range(slot, namespace, None)
     }
 
     /// The objects after a key as they were at a version: the next page of a list.
@@ -186,23 +322,25 @@ impl Store {
         version: u64,
     ) -> Result<Snapshot, Expired> {
         let state = self.inner.read();
-        let objects = state.tables[slot].range_at(version, namespace, after)?;
+        let objects = match state.table(slot) {
+            Some(table) => table.range_at(version, namespace, after)?,
+            None => Vec::new(),
+        };
         Ok(Snapshot { version, objects })
     }
 
     /// The objects after a key as they are now.
     pub(crate) fn list_after(&self, slot: Slot, namespace: Option<&str>, after: &str) -> Snapshot {
-        let state = self.inner.read();
-        Snapshot {
-            version: state.version,
-            objects: state.tables[slot].range(namespace, Some(after)).cloned().collect(),
-        }
+        self.range(slot, namespace, Some(after))
     }
 
     /// Up to `limit` events of a resource after a version, and the version up to which they are complete.
     pub(crate) fn events(&self, slot: Slot, after: u64, limit: usize) -> Result<(Vec<Arc<Event>>, u64), Expired> {
         let state = self.inner.read();
-        let events = state.tables[slot].events(after, limit)?;
+        let events = match state.table(slot) {
+            Some(table) => table.events(after, limit)?,
+            None => Vec::new(),
+        };
         let complete = match events.last() {
             Some(last) if events.len() == limit => last.object.version,
             _ => state.version,
@@ -210,17 +348,21 @@ impl Store {
         Ok((events, complete))
     }
 
-    /// A signal that fires when a resource changes.
+    /// A signal that fires when a resource changes, and ends when its table is dropped.
     pub(crate) fn changes(&self, slot: Slot) -> watch::Receiver<u64> {
-        self.inner.changed[slot].subscribe()
+        match self.inner.read().served(slot) {
+            Some(served) => served.changed.subscribe(),
+            // A signal whose sender is gone, as that of a dropped table is.
+            None => watch::channel(0).1,
+        }
     }
 
     /// Forgets all history, as a compaction does: watches from before now get 410 Gone.
     pub(crate) fn compact(&self) {
         let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
         let version = state.version;
-        for table in &mut state.tables {
-            table.compact(version);
+        for served in state.tables.iter_mut().flatten() {
+            served.table.compact(version);
         }
     }
 
@@ -243,30 +385,11 @@ impl Store {
     }
 }
 
-fn load(specs: &[Spec], rows: Vec<(String, Vec<u8>)>, version: u64) -> Result<Vec<Table>, String> {
-    let mut tables: Vec<BTreeSet<Entry>> = specs.iter().map(|_| BTreeSet::new()).collect();
-    for (row, bytes) in rows {
-        let (name, key) = row
-            .split_once('\0')
-            .ok_or_else(|| format!("the key {row:?} names no table"))?;
-        // A table that this program does not serve stays on disk for the one that wrote it.
-        let Some(slot) = specs.iter().position(|spec| spec.name == name) else {
-            continue;
-        };
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| format!("{name} {key}: {error}"))?;
-        let stored = value["metadata"]["resourceVersion"]
-            .as_str()
-            .and_then(|text| text.parse().ok())
-            .filter(|stored| *stored <= version)
-            .ok_or_else(|| format!("{name} {key} has no valid resourceVersion"))?;
-        let object = Object {
-            key: key.into(),
-            uid: value["metadata"]["uid"].as_str().unwrap_or_default().into(),
-            version: stored,
-            index: (specs[slot].index)(&value),
-            json: bytes.into(),
-        };
-        tables[slot].insert(Entry(Arc::new(object)));
-    }
-    Ok(tables.into_iter().map(|table| Table::loaded(table, version)).collect())
+/// An object as it lies on disk.
+fn load(spec: &Spec, key: &str, json: Bytes, version: u64) -> Result<Object, String> {
+    let name = &spec.name;
+    let value: Value = serde_json::from_slice(&json).map_err(|error| format!("{name} {key}: {error}"))?;
+    Object::loaded(key, json, &value, (spec.index)(&value))
+        .filter(|object| object.version <= version)
+        .ok_or_else(|| format!("{name} {key} has no valid resourceVersion"))
 }

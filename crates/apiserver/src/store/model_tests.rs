@@ -231,6 +231,92 @@ fn create(name: &str) -> Write {
     }
 }
 
+fn delete(store: &Store, key: &str) -> Write {
+    Write {
+        slot: 0,
+        key: key.into(),
+        expect: Expect::Version(store.get(0, key).unwrap().version),
+        value: None,
+    }
+}
+
+fn names(store: &Store, slot: Slot) -> Vec<String> {
+    let objects = store.list(slot, None).objects;
+    objects.iter().map(|object| object.name().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_transaction_is_written_whole_or_not_at_all() {
+    let store = Store::open(specs(), None).unwrap();
+    store.write(create("old")).await.unwrap();
+    let mut changes = store.changes(0);
+    changes.mark_unchanged();
+    let refused = store
+        .transact(vec![create("new"), delete(&store, "a/old"), create("old")])
+        .await;
+    let error = WriteError::Conflict;
+    assert_eq!(refused.unwrap_err(), TransactError { index: 2, error });
+    let refused = store.transact(vec![create("new"), create("old")]).await;
+    let error = WriteError::Exists;
+    assert_eq!(refused.unwrap_err(), TransactError { index: 1, error });
+    assert_eq!((names(&store, 0), store.version()), (vec!["old".to_owned()], 1));
+    assert!(!changes.has_changed().unwrap());
+
+    let written = store
+        .transact(vec![create("new"), delete(&store, "a/old")])
+        .await
+        .unwrap();
+    let written: Vec<_> = written.iter().map(|object| (object.name(), object.version)).collect();
+    assert_eq!(written, [("new", 2), ("old", 3)]);
+    assert_eq!(names(&store, 0), ["new"]);
+    // A list from before either knows both or neither: both are published at once.
+    assert_eq!(store.events(0, 1, 10).unwrap().0.len(), 2);
+    assert_eq!(store.check().await, Vec::<String>::new());
+}
+
+fn widgets(label: &'static str) -> Spec {
+    Spec {
+        name: "example.com/widgets".into(),
+        durable: true,
+        index: Box::new(move |value| Index {
+            labels: value["metadata"][label].clone(),
+            ..Index::default()
+        }),
+    }
+}
+
+#[tokio::test]
+async fn tables_come_and_go_while_the_store_runs_and_survive_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cluster.db");
+    let store = Store::open(specs(), Some(path.clone())).unwrap();
+    let slot = store.table(widgets("labels")).unwrap();
+    let write = |slot, name| Write { slot, ..create(name) };
+    store.write(write(slot, "w")).await.unwrap();
+    assert_eq!(store.get(slot, "a/w").unwrap().index.labels, json!({"data": "1"}));
+    // The same name is the same table; new rules hold for what is there, too.
+    assert_eq!(store.table(widgets("name")).unwrap(), slot);
+    assert_eq!(store.get(slot, "a/w").unwrap().index.labels, json!("w"));
+    store.flush().await.unwrap();
+
+    let store = reopen(store, &path).await;
+    assert_eq!(store.check().await, Vec::<String>::new());
+    store.write(create("p")).await.unwrap();
+    let slot = store.table(widgets("labels")).unwrap();
+    assert_eq!(names(&store, slot), ["w"]);
+    let mut changes = store.changes(slot);
+    store.drop_table(slot).await.unwrap();
+    while changes.changed().await.is_ok() {}
+    assert!(store.get(slot, "a/w").is_none());
+    assert_eq!(store.write(write(slot, "late")).await.unwrap_err(), WriteError::Missing);
+    assert_ne!(store.table(widgets("labels")).unwrap(), slot, "a new table, a new slot");
+    store.flush().await.unwrap();
+
+    let store = reopen(store, &path).await;
+    let slot = store.table(widgets("labels")).unwrap();
+    assert_eq!((names(&store, slot), names(&store, 0)), (vec![], vec!["p".to_owned()]));
+}
+
 #[tokio::test]
 async fn a_page_of_a_list_stays_what_it_was_while_objects_come_and_go() {
     let store = Store::open(specs(), None).unwrap();

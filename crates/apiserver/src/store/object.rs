@@ -1,13 +1,14 @@
 //! One stored object: its bytes, and the few facts about it that requests ask for without wanting the rest.
 
 use std::borrow::Borrow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use knarr_resource::Fields;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// Which table of the store: the index of a served resource.
+/// Which table of the store. Never given to another table, also when its own is dropped.
 pub(crate) type Slot = usize;
 
 /// What selectors look at, computed once per write so that a list never parses an object to filter it.
@@ -35,27 +36,126 @@ pub(crate) struct Object {
     pub index: Index,
     /// The object, starting with `{` and never empty.
     pub json: Bytes,
+    /// Where in `json` the digits of the version begin.
+    version_at: usize,
 }
 
-impl Object {
-    /// Serialises `value`. Its `metadata.resourceVersion` is set to `version`; `kind` and `apiVersion` are dropped.
-    pub(crate) fn new(key: &str, mut value: Value, version: u64, index: Index) -> Self {
+/// An object on its way to the store: encoded, but without the version that only the writer can give it.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    uid: Box<str>,
+    /// With an empty string for `metadata.resourceVersion`.
+    json: Vec<u8>,
+    version_at: usize,
+}
+
+impl Draft {
+    /// Encodes `value` without `kind` and `apiVersion`.
+    pub(crate) fn new(mut value: Value) -> Self {
         if let Some(map) = value.as_object_mut() {
             map.shift_remove("kind");
             map.shift_remove("apiVersion");
+            let metadata = map.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+            if let Some(metadata) = metadata.as_object_mut() {
+                metadata.insert("resourceVersion".into(), Value::String(String::new()));
+            }
         }
-        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("resourceVersion".into(), Value::String(version.to_string()));
-        }
-        let uid = value["metadata"]["uid"].as_str().unwrap_or_default().into();
-        let mut json = serde_json::to_vec(&value).expect("a Value has string keys only");
-        json.shrink_to_fit();
+        let json = serde_json::to_vec(&value).expect("a Value has string keys only");
         Self {
+            uid: value["metadata"]["uid"].as_str().unwrap_or_default().into(),
+            version_at: version_at(&json).expect("every object is a map with metadata"),
+            json,
+        }
+    }
+
+    /// The object at a version.
+    pub(crate) fn stamp(&self, key: &str, version: u64, index: Index) -> Object {
+        Object {
             key: key.into(),
-            uid,
+            uid: self.uid.clone(),
             version,
             index,
-            json: json.into(),
+            json: splice(&self.json, self.version_at..self.version_at, version),
+            version_at: self.version_at,
+        }
+    }
+}
+
+/// Replaces the digits of a version.
+fn splice(json: &[u8], place: Range<usize>, version: u64) -> Bytes {
+    let digits = version.to_string();
+    let mut out = Vec::with_capacity(json.len() - place.len() + digits.len());
+    out.extend_from_slice(&json[..place.start]);
+    out.extend_from_slice(digits.as_bytes());
+    out.extend_from_slice(&json[place.end..]);
+    out.into()
+}
+
+/// Where the text of `metadata.resourceVersion` begins in JSON as serde_json writes it: without spaces.
+fn version_at(json: &[u8]) -> Option<usize> {
+    let (mut at, mut depth, mut in_metadata) = (0, 0_usize, false);
+    while at < json.len() {
+        match json[at] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            b'"' => {
+                let start = at + 1;
+                at = start;
+                while *json.get(at)? != b'"' {
+                    at += if json[at] == b'\\' { 2 } else { 1 };
+                }
+                let is_key = start >= 2 && matches!(json[start - 2], b'{' | b',') && json.get(at + 1) == Some(&b':');
+                if is_key && depth == 1 {
+                    in_metadata = &json[start..at] == b"metadata";
+                } else if is_key && depth == 2 && in_metadata && &json[start..at] == b"resourceVersion" {
+                    return (json.get(at + 2) == Some(&b'"')).then_some(at + 3);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+impl Object {
+    /// An object as read from the disk. `None` if it does not say its version.
+    pub(crate) fn loaded(key: &str, json: Bytes, value: &Value, index: Index) -> Option<Self> {
+        Some(Self {
+            key: key.into(),
+            uid: value["metadata"]["uid"].as_str().unwrap_or_default().into(),
+            version: value["metadata"]["resourceVersion"].as_str()?.parse().ok()?,
+            index,
+            version_at: version_at(&json)?,
+            json,
+        })
+    }
+
+    /// The same content under another version.
+    pub(crate) fn restamped(&self, version: u64) -> Self {
+        let digits = self.json[self.version_at..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit());
+        let place = self.version_at..self.version_at + digits.count();
+        Self {
+            key: self.key.clone(),
+            uid: self.uid.clone(),
+            version,
+            index: self.index.clone(),
+            json: splice(&self.json, place, version),
+            version_at: self.version_at,
+        }
+    }
+
+    /// The same object with another index.
+    pub(crate) fn reindexed(&self, index: Index) -> Self {
+        Self {
+            key: self.key.clone(),
+            uid: self.uid.clone(),
+            version: self.version,
+            index,
+            json: self.json.clone(),
+            version_at: self.version_at,
         }
     }
 
@@ -122,4 +222,32 @@ pub(crate) struct Event {
     pub object: Arc<Object>,
     /// The object before the change. Selectors need it: an object that stops matching is "deleted" for that watch.
     pub previous: Option<Arc<Object>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_version_is_found_and_replaced_wherever_it_stands() {
+        for value in [
+            json!({"metadata": {"name": "a", "resourceVersion": "x"}, "spec": {}}),
+            json!({"spec": {"metadata": {"resourceVersion": "1"}, "a": ["metadata", "\"", "\\"]}, "metadata": {"name": "a"}}),
+            json!({"involvedObject": {"resourceVersion": "9"}, "metadata": {"annotations": {"resourceVersion": "8", "a": "\"resourceVersion\":\"7\""}}}),
+            json!({"spec": 1}),
+        ] {
+            let mut expected = value.clone();
+            let draft = Draft::new(value);
+            for version in [7, 1234] {
+                expected["metadata"]["resourceVersion"] = json!(version.to_string());
+                let object = draft.stamp("a/b", version, Index::default());
+                assert_eq!((object.version, object.value()), (version, expected.clone()));
+                assert_eq!(object.restamped(99_999).value()["metadata"]["resourceVersion"], "99999");
+                let again = Object::loaded("a/b", object.json.clone(), &object.value(), Index::default());
+                assert_eq!(again.expect("it has a version").version_at, object.version_at);
+            }
+        }
+    }
 }

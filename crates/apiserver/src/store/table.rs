@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::Spec;
 use super::object::{Change, Entry, Event, Object};
 
 /// Events kept for watches that reconnect.
@@ -36,6 +37,18 @@ impl Table {
             floor,
             ..Self::default()
         }
+    }
+
+    /// Computes the index of every object by new rules. The past keeps the old one.
+    pub(crate) fn reindex(&mut self, spec: &Spec) {
+        let reindexed = self.objects.iter().map(|Entry(object)| {
+            let index = (spec.index)(&object.value());
+            Entry(match index == object.index {
+                true => object.clone(),
+                false => Arc::new(object.reindexed(index)),
+            })
+        });
+        self.objects = reindexed.collect();
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Arc<Object>> {

@@ -3,23 +3,23 @@
 //! Every write of every client passes through this one task, which makes three hard things simple. Resource versions are
 //! handed out by a counter that nobody else touches. Optimistic concurrency is a comparison, since nothing can change between
 //! the comparison and the write. And durability is cheap: whatever has queued up while the disk was busy with the last
-//! transaction goes into the next one (group commit), so a slow disk makes batches larger rather than clients slower.
+//! group goes into the next one (group commit), so a slow disk makes groups larger rather than clients slower.
 //!
-//! A write becomes visible, and is acknowledged, only after its transaction is on disk. If the disk refuses, the whole batch
+//! A write becomes visible, and is acknowledged, only after its group is on disk. If the disk refuses, the whole group
 //! is refused and the counter goes back: nobody has seen those versions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{Disk, Row};
-use super::object::{Change, Event, Object, Slot};
-use super::{Inner, WriteError};
+use super::object::{Change, Draft, Event, Index, Object, Slot};
+use super::{Inner, Spec, TransactError, WriteError};
 use crate::error::Error;
 
-/// The largest number of writes that share a transaction.
+/// The largest number of transactions that share a group.
 const BATCH: usize = 512;
 /// At most this many versions may be lost in a crash when their objects (events, leases) do not ask to be durable.
 /// [`super::RESTART_GAP`] must be larger.
@@ -44,8 +44,27 @@ pub(crate) struct Write {
     pub value: Option<Value>,
 }
 
+/// A write with everything done that need not be done one after the other.
+pub(super) struct Prepared {
+    pub slot: Slot,
+    pub key: String,
+    pub expect: Expect,
+    pub new: Option<New>,
+}
+
+pub(super) struct New {
+    pub draft: Draft,
+    pub index: Index,
+    /// By whose rules the index was computed.
+    pub spec: Arc<Spec>,
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Vec<Arc<Object>>, TransactError>>;
+
 pub(super) enum Op {
-    Write(Write, oneshot::Sender<Result<Arc<Object>, WriteError>>),
+    Transact(Vec<Prepared>, Reply),
+    /// Delete everything in a table, and the table.
+    Drop(Slot, oneshot::Sender<Result<(), Error>>),
     /// Make everything so far durable.
     #[cfg(test)]
     Flush(oneshot::Sender<Result<(), Error>>),
@@ -55,14 +74,17 @@ pub(super) enum Op {
     Content(oneshot::Sender<Result<Option<super::disk::Content>, Error>>),
 }
 
-type Ack = (oneshot::Sender<Result<Arc<Object>, WriteError>>, Arc<Object>);
-
+#[derive(Default)]
 struct Batch {
     /// The keys this batch has changed so far: later writes of the batch must see earlier ones.
     overlay: HashMap<(Slot, String), Option<Arc<Object>>>,
     events: Vec<(Slot, Event)>,
     rows: Vec<Row>,
-    acks: Vec<Ack>,
+    acks: Vec<(Reply, Vec<Arc<Object>>)>,
+    dropped: HashSet<Slot>,
+    /// Those who wait for the batch, but not for an object.
+    waiters: Vec<oneshot::Sender<Result<(), Error>>>,
+    closing: bool,
     version: u64,
     durable: bool,
 }
@@ -74,33 +96,32 @@ pub(super) async fn run(inner: Arc<Inner>, mut disk: Option<Disk>, mut ops: mpsc
     let mut queue = Vec::with_capacity(BATCH);
     while ops.recv_many(&mut queue, BATCH).await > 0 {
         let mut batch = Batch {
-            overlay: HashMap::new(),
-            events: Vec::new(),
-            rows: Vec::new(),
-            acks: Vec::new(),
             version: inner.read().version,
-            durable: false,
+            ..Batch::default()
         };
         let mut contents = Vec::new();
-        let mut closes = Vec::new();
-        #[cfg_attr(not(test), expect(unused_mut, reason = "only tests flush and go on"))]
-        let mut flushes: Vec<oneshot::Sender<Result<(), Error>>> = Vec::new();
         for op in queue.drain(..) {
             match op {
-                Op::Write(write, reply) => batch.add(&inner, write, reply, persist),
+                Op::Transact(writes, reply) => batch.transact(&inner, writes, reply),
+                Op::Drop(slot, reply) => batch.drop_table(&inner, slot, reply),
                 #[cfg(test)]
-                Op::Flush(reply) => flushes.push(reply),
-                Op::Close(reply) => closes.push(reply),
+                Op::Flush(reply) => {
+                    batch.durable = true;
+                    batch.waiters.push(reply);
+                }
+                Op::Close(reply) => {
+                    batch.durable = true;
+                    batch.closing = true;
+                    batch.waiters.push(reply);
+                }
                 Op::Content(reply) => contents.push(reply),
             }
         }
-        let durable =
-            batch.durable || !(flushes.is_empty() && closes.is_empty()) || batch.version - durable_version > UNSYNCED;
+        let durable = batch.durable || batch.version - durable_version > UNSYNCED;
         let outcome = match disk.take() {
             Some(open) if !batch.rows.is_empty() || (durable && batch.version > durable_version) => {
                 let rows = std::mem::take(&mut batch.rows);
-                let version = batch.version;
-                let (returned, outcome) = commit(open, rows, version, durable).await;
+                let (returned, outcome) = commit(open, rows, batch.version, durable).await;
                 disk = returned;
                 outcome
             }
@@ -111,41 +132,42 @@ pub(super) async fn run(inner: Arc<Inner>, mut disk: Option<Disk>, mut ops: mpsc
                 Ok(())
             }
         };
-        let closed = outcome.as_ref().copied().map_err(ToString::to_string);
+        if outcome.is_ok() {
+            if durable {
+                durable_version = batch.version;
+            }
+            inner.publish(batch.version, batch.events, &batch.dropped);
+        }
+        if batch.closing {
+            // Before the answer: who gets it may open the database at once.
+            disk = None;
+        }
         match outcome {
             Ok(()) => {
-                if durable {
-                    durable_version = batch.version;
+                // A client that went away does not undo its write.
+                for (reply, objects) in batch.acks {
+                    let _ = reply.send(Ok(objects));
                 }
-                inner.publish(batch.version, batch.events);
-                for (reply, object) in batch.acks {
-                    // A client that went away does not undo its write.
-                    let _ = reply.send(Ok(object));
-                }
-                for reply in flushes {
+                for reply in batch.waiters {
                     let _ = reply.send(Ok(()));
                 }
             }
             Err(error) => {
-                let message = error.to_string();
-                tracing::error!(error = %message, "refused {} writes", batch.acks.len());
+                let reason = error.to_string();
+                tracing::error!(error = %reason, "refused {} transactions", batch.acks.len());
                 for (reply, _) in batch.acks {
-                    let _ = reply.send(Err(WriteError::Disk(message.clone())));
+                    let error = WriteError::Disk(reason.clone());
+                    let _ = reply.send(Err(TransactError { index: 0, error }));
                 }
-                for reply in flushes {
-                    let _ = reply.send(Err(Error::Disk(message.clone())));
+                for reply in batch.waiters {
+                    let _ = reply.send(Err(Error::Disk(reason.clone())));
                 }
             }
         }
         for reply in contents {
             let _ = reply.send(disk.as_ref().map(Disk::content).transpose());
         }
-        if !closes.is_empty() {
-            // Before the answer: who gets it may open the database at once.
-            drop(disk);
-            for reply in closes {
-                let _ = reply.send(closed.clone().map_err(Error::Disk));
-            }
+        if batch.closing {
             return;
         }
     }
@@ -164,68 +186,100 @@ async fn commit(mut disk: Disk, rows: Vec<Row>, version: u64, durable: bool) -> 
 }
 
 impl Batch {
-    /// Checks one write against the state with the batch applied; refuses it at once or adds it.
-    fn add(
-        &mut self,
-        inner: &Inner,
-        write: Write,
-        reply: oneshot::Sender<Result<Arc<Object>, WriteError>>,
-        persist: bool,
-    ) {
-        let Write {
-            slot,
-            key,
-            expect,
-            value,
-        } = write;
-        let place = (slot, key);
-        let current = match self.overlay.get(&place) {
-            Some(changed) => changed.clone(),
-            None => inner.read().tables[slot].get(&place.1).cloned(),
-        };
-        let refusal = match (expect, &current) {
-            (Expect::Absent, Some(_)) => Some(WriteError::Exists),
-            (Expect::Version(_), None) => Some(WriteError::Missing),
-            (Expect::Version(wanted), Some(object)) if object.version != wanted => Some(WriteError::Conflict),
-            (Expect::Absent, None) if value.is_none() => Some(WriteError::Missing),
-            _ => None,
-        };
-        if let Some(refusal) = refusal {
-            let _ = reply.send(Err(refusal));
-            return;
+    /// What a key holds with the batch applied. `None` if there is no such table any more.
+    fn current(&self, inner: &Inner, slot: Slot, key: &str) -> Option<Option<Arc<Object>>> {
+        if self.dropped.contains(&slot) {
+            return None;
         }
+        // Not worth a second map just to look up without an owned key: a batch rarely meets its own keys.
+        if let Some(changed) = self.overlay.get(&(slot, key.to_owned())) {
+            return Some(changed.clone());
+        }
+        Some(inner.read().table(slot)?.get(key).cloned())
+    }
+
+    /// Applies a transaction to the batch, or refuses it at once.
+    fn transact(&mut self, inner: &Inner, writes: Vec<Prepared>, reply: Reply) {
+        for (index, write) in writes.iter().enumerate() {
+            if let Err(error) = self.expected(inner, write) {
+                let _ = reply.send(Err(TransactError { index, error }));
+                return;
+            }
+        }
+        let objects = writes
+            .into_iter()
+            .filter_map(|write| self.apply(inner, write))
+            .collect();
+        self.acks.push((reply, objects));
+    }
+
+    /// Whether a write finds what it expects. No two writes of a transaction have the same key.
+    fn expected(&self, inner: &Inner, write: &Prepared) -> Result<(), WriteError> {
+        let current = self.current(inner, write.slot, &write.key).ok_or(WriteError::Missing)?;
+        match (write.expect, current) {
+            (Expect::Absent, Some(_)) => Err(WriteError::Exists),
+            (Expect::Version(_), None) => Err(WriteError::Missing),
+            (Expect::Version(wanted), Some(object)) if object.version != wanted => Err(WriteError::Conflict),
+            (Expect::Absent, None) if write.new.is_none() => Err(WriteError::Missing),
+            _ => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, inner: &Inner, write: Prepared) -> Option<Arc<Object>> {
+        let spec = inner.read().spec(write.slot)?;
+        let current = self.current(inner, write.slot, &write.key)?;
         self.version += 1;
-        let spec = &inner.specs[slot];
-        let (change, object) = match (value, &current) {
-            (Some(value), current) => {
-                let index = (spec.index)(&value);
-                let object = Arc::new(Object::new(&place.1, value, self.version, index));
-                let change = if current.is_some() {
-                    Change::Modified
-                } else {
-                    Change::Added
-                };
-                (change, object)
+        let (change, object) = match write.new {
+            Some(new) => {
+                let mut object = new.draft.stamp(&write.key, self.version, new.index);
+                if !Arc::ptr_eq(&new.spec, &spec) {
+                    object.index = (spec.index)(&object.value());
+                }
+                match current {
+                    Some(_) => (Change::Modified, object),
+                    None => (Change::Added, object),
+                }
             }
-            (None, Some(last)) => {
-                let tombstone = Object::new(&place.1, last.value(), self.version, last.index.clone());
-                (Change::Deleted, Arc::new(tombstone))
-            }
-            (None, None) => return,
+            None => (Change::Deleted, current.as_ref()?.restamped(self.version)),
         };
+        let object = Arc::new(object);
         let live = (change != Change::Deleted).then(|| object.clone());
-        if persist {
-            self.durable |= spec.durable;
-            let bytes = live.as_ref().map(|object| object.json.clone());
-            self.rows.push((format!("{}\0{}", spec.name, place.1), bytes));
-        }
-        self.overlay.insert(place, live);
+        self.durable |= spec.durable;
+        let bytes = live.as_ref().map(|object| object.json.clone());
+        self.rows.push((row(&spec, &write.key), bytes));
+        self.overlay.insert((write.slot, write.key), live);
         let event = Event {
             change,
             object: object.clone(),
             previous: current,
         };
-        self.events.push((slot, event));
-        self.acks.push((reply, object));
+        self.events.push((write.slot, event));
+        Some(object)
     }
+
+    fn drop_table(&mut self, inner: &Inner, slot: Slot, reply: oneshot::Sender<Result<(), Error>>) {
+        let mut keys: HashSet<String> = {
+            let state = inner.read();
+            let table = state.table(slot);
+            let objects = table.into_iter().flat_map(|table| table.range(None, None));
+            objects.map(|object| object.key.to_string()).collect()
+        };
+        let added = self.overlay.keys().filter(|(changed, _)| *changed == slot);
+        keys.extend(added.map(|(_, key)| key.clone()));
+        for key in keys {
+            let Some(Some(object)) = self.current(inner, slot, &key) else {
+                continue;
+            };
+            let expect = Expect::Version(object.version);
+            let new = None;
+            self.apply(inner, Prepared { slot, key, expect, new });
+        }
+        self.dropped.insert(slot);
+        self.waiters.push(reply);
+    }
+}
+
+/// The key of an object on disk.
+pub(super) fn row(spec: &Spec, key: &str) -> String {
+    format!("{}\0{key}", spec.name)
 }

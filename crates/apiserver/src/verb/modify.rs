@@ -26,7 +26,7 @@ const TRIES: usize = 64;
 pub(crate) enum Outcome {
     /// The object as it is now, and whether it is new.
     Stored(Arc<Object>, bool),
-    /// The object as it would be, and whether it would be new.
+    /// The object as it would be, or as it was at the very end, and whether it would be new.
     Dry(Value, bool),
 }
 
@@ -97,16 +97,20 @@ pub(crate) async fn modify(
         if dry_run {
             return Ok(Outcome::Dry(next, false));
         }
+        // Without the last finalizer the object goes, in one step: watches see it as it was, deleted; the client gets what
+        // it asked for.
         let outcome = match gone {
-            false => store(server, call, &live, Some(next)).await,
-            // The last finalizer went: watches see the object without it, and then see it go.
-            true => match store(server, call, &live, Some(next)).await {
-                Ok(last) => store(server, call, &last, None).await.map(|_| last),
-                Err(error) => Err(error),
-            },
+            false => {
+                let stored = store(server, call, &live, Some(next)).await;
+                stored.map(|object| Outcome::Stored(object, false))
+            }
+            true => {
+                let deleted = store(server, call, &live, None).await;
+                deleted.map(|_| Outcome::Dry(next, false))
+            }
         };
         match outcome {
-            Ok(object) => return Ok(Outcome::Stored(object, false)),
+            Ok(outcome) => return Ok(outcome),
             Err(WriteError::Conflict) => {}
             Err(error) => return Err(refusal::write(resource, &call.name, &error)),
         }

@@ -239,8 +239,7 @@ impl Watch {
                 // It is still there, only no longer selected. The client gets the state it knew, at the new version.
                 let Some(previous) = &event.previous else { return };
                 let version = event.object.version;
-                let last = Object::new(&previous.key, previous.value(), version, previous.index.clone());
-                self.push(Change::Deleted, &last);
+                self.push(Change::Deleted, &previous.restamped(version));
             }
         }
     }

@@ -84,8 +84,25 @@ async fn finalizers_hold_an_object_until_the_last_is_gone() {
         .await
         .ok();
     assert_eq!(cluster.get(&path).await.code, 200);
-    cluster.patch(&path, "merge", set(json!(null))).await.ok();
+    let last = cluster.get(&path).await.ok();
+    let version = last["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let answer = cluster.patch(&path, "merge", set(json!(null))).await.ok();
+    assert_eq!(
+        answer["metadata"]["finalizers"],
+        json!(null),
+        "the client gets what it asked for"
+    );
     assert_eq!(cluster.get(&path).await.code, 404);
+    // Watches see one event: the object as it was last stored, deleted.
+    let watch = format!("{CONFIGMAPS}?watch=true&timeoutSeconds=1&resourceVersion={version}");
+    let text = cluster.get(&watch).await.text;
+    let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), 1, "{text}");
+    assert_eq!(events[0]["type"], "DELETED");
+    let mut expected = last["metadata"].clone();
+    expected["resourceVersion"] = events[0]["object"]["metadata"]["resourceVersion"].clone();
+    assert_ne!(expected["resourceVersion"], version.as_str());
+    assert_eq!(events[0]["object"]["metadata"], expected);
     cluster.check().await;
 }
 
