@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use base64::Engine;
 use futures::future::select_all;
-use knarr_resource::{Context, find};
+use knarr_resource::Context;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -171,9 +171,10 @@ fn port(server: &Server) -> u16 {
 
 /// Creates an object if there is none of its name.
 async fn ensure(server: &Server, group: &str, plural: &str, namespace: &str, mut object: Value) -> Result<(), Error> {
-    let resource = find(group, "v1", plural)
+    let resource = server
+        .resource(group, "v1", plural)
         .ok_or_else(|| Error::Options(format!("{plural} are not served, but every cluster needs some")))?;
-    let slot = server.slot_of(resource);
+    let slot = server.slot_of(&resource);
     let key = store::key(namespace, name_of(&object));
     if server.store.get(slot, &key).is_some() {
         return Ok(());

@@ -1,38 +1,41 @@
 //! Discovery: what is served, in the old form (a document per group and version) and the aggregated one.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, header};
-use knarr_resource::{RESOURCES, Resource, Subresource};
+use knarr_resource::{Registry, ResourceInfo, Subresource};
 use knarr_schema::openapi::{Served, ServedSubresource};
 use serde_json::{Value, json};
 
 use crate::http::accept::{self, Clause};
 
-/// The documents, made once: the set of served resources does not change.
+/// The documents of one set of served resources.
 pub(crate) struct Discovery {
+    registry: Arc<Registry>,
     /// Versions of each group, in the order of preference.
-    groups: Vec<(&'static str, Vec<&'static str>)>,
+    groups: Vec<(String, Vec<String>)>,
 }
 
 impl Discovery {
-    pub(crate) fn new() -> Self {
-        let mut groups: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
-        for resource in RESOURCES {
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
+        let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+        for resource in registry.iter() {
             let at = match groups.iter().position(|(group, _)| *group == resource.group) {
                 Some(at) => at,
                 None => {
-                    groups.push((resource.group, Vec::new()));
+                    groups.push((resource.group.clone(), Vec::new()));
                     groups.len() - 1
                 }
             };
             if !groups[at].1.contains(&resource.version) {
-                groups[at].1.push(resource.version);
+                groups[at].1.push(resource.version.clone());
             }
         }
         for (_, versions) in &mut groups {
             versions.sort_by_key(|version| std::cmp::Reverse(rank(version)));
         }
-        Self { groups }
+        Self { registry, groups }
     }
 
     /// `/api`: the versions of the core group.
@@ -66,10 +69,7 @@ impl Discovery {
     /// `/api/V` and `/apis/G/V`.
     pub(crate) fn version(&self, group: &str, version: &str) -> Option<Value> {
         let mut resources = Vec::new();
-        for resource in RESOURCES
-            .iter()
-            .filter(|own| own.group == group && own.version == version)
-        {
+        for resource in self.of(group, version) {
             resources.push(entry(resource));
             resources.extend(resource.subresources.iter().map(|sub| sub_entry(resource, sub)));
         }
@@ -86,11 +86,17 @@ impl Discovery {
         Some(out)
     }
 
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Vec<&'static str>)> {
+    fn of<'a>(&'a self, group: &'a str, version: &'a str) -> impl Iterator<Item = &'a Arc<ResourceInfo>> {
+        self.registry
+            .iter()
+            .filter(move |own| own.group == group && own.version == version)
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.groups
             .iter()
             .filter(|(group, _)| !group.is_empty())
-            .map(|(group, versions)| (*group, versions))
+            .map(|(group, versions)| (group.as_str(), versions.as_slice()))
     }
 
     /// Everything under `/api` or `/apis` in one document.
@@ -102,7 +108,7 @@ impl Discovery {
             .map(|(group, versions)| {
                 let versions: Vec<Value> = versions
                     .iter()
-                    .map(|version| aggregated_version(group, version))
+                    .map(|version| self.aggregated_version(group, version))
                     .collect();
                 let metadata = match core {
                     true => json!({"creationTimestamp": null}),
@@ -117,6 +123,48 @@ impl Discovery {
             "metadata": {},
             "items": items,
         })
+    }
+
+    fn aggregated_version(&self, group: &str, version: &str) -> Value {
+        let resources: Vec<Value> = self
+            .of(group, version)
+            .map(|resource| {
+                let own = json!({"group": group, "version": version, "kind": resource.kind});
+                let mut out = json!({
+                    "resource": resource.plural,
+                    "responseKind": own,
+                    "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
+                    "singularResource": resource.singular,
+                    "verbs": resource.verbs,
+                });
+                if !resource.short_names.is_empty() {
+                    out["shortNames"] = json!(resource.short_names);
+                }
+                if !resource.categories.is_empty() {
+                    out["categories"] = json!(resource.categories);
+                }
+                if !resource.subresources.is_empty() {
+                    let subs: Vec<Value> = resource
+                        .subresources
+                        .iter()
+                        .map(|sub| {
+                            let (group, version) = match sub.version {
+                                "" => (group, version),
+                                own => (sub.group, own),
+                            };
+                            json!({
+                                "subresource": sub.name,
+                                "responseKind": {"group": group, "version": version, "kind": sub.kind},
+                                "verbs": sub.verbs,
+                            })
+                        })
+                        .collect();
+                    out["subresources"] = subs.into();
+                }
+                out
+            })
+            .collect();
+        json!({"version": version, "resources": resources, "freshness": "Current"})
     }
 }
 
@@ -140,7 +188,7 @@ fn join(group: &str, version: &str) -> String {
     }
 }
 
-fn describe(group: &str, versions: &[&str]) -> Value {
+fn describe(group: &str, versions: &[String]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .map(|version| json!({"groupVersion": join(group, version), "version": version}))
@@ -148,7 +196,7 @@ fn describe(group: &str, versions: &[&str]) -> Value {
     json!({"name": group, "versions": versions, "preferredVersion": versions[0]})
 }
 
-fn entry(resource: &Resource) -> Value {
+fn entry(resource: &ResourceInfo) -> Value {
     let mut out = json!({
         "name": resource.plural,
         "singularName": resource.singular,
@@ -173,7 +221,7 @@ fn entry(resource: &Resource) -> Value {
     out
 }
 
-fn sub_entry(resource: &Resource, sub: &Subresource) -> Value {
+fn sub_entry(resource: &ResourceInfo, sub: &Subresource) -> Value {
     let mut out = json!({
         "name": format!("{}/{}", resource.plural, sub.name),
         "singularName": "",
@@ -186,49 +234,6 @@ fn sub_entry(resource: &Resource, sub: &Subresource) -> Value {
         out["version"] = json!(sub.version);
     }
     out
-}
-
-fn aggregated_version(group: &str, version: &str) -> Value {
-    let resources: Vec<Value> = RESOURCES
-        .iter()
-        .filter(|resource| resource.group == group && resource.version == version)
-        .map(|resource| {
-            let own = json!({"group": group, "version": version, "kind": resource.kind});
-            let mut out = json!({
-                "resource": resource.plural,
-                "responseKind": own,
-                "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
-                "singularResource": resource.singular,
-                "verbs": resource.verbs,
-            });
-            if !resource.short_names.is_empty() {
-                out["shortNames"] = json!(resource.short_names);
-            }
-            if !resource.categories.is_empty() {
-                out["categories"] = json!(resource.categories);
-            }
-            if !resource.subresources.is_empty() {
-                let subs: Vec<Value> = resource
-                    .subresources
-                    .iter()
-                    .map(|sub| {
-                        let (group, version) = match sub.version {
-                            "" => (group, version),
-                            own => (sub.group, own),
-                        };
-                        json!({
-                            "subresource": sub.name,
-                            "responseKind": {"group": group, "version": version, "kind": sub.kind},
-                            "verbs": sub.verbs,
-                        })
-                    })
-                    .collect();
-                out["subresources"] = subs.into();
-            }
-            out
-        })
-        .collect();
-    json!({"version": version, "resources": resources, "freshness": "Current"})
 }
 
 /// The version of the aggregated form that the client prefers to the old form. Answering one that was not asked for breaks
@@ -271,14 +276,14 @@ pub(crate) fn respond(document: &Value, version: &str) -> Response<Body> {
 }
 
 /// The served resources as the OpenAPI documents want to know them.
-pub(crate) fn served() -> Vec<Served> {
-    RESOURCES
+pub(crate) fn served(registry: &Registry) -> Vec<Served> {
+    registry
         .iter()
         .map(|resource| Served {
-            group: resource.group.into(),
-            version: resource.version.into(),
-            plural: resource.plural.into(),
-            kind: resource.kind.into(),
+            group: resource.group.clone(),
+            version: resource.version.clone(),
+            plural: resource.plural.clone(),
+            kind: resource.kind.clone(),
             namespaced: resource.namespaced,
             verbs: resource.verbs.iter().map(|verb| (*verb).into()).collect(),
             subresources: resource
@@ -288,9 +293,9 @@ pub(crate) fn served() -> Vec<Served> {
                     let own = sub.version.is_empty();
                     ServedSubresource {
                         name: sub.name.into(),
-                        group: if own { resource.group } else { sub.group }.into(),
-                        version: if own { resource.version } else { sub.version }.into(),
-                        kind: sub.kind.into(),
+                        group: if own { &resource.group } else { sub.group }.to_owned(),
+                        version: if own { &resource.version } else { sub.version }.to_owned(),
+                        kind: sub.kind.to_string(),
                         verbs: sub.verbs.iter().map(|verb| (*verb).into()).collect(),
                     }
                 })
@@ -335,9 +340,10 @@ mod tests {
 
     #[test]
     fn every_served_version_has_a_document() {
-        let discovery = Discovery::new();
-        for resource in RESOURCES {
-            let document = discovery.version(resource.group, resource.version).unwrap();
+        let registry = Arc::new(Registry::built_in());
+        let discovery = Discovery::new(registry.clone());
+        for resource in registry.iter() {
+            let document = discovery.version(&resource.group, &resource.version).unwrap();
             let names: Vec<_> = document["resources"]
                 .as_array()
                 .unwrap()

@@ -4,8 +4,7 @@
 use std::net::Ipv4Addr;
 
 use knarr_resource::allocate::{Pool, Used};
-use knarr_resource::{Failure, Resource};
-use knarr_schema::{TypeId, lookup};
+use knarr_resource::{Failure, ResourceInfo};
 use serde_json::Value;
 
 use crate::http::render;
@@ -16,14 +15,9 @@ pub(crate) fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-/// The type of a resource's objects in the table of types.
-pub(crate) fn type_of(resource: &Resource) -> TypeId {
-    lookup(resource.group, resource.version, resource.kind).unwrap_or(TypeId::OBJECT)
-}
-
 /// Gives an object the kind and version of a resource.
-pub(crate) fn typed_for(resource: &Resource, object: &mut Value) {
-    *object = render::typed(resource.kind, &resource.api_version(), object.take());
+pub(crate) fn typed_for(resource: &ResourceInfo, object: &mut Value) {
+    *object = render::typed(&resource.kind, &resource.api_version(), object.take());
 }
 
 /// Whether the object is on its way out.
@@ -32,7 +26,7 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
 }
 
 /// Whether nothing keeps a deleted object any more: no finalizers, and for a pod no grace period.
-pub(crate) fn is_gone(resource: &Resource, object: &Value) -> bool {
+pub(crate) fn is_gone(resource: &ResourceInfo, object: &Value) -> bool {
     let grace = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
     is_deleting(object) && !resource.is_held(object) && grace == 0
 }
@@ -41,12 +35,15 @@ pub(crate) fn is_gone(resource: &Resource, object: &Value) -> bool {
 pub(crate) struct Service;
 
 impl Service {
-    fn concerns(resource: &Resource) -> bool {
+    fn concerns(resource: &ResourceInfo) -> bool {
         resource.storage == "services"
     }
 
     /// Keeps others from allocating until the guard is dropped. For other resources than Services there is no guard.
-    pub(crate) async fn lock<'a>(server: &'a Server, resource: &Resource) -> Option<tokio::sync::MutexGuard<'a, ()>> {
+    pub(crate) async fn lock<'a>(
+        server: &'a Server,
+        resource: &ResourceInfo,
+    ) -> Option<tokio::sync::MutexGuard<'a, ()>> {
         match Self::concerns(resource) {
             true => Some(server.services.lock().await),
             false => None,
@@ -56,7 +53,7 @@ impl Service {
     /// Gives a Service what it needs to have. The caller holds the lock until the Service is stored.
     pub(crate) fn assign(
         server: &Server,
-        resource: &Resource,
+        resource: &ResourceInfo,
         service: &mut Value,
         old: Option<&Value>,
     ) -> Result<(), Failure> {
@@ -67,7 +64,7 @@ impl Service {
         let services: Vec<Value> = all.objects.iter().map(|object| object.value()).collect();
         pool(server)
             .assign(service, old, &Used::by(&services))
-            .map_err(|errors| Failure::invalid(resource.group, resource.kind, name_of(service), &errors))
+            .map_err(|errors| Failure::invalid(&resource.group, &resource.kind, name_of(service), &errors))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
-use knarr_resource::{Failure, Resource};
+use knarr_resource::{Failure, ResourceInfo};
 use serde_json::{Value, json};
 
 use crate::store::{Expired, WriteError};
@@ -137,7 +137,7 @@ pub(crate) fn too_new(version: u64, current: u64) -> Failure {
 }
 
 /// The outcome of a refused write.
-pub(crate) fn write(resource: &Resource, name: &str, error: &WriteError) -> Failure {
+pub(crate) fn write(resource: &ResourceInfo, name: &str, error: &WriteError) -> Failure {
     match error {
         WriteError::Exists => Failure::already_exists(resource, name),
         WriteError::Missing => Failure::not_found(resource, name),
@@ -148,7 +148,7 @@ pub(crate) fn write(resource: &Resource, name: &str, error: &WriteError) -> Fail
 }
 
 /// 409: somebody else was faster.
-pub(crate) fn modified(resource: &Resource, name: &str) -> Failure {
+pub(crate) fn modified(resource: &ResourceInfo, name: &str) -> Failure {
     Failure::conflict(
         resource,
         name,

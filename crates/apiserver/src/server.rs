@@ -1,11 +1,12 @@
 //! What all requests share.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use knarr_clock::Clock;
-use knarr_resource::{RESOURCES, Resource};
+use knarr_resource::{Registry, ResourceInfo};
 use knarr_schema::openapi::OpenApi;
 use knarr_stream::backend::Backend;
 use serde_json::{Value, json};
@@ -22,14 +23,30 @@ use crate::{Options, discovery};
 const INTERNAL: &str = "internal";
 const SIGNING_KEY: &str = "/token-signing-key";
 
+/// What follows from which resources are served. It never changes; when a resource comes or goes, another takes its place.
+pub(crate) struct Served {
+    pub registry: Arc<Registry>,
+    pub discovery: Discovery,
+    pub openapi: OpenApi,
+}
+
+impl Served {
+    fn new(registry: Registry) -> Self {
+        let registry = Arc::new(registry);
+        Self {
+            discovery: Discovery::new(registry.clone()),
+            openapi: OpenApi::new(discovery::served(&registry)),
+            registry,
+        }
+    }
+}
+
 /// The state behind an [`crate::ApiServer`].
 pub(crate) struct Server {
     pub options: Options,
     pub clock: Clock,
     pub store: Store,
     pub signer: Signer,
-    pub discovery: Discovery,
-    pub openapi: OpenApi,
     /// The roles and bindings as last read.
     pub policy: Mutex<Option<Arc<Policy>>>,
     /// Held while the addresses and ports of a Service are chosen and until they are stored, so that no two Services get
@@ -39,34 +56,39 @@ pub(crate) struct Server {
     pub evictions: tokio::sync::Mutex<()>,
     /// Ends every watch.
     pub stopping: CancellationToken,
-    slots: HashMap<&'static str, Slot>,
-    /// Table of each resource, in the order of [`RESOURCES`].
-    by_resource: HashMap<(&'static str, &'static str), Slot>,
+    served: RwLock<Arc<Served>>,
+    /// The tables by their names. A table outlives its resource, because requests may still hold on to that.
+    slots: RwLock<HashMap<String, Slot>>,
+    /// The tables of the built-in resources, by group and plural.
+    by_resource: HashMap<(Cow<'static, str>, Cow<'static, str>), Slot>,
     backends: RwLock<HashMap<String, Arc<dyn Backend>>>,
     ready: AtomicBool,
 }
 
 impl Server {
     pub(crate) async fn start(options: Options) -> Result<Arc<Self>, Error> {
-        let (specs, slots) = specs();
+        let registry = Registry::built_in();
+        let (specs, slots) = specs(&registry);
         let store = Store::open(specs, options.data.clone())?;
         let signer = signer(&store, slots[INTERNAL]).await?;
-        let by_resource = RESOURCES
+        let by_resource = registry
             .iter()
             .filter(|resource| resource.stored())
-            .map(|resource| ((resource.group, resource.plural), slots[resource.storage]))
+            .map(|resource| {
+                let name = (resource.group.clone().into(), resource.plural.clone().into());
+                (name, slots[&resource.storage])
+            })
             .collect();
         Ok(Arc::new(Self {
             clock: options.clock.clone(),
             store,
             signer,
-            discovery: Discovery::new(),
-            openapi: OpenApi::new(discovery::served()),
             policy: Mutex::new(None),
             services: tokio::sync::Mutex::new(()),
             evictions: tokio::sync::Mutex::new(()),
             stopping: CancellationToken::new(),
-            slots,
+            served: RwLock::new(Arc::new(Served::new(registry))),
+            slots: RwLock::new(slots),
             by_resource,
             backends: RwLock::new(HashMap::new()),
             ready: AtomicBool::new(false),
@@ -74,17 +96,30 @@ impl Server {
         }))
     }
 
+    /// What is served now.
+    pub(crate) fn served(&self) -> Arc<Served> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A resource that is served now.
+    pub(crate) fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<ResourceInfo>> {
+        self.served().registry.find(group, version, plural).cloned()
+    }
+
     /// The table of a resource that is known to be served.
-    pub(crate) fn slot(&self, group: &str, plural: &str) -> Slot {
-        *self
-            .by_resource
-            .get(&(group, plural))
+    pub(crate) fn slot<'a>(&'a self, group: &'a str, plural: &'a str) -> Slot {
+        let slots: &HashMap<(Cow<'a, str>, Cow<'a, str>), Slot> = &self.by_resource;
+        *slots
+            .get(&(group.into(), plural.into()))
             .expect("asked for by the name of a built-in resource")
     }
 
     /// The table of a stored resource.
-    pub(crate) fn slot_of(&self, resource: &Resource) -> Slot {
-        self.slots[resource.storage]
+    pub(crate) fn slot_of(&self, resource: &ResourceInfo) -> Slot {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        *slots
+            .get(&resource.storage)
+            .expect("a table is made before its resource is served, and stays")
     }
 
     pub(crate) fn set_backend(&self, node: &str, backend: Arc<dyn Backend>) {
@@ -106,33 +141,23 @@ impl Server {
     }
 }
 
-/// The version of a resource in which its objects are stored: of those that share a table, the first.
-pub(crate) fn native(resource: &Resource) -> &'static Resource {
-    RESOURCES
-        .iter()
-        .find(|other| other.storage == resource.storage && other.stored())
-        .expect("a stored resource is its own candidate")
-}
-
-fn specs() -> (Vec<Spec>, HashMap<&'static str, Slot>) {
+fn specs(registry: &Registry) -> (Vec<Spec>, HashMap<String, Slot>) {
     let mut specs = Vec::new();
     let mut slots = HashMap::new();
-    for resource in RESOURCES.iter().filter(|resource| resource.stored()) {
-        if slots.contains_key(resource.storage) {
-            continue;
-        }
-        slots.insert(resource.storage, specs.len());
+    for resource in registry.iter().filter(|resource| resource.stored() && resource.native) {
+        let resource = resource.clone();
+        slots.insert(resource.storage.clone(), specs.len());
         specs.push(Spec {
-            name: resource.storage.to_owned(),
+            name: resource.storage.clone(),
             // Losing the last seconds of these in a crash costs nothing, and they are written all the time.
-            durable: !matches!(resource.plural, "events" | "leases"),
+            durable: !matches!(resource.plural.as_str(), "events" | "leases"),
             index: Box::new(move |value| Index {
                 labels: value["metadata"]["labels"].clone(),
                 fields: resource.fields(value),
             }),
         });
     }
-    slots.insert(INTERNAL, specs.len());
+    slots.insert(INTERNAL.to_owned(), specs.len());
     specs.push(Spec {
         name: INTERNAL.to_owned(),
         durable: true,

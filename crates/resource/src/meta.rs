@@ -239,7 +239,8 @@ pub(crate) fn weight(map: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Errors, find};
+    use crate::Errors;
+    use crate::resource::tests::find;
 
     fn messages(found: Vec<crate::FieldError>) -> Vec<String> {
         found.iter().map(ToString::to_string).collect()
@@ -281,8 +282,9 @@ mod tests {
     fn mistakes_in_metadata_are_found() {
         let configmaps = find("", "v1", "configmaps").expect("served");
         let namespaces = find("", "v1", "namespaces").expect("served");
-        let reject =
-            |resource: &crate::Resource, meta: Value| messages(resource.validate_create(&json!({"metadata": meta})));
+        let reject = |resource: &crate::ResourceInfo, meta: Value| {
+            messages(resource.validate_create(&json!({"metadata": meta})))
+        };
         assert_eq!(
             reject(configmaps, json!({"namespace": "n"})),
             ["metadata.name: Required value: name or generateName is required"]

@@ -3,23 +3,27 @@
 use crate::json::text;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct Column<'a> {
     /// Heading, as in `Nominated Node`; kubectl prints it in capitals.
-    pub name: &'static str,
+    pub name: &'a str,
     /// OpenAPI type of the cells: `string`, `integer`, `number`, `boolean`.
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// OpenAPI format; `name` marks the column that names the object.
-    pub format: &'static str,
+    pub format: &'a str,
     /// What the column shows.
-    pub description: &'static str,
+    pub description: &'a str,
     /// 0 is always shown, 1 only by `-o wide`.
     pub priority: i32,
 }
 
-impl Column {
+/// The columns of a kind.
+pub type Columns<'a> = Cow<'a, [Column<'a>]>;
+
+impl<'a> Column<'a> {
     pub(crate) const NAME: Self = Self {
         name: "Name",
         kind: "string",
@@ -30,7 +34,7 @@ impl Column {
     pub(crate) const AGE: Self = Self::text("Age", "Time since the object was created.");
 
     /// A column of text that is always shown.
-    pub(crate) const fn text(name: &'static str, description: &'static str) -> Self {
+    pub(crate) const fn text(name: &'a str, description: &'a str) -> Self {
         Self {
             name,
             kind: "string",
@@ -41,7 +45,7 @@ impl Column {
     }
 
     /// A column of whole numbers that is always shown.
-    pub(crate) const fn integer(name: &'static str, description: &'static str) -> Self {
+    pub(crate) const fn integer(name: &'a str, description: &'a str) -> Self {
         Self {
             kind: "integer",
             ..Self::text(name, description)
@@ -85,14 +89,14 @@ impl Row {
 
 /// Columns and rows of some objects of one kind.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Table {
+pub struct Table<'a> {
     /// The columns, the same for every table of a kind.
-    pub columns: &'static [Column],
+    pub columns: Columns<'a>,
     /// A row for each object, in the order given.
     pub rows: Vec<Row>,
 }
 
-impl Table {
+impl Table<'_> {
     /// `columnDefinitions` of a `metav1.Table`.
     pub fn column_definitions(&self) -> Value {
         self.columns.iter().map(Column::to_value).collect()

@@ -1,43 +1,53 @@
-//! One served resource: a path, a kind, and what is known about it.
+//! One served resource: a path, a kind, and what is known about it; and all of them.
 
 use crate::field::{Errors, FieldError};
 use crate::kind::Kind;
 use crate::meta::{self, Context};
 use crate::printer::Table;
-use crate::served::RESOURCES;
+use crate::served;
 use jiff::Timestamp;
+use knarr_schema::Schema;
 use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
-/// A resource the API server serves. All of them are in [`RESOURCES`].
-pub struct Resource {
+/// A resource the API server serves.
+pub struct ResourceInfo {
     /// API group, empty for core.
-    pub group: &'static str,
+    pub group: String,
     /// Version within the group.
-    pub version: &'static str,
+    pub version: String,
     /// Name in paths and rules: `pods`.
-    pub plural: &'static str,
+    pub plural: String,
     /// Name for people: `pod`.
-    pub singular: &'static str,
+    pub singular: String,
     /// `kind` of its objects: `Pod`.
-    pub kind: &'static str,
+    pub kind: String,
+    /// `kind` of a list of its objects: `PodList`.
+    pub list_kind: String,
     /// What people type instead: `po`.
-    pub short_names: &'static [&'static str],
+    pub short_names: Vec<String>,
     /// Groups of resources it is in, such as `all` of `kubectl get all`.
-    pub categories: &'static [&'static str],
+    pub categories: Vec<String>,
     /// Whether its objects live in namespaces.
     pub namespaced: bool,
     /// What can be done with it, in the order discovery lists them.
     pub verbs: &'static [&'static str],
     /// The paths below one of its objects.
-    pub subresources: &'static [Subresource],
+    pub subresources: Vec<Subresource>,
     /// Where its objects are stored. Two resources that show the same objects share it.
-    pub storage: &'static str,
-    pub(crate) logic: &'static dyn Kind,
+    pub storage: String,
+    /// Whether its objects are stored as this version shows them.
+    pub native: bool,
+    /// The type of its objects.
+    pub schema: Schema,
+    pub(crate) strategy: Arc<dyn Kind>,
 }
 
 /// A path below an object, such as `pods/NAME/log`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Subresource {
     /// Last part of the path.
     pub name: &'static str,
@@ -46,37 +56,75 @@ pub struct Subresource {
     /// Version of that kind.
     pub version: &'static str,
     /// The kind.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// What can be done there.
     pub verbs: &'static [&'static str],
 }
 
-/// The resource served under `/apis/GROUP/VERSION/.../PLURAL`.
-pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-    RESOURCES
-        .iter()
-        .find(|r| r.group == group && r.version == version && r.plural == plural)
+/// A name in a group and version: the plural or the kind of a resource.
+type Name<'a> = (Cow<'a, str>, Cow<'a, str>, Cow<'a, str>);
+
+/// The resources that are served at one moment. It never changes: when a resource comes or goes, there is a new one.
+#[derive(Debug)]
+pub struct Registry {
+    resources: Vec<Arc<ResourceInfo>>,
+    by_plural: HashMap<Name<'static>, Arc<ResourceInfo>>,
+    by_kind: HashMap<Name<'static>, Arc<ResourceInfo>>,
 }
 
-/// The resource whose objects have this kind.
-pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static Resource> {
-    RESOURCES
-        .iter()
-        .find(|r| r.group == group && r.version == version && r.kind == kind)
+impl Registry {
+    /// The resources every server has.
+    pub fn built_in() -> Self {
+        Self::new(served::built_in())
+    }
+
+    /// These resources, in the order of discovery.
+    pub fn new(resources: Vec<Arc<ResourceInfo>>) -> Self {
+        let name = |resource: &ResourceInfo, word: &str| -> Name<'static> {
+            (
+                Cow::Owned(resource.group.clone()),
+                Cow::Owned(resource.version.clone()),
+                Cow::Owned(word.to_owned()),
+            )
+        };
+        let index = |word: fn(&ResourceInfo) -> &str| {
+            resources
+                .iter()
+                .map(|resource| (name(resource, word(resource)), resource.clone()))
+                .collect()
+        };
+        Self {
+            by_plural: index(|resource| &resource.plural),
+            by_kind: index(|resource| &resource.kind),
+            resources,
+        }
+    }
+
+    /// The resource served under `/apis/GROUP/VERSION/.../PLURAL`.
+    pub fn find<'a>(&'a self, group: &'a str, version: &'a str, plural: &'a str) -> Option<&'a Arc<ResourceInfo>> {
+        let names: &HashMap<Name<'a>, _> = &self.by_plural;
+        names.get(&(group.into(), version.into(), plural.into()))
+    }
+
+    /// The resource whose objects have this kind.
+    pub fn by_kind<'a>(&'a self, group: &'a str, version: &'a str, kind: &'a str) -> Option<&'a Arc<ResourceInfo>> {
+        let names: &HashMap<Name<'a>, _> = &self.by_kind;
+        names.get(&(group.into(), version.into(), kind.into()))
+    }
+
+    /// All of them, in the order of discovery.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ResourceInfo>> {
+        self.resources.iter()
+    }
 }
 
-impl Resource {
+impl ResourceInfo {
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
-            return self.version.to_owned();
+            return self.version.clone();
         }
         format!("{}/{}", self.group, self.version)
-    }
-
-    /// Kind of a list of its objects.
-    pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
     }
 
     /// Whether `verb` is served.
@@ -85,7 +133,7 @@ impl Resource {
     }
 
     /// The subresource `name`, if there is one.
-    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)
     }
 
@@ -96,32 +144,32 @@ impl Resource {
 
     /// Turns an object of this version into the stored one.
     pub fn to_storage(&self, object: &mut Value) {
-        self.logic.store(object);
+        self.strategy.store(object);
     }
 
     /// Turns a stored object into one of this version.
     pub fn from_storage(&self, object: &mut Value) {
-        self.logic.show(object);
+        self.strategy.show(object);
     }
 
     /// Fills in what the client left out. Idempotent.
     pub fn default(&self, object: &mut Value) {
-        self.logic.default(object);
+        self.strategy.default(object);
     }
 
     /// Makes an object a client sent into one that may be stored as new: stamps identity, names it if it asks for a
     /// generated name, and drops what only the system may say.
     pub fn prepare_create(&self, object: &mut Value, context: &Context<'_>) {
         meta::prepare_create(object, context, self.namespaced);
-        if self.subresource("status").is_some() && !self.logic.keeps_status_on_create() {
+        if self.subresource("status").is_some() && !self.strategy.keeps_status_on_create() {
             crate::json::remove(object, "status");
         }
-        if self.logic.counts_generations()
+        if self.strategy.counts_generations()
             && let Some(meta) = crate::json::existing(object, "metadata")
         {
             crate::json::set(meta, "generation", 1);
         }
-        self.logic.prepare_create(object);
+        self.strategy.prepare_create(object);
     }
 
     /// Makes what a client sent into the successor of `old`: a write to a subresource changes only that part, a write
@@ -129,22 +177,22 @@ impl Resource {
     pub fn prepare_update(&self, new: &mut Value, old: &Value, subresource: Option<&str>) {
         meta::prepare_update(new, old);
         match subresource {
-            Some("status") => self.logic.prepare_status(new, old),
+            Some("status") => self.strategy.prepare_status(new, old),
             None if self.subresource("status").is_some() => crate::json::keep(new, old, "status"),
             _ => {}
         }
-        self.logic.prepare_update(new, old, subresource);
+        self.strategy.prepare_update(new, old, subresource);
         // What is reported is no wish, whatever else it may change (the Deployment controller notes a revision with it).
-        if self.logic.counts_generations() && subresource != Some("status") {
-            meta::count_generation(new, old, |o| self.logic.desired(o));
+        if self.strategy.counts_generations() && subresource != Some("status") {
+            meta::count_generation(new, old, |o| self.strategy.desired(o));
         }
     }
 
     /// The mistakes in a new object.
     pub fn validate_create(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
-        meta::validate(object, self.namespaced, self.logic.name_rule(), &mut errors);
-        self.logic.validate(object, &mut errors);
+        meta::validate(object, self.namespaced, self.strategy.name_rule(), &mut errors);
+        self.strategy.validate(object, &mut errors);
         errors.into_vec()
     }
 
@@ -152,7 +200,7 @@ impl Resource {
     pub fn validate_update(&self, new: &Value, old: &Value, subresource: Option<&str>) -> Vec<FieldError> {
         let mut errors = Errors::new();
         meta::validate_update(new, old, &mut errors);
-        self.logic.validate_update(new, old, subresource, &mut errors);
+        self.strategy.validate_update(new, old, subresource, &mut errors);
         errors.into_vec()
     }
 
@@ -164,15 +212,15 @@ impl Resource {
         if self.namespaced {
             fields.add("metadata.namespace", crate::json::text(meta, "namespace"));
         }
-        self.logic.fields(object, &mut fields);
+        self.strategy.fields(object, &mut fields);
         fields
     }
 
     /// What `kubectl get` shows of these objects, as this version serves them, at the moment `now`.
-    pub fn table(&self, objects: &[&Value], now: Timestamp) -> Table {
+    pub fn table(&self, objects: &[&Value], now: Timestamp) -> Table<'_> {
         Table {
-            columns: self.logic.columns(),
-            rows: objects.iter().map(|object| self.logic.row(object, now)).collect(),
+            columns: self.strategy.columns(),
+            rows: objects.iter().map(|object| self.strategy.row(object, now)).collect(),
         }
     }
 
@@ -181,51 +229,51 @@ impl Resource {
     /// `requested` is `gracePeriodSeconds` of the delete options. `Some(0)` means: graceful in principle, but there is
     /// nothing to wait for.
     pub fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {
-        self.logic.grace_period(object, requested)
+        self.strategy.grace_period(object, requested)
     }
 
     /// Notes in an object that is to be deleted, but still held, that it is going.
     pub fn mark_terminating(&self, object: &mut Value) {
-        self.logic.mark_terminating(object);
+        self.strategy.mark_terminating(object);
     }
 
     /// Whether somebody still has to clean up after the object before it may go: it has finalizers.
     pub fn is_held(&self, object: &Value) -> bool {
-        !crate::json::items(&object["metadata"]["finalizers"]).is_empty() || self.logic.is_held(object)
+        !crate::json::items(&object["metadata"]["finalizers"]).is_empty() || self.strategy.is_held(object)
     }
 
     /// Whether a PUT to a name that is not there creates it.
     pub fn creates_on_update(&self) -> bool {
-        self.logic.creates_on_update()
+        self.strategy.creates_on_update()
     }
 
     /// Whether a PUT may leave out the resourceVersion it is based on.
     pub fn updates_unconditionally(&self) -> bool {
-        self.logic.updates_unconditionally()
+        self.strategy.updates_unconditionally()
     }
 }
 
-impl fmt::Debug for Resource {
+impl fmt::Debug for ResourceInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.api_version(), self.plural)
     }
 }
 
-impl PartialEq for Resource {
+impl PartialEq for ResourceInfo {
     fn eq(&self, other: &Self) -> bool {
-        (self.group, self.version, self.plural) == (other.group, other.version, other.plural)
+        (&self.group, &self.version, &self.plural) == (&other.group, &other.version, &other.plural)
     }
 }
 
-impl Eq for Resource {}
+impl Eq for ResourceInfo {}
 
 /// Field labels of an object with their values, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields(pub(crate) Vec<(&'static str, String)>);
+pub struct Fields(pub(crate) Vec<(Cow<'static, str>, String)>);
 
 impl Fields {
-    pub(crate) fn add(&mut self, label: &'static str, value: impl Into<String>) {
-        self.0.push((label, value.into()));
+    pub(crate) fn add(&mut self, label: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+        self.0.push((label.into(), value.into()));
     }
 
     /// The value of a label; `None` if the kind has no such label.
@@ -234,7 +282,24 @@ impl Fields {
     }
 
     /// All labels.
-    pub fn labels(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.0.iter().map(|(name, _)| *name)
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Registry, ResourceInfo};
+    use std::sync::{Arc, LazyLock};
+
+    pub(crate) static BUILT_IN: LazyLock<Registry> = LazyLock::new(Registry::built_in);
+
+    /// A built-in resource.
+    pub(crate) fn find(
+        group: &'static str,
+        version: &'static str,
+        plural: &'static str,
+    ) -> Option<&'static Arc<ResourceInfo>> {
+        BUILT_IN.find(group, version, plural)
     }
 }

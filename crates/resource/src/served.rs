@@ -1,10 +1,14 @@
 //! The table of served resources: one row each.
 
+use crate::kind::Kind;
 use crate::kind::{
     Binding, ConfigMap, CoreEvent, Deployment, EndpointSlice, Endpoints, Lease, Namespace, NewEvent, Node, Plain, Pod,
     PriorityClass, ReplicaSet, Role, Secret, Service, ServiceAccount,
 };
-use crate::resource::{Resource, Subresource};
+use crate::resource::{ResourceInfo, Subresource};
+use knarr_schema::{Schema, lookup};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 const ALL: &[&str] = &[
     "create",
@@ -39,15 +43,54 @@ const fn foreign(
         name,
         group,
         version,
-        kind,
+        kind: Cow::Borrowed(kind),
         verbs,
     }
 }
 
 const SCALE: Subresource = foreign("scale", "autoscaling", "v1", "Scale", CHANGE);
 
+/// One built-in resource; see [`ResourceInfo`].
+struct Row {
+    group: &'static str,
+    version: &'static str,
+    plural: &'static str,
+    singular: &'static str,
+    kind: &'static str,
+    short_names: &'static [&'static str],
+    categories: &'static [&'static str],
+    namespaced: bool,
+    verbs: &'static [&'static str],
+    subresources: &'static [Subresource],
+    storage: &'static str,
+    strategy: fn() -> Arc<dyn Kind>,
+}
+
+impl Row {
+    fn info(&self, native: bool) -> ResourceInfo {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        ResourceInfo {
+            group: self.group.into(),
+            version: self.version.into(),
+            plural: self.plural.into(),
+            singular: self.singular.into(),
+            kind: self.kind.into(),
+            list_kind: format!("{}List", self.kind),
+            short_names: owned(self.short_names),
+            categories: owned(self.categories),
+            namespaced: self.namespaced,
+            verbs: self.verbs,
+            subresources: self.subresources.to_vec(),
+            storage: self.storage.into(),
+            native,
+            schema: lookup(self.group, self.version, self.kind).unwrap_or(Schema::OBJECT),
+            strategy: (self.strategy)(),
+        }
+    }
+}
+
 /// What rows leave unsaid: namespaced, all verbs, nothing special.
-const ROW: Resource = Resource {
+const ROW: Row = Row {
     group: "",
     version: "v1",
     plural: "",
@@ -59,63 +102,74 @@ const ROW: Resource = Resource {
     verbs: ALL,
     subresources: &[],
     storage: "",
-    logic: &Plain,
+    strategy: || Arc::new(Plain),
 };
 
-const AUTHORIZATION: Resource = Resource {
+const AUTHORIZATION: Row = Row {
     group: "authorization.k8s.io",
     namespaced: false,
     verbs: CREATE,
     ..ROW
 };
 
-const AUTHENTICATION: Resource = Resource {
+const AUTHENTICATION: Row = Row {
     group: "authentication.k8s.io",
     ..AUTHORIZATION
 };
 
-const RBAC: Resource = Resource {
+const RBAC: Row = Row {
     group: "rbac.authorization.k8s.io",
     ..ROW
 };
 
-/// Every resource the API server serves, in the order of discovery.
-pub static RESOURCES: &[Resource] = &[
-    Resource {
+/// Every resource that is built in, in the order of discovery. Of those that share a storage, the first is the native one.
+pub(crate) fn built_in() -> Vec<Arc<ResourceInfo>> {
+    let mut stored: Vec<&str> = Vec::new();
+    ROWS.iter()
+        .map(|row| {
+            let native = !stored.contains(&row.storage);
+            stored.push(row.storage);
+            Arc::new(row.info(native))
+        })
+        .collect()
+}
+
+static ROWS: &[Row] = &[
+    Row {
         plural: "bindings",
         singular: "binding",
         kind: "Binding",
         verbs: CREATE,
         ..ROW
     },
-    Resource {
+    Row {
         plural: "configmaps",
         singular: "configmap",
         kind: "ConfigMap",
         short_names: &["cm"],
         storage: "configmaps",
-        logic: &ConfigMap,
+        strategy: || Arc::new(ConfigMap),
         ..ROW
     },
-    Resource {
+    Row {
         plural: "endpoints",
         singular: "endpoints",
         kind: "Endpoints",
         short_names: &["ep"],
         storage: "endpoints",
-        logic: &Endpoints,
+        strategy: || Arc::new(Endpoints),
         ..ROW
     },
-    Resource {
+    Row {
         plural: "events",
         singular: "event",
         kind: "Event",
         short_names: &["ev"],
         storage: "events",
-        logic: &CoreEvent,
+        strategy: || Arc::new(CoreEvent),
         ..ROW
     },
-    Resource {
+    Row {
         plural: "namespaces",
         singular: "namespace",
         kind: "Namespace",
@@ -127,10 +181,10 @@ pub static RESOURCES: &[Resource] = &[
             sub("status", "Namespace", CHANGE),
         ],
         storage: "namespaces",
-        logic: &Namespace,
+        strategy: || Arc::new(Namespace),
         ..ROW
     },
-    Resource {
+    Row {
         plural: "nodes",
         singular: "node",
         kind: "Node",
@@ -138,10 +192,10 @@ pub static RESOURCES: &[Resource] = &[
         namespaced: false,
         subresources: &[sub("proxy", "NodeProxyOptions", PROXY), sub("status", "Node", CHANGE)],
         storage: "nodes",
-        logic: &Node,
+        strategy: || Arc::new(Node),
         ..ROW
     },
-    Resource {
+    Row {
         plural: "pods",
         singular: "pod",
         kind: "Pod",
@@ -160,28 +214,28 @@ pub static RESOURCES: &[Resource] = &[
             sub("status", "Pod", CHANGE),
         ],
         storage: "pods",
-        logic: &Pod,
+        strategy: || Arc::new(Pod),
         ..ROW
     },
-    Resource {
+    Row {
         plural: "secrets",
         singular: "secret",
         kind: "Secret",
         storage: "secrets",
-        logic: &Secret,
+        strategy: || Arc::new(Secret),
         ..ROW
     },
-    Resource {
+    Row {
         plural: "serviceaccounts",
         singular: "serviceaccount",
         kind: "ServiceAccount",
         short_names: &["sa"],
         subresources: &[foreign("token", "authentication.k8s.io", "v1", "TokenRequest", CREATE)],
         storage: "serviceaccounts",
-        logic: &ServiceAccount,
+        strategy: || Arc::new(ServiceAccount),
         ..ROW
     },
-    Resource {
+    Row {
         plural: "services",
         singular: "service",
         kind: "Service",
@@ -192,10 +246,10 @@ pub static RESOURCES: &[Resource] = &[
             sub("status", "Service", CHANGE),
         ],
         storage: "services",
-        logic: &Service,
+        strategy: || Arc::new(Service),
         ..ROW
     },
-    Resource {
+    Row {
         group: "apps",
         plural: "deployments",
         singular: "deployment",
@@ -204,10 +258,10 @@ pub static RESOURCES: &[Resource] = &[
         categories: &["all"],
         subresources: &[SCALE, sub("status", "Deployment", CHANGE)],
         storage: "deployments",
-        logic: &Deployment,
+        strategy: || Arc::new(Deployment),
         ..ROW
     },
-    Resource {
+    Row {
         group: "apps",
         plural: "replicasets",
         singular: "replicaset",
@@ -216,109 +270,109 @@ pub static RESOURCES: &[Resource] = &[
         categories: &["all"],
         subresources: &[SCALE, sub("status", "ReplicaSet", CHANGE)],
         storage: "replicasets",
-        logic: &ReplicaSet,
+        strategy: || Arc::new(ReplicaSet),
         ..ROW
     },
-    Resource {
+    Row {
         group: "events.k8s.io",
         plural: "events",
         singular: "event",
         kind: "Event",
         short_names: &["ev"],
         storage: "events",
-        logic: &NewEvent,
+        strategy: || Arc::new(NewEvent),
         ..ROW
     },
-    Resource {
+    Row {
         plural: "selfsubjectreviews",
         singular: "selfsubjectreview",
         kind: "SelfSubjectReview",
         ..AUTHENTICATION
     },
-    Resource {
+    Row {
         plural: "tokenreviews",
         singular: "tokenreview",
         kind: "TokenReview",
         ..AUTHENTICATION
     },
-    Resource {
+    Row {
         plural: "localsubjectaccessreviews",
         singular: "localsubjectaccessreview",
         kind: "LocalSubjectAccessReview",
         namespaced: true,
         ..AUTHORIZATION
     },
-    Resource {
+    Row {
         plural: "selfsubjectaccessreviews",
         singular: "selfsubjectaccessreview",
         kind: "SelfSubjectAccessReview",
         ..AUTHORIZATION
     },
-    Resource {
+    Row {
         plural: "selfsubjectrulesreviews",
         singular: "selfsubjectrulesreview",
         kind: "SelfSubjectRulesReview",
         ..AUTHORIZATION
     },
-    Resource {
+    Row {
         plural: "subjectaccessreviews",
         singular: "subjectaccessreview",
         kind: "SubjectAccessReview",
         ..AUTHORIZATION
     },
-    Resource {
+    Row {
         group: "coordination.k8s.io",
         plural: "leases",
         singular: "lease",
         kind: "Lease",
         storage: "leases",
-        logic: &Lease,
+        strategy: || Arc::new(Lease),
         ..ROW
     },
-    Resource {
+    Row {
         group: "discovery.k8s.io",
         plural: "endpointslices",
         singular: "endpointslice",
         kind: "EndpointSlice",
         storage: "endpointslices",
-        logic: &EndpointSlice,
+        strategy: || Arc::new(EndpointSlice),
         ..ROW
     },
-    Resource {
+    Row {
         plural: "clusterrolebindings",
         singular: "clusterrolebinding",
         kind: "ClusterRoleBinding",
         namespaced: false,
         storage: "clusterrolebindings",
-        logic: &Binding,
+        strategy: || Arc::new(Binding),
         ..RBAC
     },
-    Resource {
+    Row {
         plural: "clusterroles",
         singular: "clusterrole",
         kind: "ClusterRole",
         namespaced: false,
         storage: "clusterroles",
-        logic: &Role,
+        strategy: || Arc::new(Role),
         ..RBAC
     },
-    Resource {
+    Row {
         plural: "rolebindings",
         singular: "rolebinding",
         kind: "RoleBinding",
         storage: "rolebindings",
-        logic: &Binding,
+        strategy: || Arc::new(Binding),
         ..RBAC
     },
-    Resource {
+    Row {
         plural: "roles",
         singular: "role",
         kind: "Role",
         storage: "roles",
-        logic: &Role,
+        strategy: || Arc::new(Role),
         ..RBAC
     },
-    Resource {
+    Row {
         group: "scheduling.k8s.io",
         plural: "priorityclasses",
         singular: "priorityclass",
@@ -326,7 +380,7 @@ pub static RESOURCES: &[Resource] = &[
         short_names: &["pc"],
         namespaced: false,
         storage: "priorityclasses",
-        logic: &PriorityClass,
+        strategy: || Arc::new(PriorityClass),
         ..ROW
     },
 ];

@@ -1,7 +1,7 @@
 //! Refusals: the `Status` objects that an API server answers instead of what was asked for.
 
 use crate::field::{FieldError, quote};
-use crate::resource::Resource;
+use crate::resource::ResourceInfo;
 use serde_json::{Map, Value, json};
 
 /// A refusal, complete: code, reason, message and details.
@@ -46,8 +46,8 @@ impl Failure {
     }
 
     /// 403: the request is not allowed for the reason given.
-    pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
-        let qualified = qualify(resource.plural, resource.group);
+    pub fn forbidden(resource: &ResourceInfo, name: &str, why: &str) -> Self {
+        let qualified = qualify(&resource.plural, &resource.group);
         let message = if name.is_empty() {
             format!("{qualified} is forbidden: {why}")
         } else {
@@ -57,45 +57,49 @@ impl Failure {
             code: 403,
             reason: "Forbidden",
             message,
-            details: details(resource.group, resource.plural, name, Vec::new()),
+            details: details(&resource.group, &resource.plural, name, Vec::new()),
         }
     }
 
     /// 404: there is no such object.
-    pub fn not_found(resource: &Resource, name: &str) -> Self {
+    pub fn not_found(resource: &ResourceInfo, name: &str) -> Self {
         Self {
             code: 404,
             reason: "NotFound",
-            message: format!("{} {} not found", qualify(resource.plural, resource.group), quote(name)),
-            details: details(resource.group, resource.plural, name, Vec::new()),
+            message: format!(
+                "{} {} not found",
+                qualify(&resource.plural, &resource.group),
+                quote(name)
+            ),
+            details: details(&resource.group, &resource.plural, name, Vec::new()),
         }
     }
 
     /// 409: the object is there already.
-    pub fn already_exists(resource: &Resource, name: &str) -> Self {
+    pub fn already_exists(resource: &ResourceInfo, name: &str) -> Self {
         Self {
             code: 409,
             reason: "AlreadyExists",
             message: format!(
                 "{} {} already exists",
-                qualify(resource.plural, resource.group),
+                qualify(&resource.plural, &resource.group),
                 quote(name)
             ),
-            details: details(resource.group, resource.plural, name, Vec::new()),
+            details: details(&resource.group, &resource.plural, name, Vec::new()),
         }
     }
 
     /// 409: the object is not in the state the request assumed.
-    pub fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
+    pub fn conflict(resource: &ResourceInfo, name: &str, why: &str) -> Self {
         Self {
             code: 409,
             reason: "Conflict",
             message: format!(
                 "Operation cannot be fulfilled on {} {}: {why}",
-                qualify(resource.plural, resource.group),
+                qualify(&resource.plural, &resource.group),
                 quote(name)
             ),
-            details: details(resource.group, resource.plural, name, Vec::new()),
+            details: details(&resource.group, &resource.plural, name, Vec::new()),
         }
     }
 
@@ -168,7 +172,8 @@ fn details(group: &str, kind: &str, name: &str, causes: Vec<Value>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Errors, Path, find};
+    use crate::resource::tests::find;
+    use crate::{Errors, Path};
 
     #[test]
     fn an_invalid_status_names_every_mistake_once() {

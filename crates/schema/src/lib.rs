@@ -18,4 +18,4 @@ pub mod proto;
 pub mod strict;
 mod table;
 
-pub use table::{TypeId, lookup};
+pub use table::{Schema, lookup};

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::strict;
-use crate::table::{Kind, TypeId};
+use crate::table::{Kind, Schema, Type};
 use entry::Entry;
 use set::Set;
 use walk::Shape;
@@ -83,10 +83,10 @@ pub fn default_manager(user_agent: &str) -> &str {
 
 /// Why an object cannot be applied as one of its type: fields that the type does not have and values that do not fit, with
 /// their paths, in one message.
-pub fn type_errors(id: TypeId, applied: &Value) -> Option<String> {
-    let mut errors = typed::errors(id, applied);
+pub fn type_errors(schema: &Schema, applied: &Value) -> Option<String> {
+    let mut errors = typed::errors(schema, applied);
     match errors.len() {
-        0 => strict::type_errors(id, applied).into_iter().next(),
+        0 => strict::type_errors(schema, applied).into_iter().next(),
         1 => errors.pop(),
         _ => Some(format!("errors:\n  {}", errors.join("\n  "))),
     }
@@ -96,27 +96,28 @@ pub fn type_errors(id: TypeId, applied: &Value) -> Option<String> {
 ///
 /// If nothing changes, the answer equals `live` (timestamps included), so that the caller can leave out the write.
 pub fn apply(
-    id: TypeId,
+    schema: &Schema,
     live: Option<&Value>,
     applied: &Value,
     options: &ApplyOptions<'_>,
 ) -> Result<Value, ApplyError> {
+    let type_ = schema.get();
     let mut applied = applied.clone();
     check(&applied, options)?;
-    strict::canonical(id, &mut applied);
-    if let Some(field) = foreign(id, options.subresource)
+    strict::canonical(schema, &mut applied);
+    if let Some(field) = foreign(type_, options.subresource)
         && let Some(object) = applied.as_object_mut()
     {
         object.shift_remove(field);
     }
-    let mut set = walk::fields(id, &applied).map_err(|error| refused(&applied, options, &error))?;
+    let mut set = walk::fields(type_, &applied).map_err(|error| refused(&applied, options, &error))?;
     strip(&mut set);
 
     let base = live.cloned().unwrap_or_else(|| Value::Object(Map::new()));
     let mut entries = entry::read(&base);
     if live.is_some() && entries.is_empty() {
         // Nobody watched so far: what is there belongs to those who were here before.
-        entries.extend(before_first_apply(id, &base, options));
+        entries.extend(before_first_apply(type_, &base, options));
     }
     let own = Entry {
         manager: options.manager.into(),
@@ -133,20 +134,20 @@ pub fn apply(
 
     let mut merged = base.clone();
     forget(&mut merged);
-    walk::merge(Shape::Struct(id), &mut merged, &applied);
+    walk::merge(Shape::Struct(type_), &mut merged, &applied);
     if let Some(last) = &last {
         let owned = entries
             .iter()
             .fold(own.fields.clone(), |all, entry| all.union(&entry.fields));
-        let gone = walk::ensure_named(id, &last.fields).difference(&walk::ensure_named(id, &owned));
-        walk::remove(Shape::Struct(id), &mut merged, &gone);
+        let gone = walk::ensure_named(type_, &last.fields).difference(&walk::ensure_named(type_, &owned));
+        walk::remove(Shape::Struct(type_), &mut merged, &gone);
     }
     drop_nulls(&mut merged);
 
     let mut before = base.clone();
     forget(&mut before);
-    let mut comparison = walk::compare(id, &before, &merged);
-    ignore(&mut comparison, foreign(id, options.subresource));
+    let mut comparison = walk::compare(type_, &before, &merged);
+    ignore(&mut comparison, foreign(type_, options.subresource));
     let changed = comparison.modified.union(&comparison.added);
     let conflicts: Vec<(usize, Set)> = entries
         .iter()
@@ -174,7 +175,8 @@ pub fn apply(
 ///
 /// What the request itself said in managedFields counts (a client may edit the list; `[{}]` empties it), but not if it said
 /// nothing: then the old list is kept. An object that has lost its list is not tracked until somebody applies.
-pub fn track(id: TypeId, old: Option<&Value>, new: &mut Value, options: &TrackOptions<'_>) {
+pub fn track(schema: &Schema, old: Option<&Value>, new: &mut Value, options: &TrackOptions<'_>) {
+    let type_ = schema.get();
     let mut entries = entry::read(new);
     if options.subresource.is_empty() && entry::is_reset(new) {
         return entry::write(new, Vec::new());
@@ -187,11 +189,11 @@ pub fn track(id: TypeId, old: Option<&Value>, new: &mut Value, options: &TrackOp
     if old.is_some() && entries.is_empty() {
         return entry::write(new, entries);
     }
-    let mut before = old.cloned().unwrap_or_else(|| blank(id, new));
+    let mut before = old.cloned().unwrap_or_else(|| blank(type_, new));
     forget(&mut before);
     forget(new);
-    let mut comparison = walk::compare(id, &before, new);
-    ignore(&mut comparison, foreign(id, options.subresource));
+    let mut comparison = walk::compare(type_, &before, new);
+    ignore(&mut comparison, foreign(type_, options.subresource));
     let changed = comparison.modified.union(&comparison.added);
     disown(&mut entries, &changed.union(&comparison.removed));
     if !changed.is_empty() {
@@ -239,8 +241,7 @@ fn refused(applied: &Value, options: &ApplyOptions<'_>, error: &str) -> ApplyErr
 
 /// The field of the object that a request to this subresource cannot set: the status belongs to the status subresource,
 /// the spec to the object itself.
-fn foreign(id: TypeId, subresource: &str) -> Option<&'static str> {
-    let type_ = id.get();
+fn foreign(type_: &Type, subresource: &str) -> Option<&'static str> {
     match subresource {
         "" => type_.field("status").map(|_| "status"),
         "status" => Some("spec"),
@@ -302,7 +303,7 @@ fn drop_nulls(value: &mut Value) {
 }
 
 /// What Go has before anything is set: structs that are no pointers exist from the start and are not added by the creator.
-fn blank(id: TypeId, new: &Value) -> Value {
+fn blank(type_: &Type, new: &Value) -> Value {
     const VALUES: [&str; 7] = [
         "metadata",
         "spec",
@@ -313,19 +314,19 @@ fn blank(id: TypeId, new: &Value) -> Value {
         "updateStrategy",
     ];
     let mut map = Map::new();
-    for field in id.get().fields().iter().filter(|field| VALUES.contains(&field.json)) {
-        if let (Kind::Struct(inner), Some(value)) = (&field.kind, new.get(field.json)) {
-            map.insert(field.json.into(), blank(*inner, value));
+    for field in type_.fields().iter().filter(|field| VALUES.contains(&&*field.json)) {
+        if let (Kind::Struct(inner), Some(value)) = (&field.kind, new.get(&*field.json)) {
+            map.insert(field.json.to_string(), blank(inner.get(), value));
         }
     }
     map.into()
 }
 
-fn before_first_apply(id: TypeId, live: &Value, options: &ApplyOptions<'_>) -> Option<Entry> {
+fn before_first_apply(type_: &Type, live: &Value, options: &ApplyOptions<'_>) -> Option<Entry> {
     let mut before = live.clone();
     forget(&mut before);
-    let mut comparison = walk::compare(id, &blank(id, &before), &before);
-    ignore(&mut comparison, foreign(id, ""));
+    let mut comparison = walk::compare(type_, &blank(type_, &before), &before);
+    ignore(&mut comparison, foreign(type_, ""));
     let fields = comparison.added.union(&comparison.modified);
     (!fields.is_empty()).then(|| Entry {
         manager: "before-first-apply".into(),

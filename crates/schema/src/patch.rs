@@ -5,7 +5,7 @@ mod strategic;
 
 use serde_json::Value;
 
-use crate::table::TypeId;
+use crate::table::Schema;
 
 /// A patch that cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +25,8 @@ pub fn json_merge(target: &mut Value, patch: &Value) {
 
 /// Strategic merge patch: as a merge patch, but lists with a merge key are merged item by item, and directives
 /// (`$patch`, `$deleteFromPrimitiveList/`, `$setElementOrder/`, `$retainKeys`) say what plain JSON cannot.
-pub fn strategic_merge(id: TypeId, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
-    strategic::merge(id, target, patch)
+pub fn strategic_merge(schema: &Schema, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
+    strategic::merge(schema, target, patch)
 }
 
 /// JSON patch (RFC 6902).

@@ -12,7 +12,7 @@ mod wire;
 
 use serde_json::{Map, Value};
 
-use crate::table::{Kind, Slot, TypeId, Wire, lookup};
+use crate::table::{Kind, Slot, Type, Wire, lookup};
 use value::Shape;
 use wire::{Payload, Reader};
 
@@ -87,7 +87,7 @@ pub fn decode_request(body: &[u8]) -> Result<Value, ProtoError> {
         api_version: envelope.api_version.into(),
         kind: envelope.kind.into(),
     })?;
-    message(id, &id.get().wire, envelope.raw, &mut object, 0)?;
+    message(id.get(), &id.get().wire, envelope.raw, &mut object, 0)?;
     Ok(Value::Object(object))
 }
 
@@ -127,7 +127,7 @@ impl<'a> Envelope<'a> {
 
 /// Decodes the fields of a message into `into`; a number that the table does not know is skipped, as protobuf wants it.
 fn message(
-    id: TypeId,
+    type_: &Type,
     wire: &Wire,
     bytes: &[u8],
     into: &mut Map<String, Value>,
@@ -140,16 +140,16 @@ fn message(
     while let Some((number, payload)) = reader.next()? {
         match wire.0.get(&number) {
             Some(Slot::Field(index)) => {
-                if let Some(field) = id.get().fields().get(*index) {
+                if let Some(field) = type_.fields().get(*index) {
                     let shape = Shape {
-                        name: field.json,
+                        name: &field.json,
                         zero_omitted: field.zero_omitted,
                         pointer: field.pointer,
                     };
                     add(&shape, &field.kind, payload, into, depth)?;
                 }
             }
-            Some(Slot::Embedded(inner)) => message(id, inner, payload.bytes("embedded struct")?, into, depth + 1)?,
+            Some(Slot::Embedded(inner)) => message(type_, inner, payload.bytes("embedded struct")?, into, depth + 1)?,
             None => {}
         }
     }
@@ -201,10 +201,10 @@ fn add(
                 );
             }
         }
-        Kind::Struct(id) => {
+        Kind::Struct(schema) => {
             let bytes = payload.bytes(shape.name)?;
             if let Value::Object(inner) = into.entry(shape.name).or_insert_with(|| Value::Object(Map::new())) {
-                message(*id, &id.get().wire, bytes, inner, depth + 1)?;
+                message(schema.get(), &schema.get().wire, bytes, inner, depth + 1)?;
             }
         }
         Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings => {
@@ -228,7 +228,13 @@ fn schema_or(kind: &Kind, bytes: &[u8], depth: usize) -> Result<Value, ProtoErro
     let props = Kind::schema_props();
     let schema = |payload: Payload<'_>| {
         let mut map = Map::new();
-        message(props, &props.get().wire, payload.bytes("schema")?, &mut map, depth)?;
+        message(
+            props.get(),
+            &props.get().wire,
+            payload.bytes("schema")?,
+            &mut map,
+            depth,
+        )?;
         Ok(Value::Object(map))
     };
     let (mut allows, mut found, mut many) = (false, None, Vec::new());

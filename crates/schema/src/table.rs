@@ -4,48 +4,83 @@
 
 mod parse;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
-/// A type in the table. [`TypeId::OBJECT`] stands for any object that the table does not know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TypeId(u16);
+use serde_json::Value;
 
-impl TypeId {
-    /// An object of unknown shape (a custom resource): only `apiVersion`, `kind` and `metadata` are typed.
-    pub const OBJECT: TypeId = TypeId(0);
+/// A handle on the schema of a kind: a type of the table, or one that a CustomResourceDefinition describes. Cloning it is
+/// cheap.
+#[derive(Clone)]
+pub struct Schema(Handle);
+
+#[derive(Clone)]
+enum Handle {
+    /// Index into the table: the types of the table refer to each other, and to themselves.
+    Table(u16),
+    #[expect(dead_code, reason = "made from the schemas of custom resources")]
+    Own(Arc<Type>),
+}
+
+impl Schema {
+    /// An object of unknown shape: only `apiVersion`, `kind` and `metadata` are typed.
+    pub const OBJECT: Schema = Schema(Handle::Table(0));
 
     /// The type's name in OpenAPI: `io.k8s.api.core.v1.Pod`.
-    pub fn openapi_name(self) -> String {
+    pub fn openapi_name(&self) -> String {
         format!("io.k8s.{}", self.get().name)
     }
 
-    pub(crate) fn get(self) -> &'static Type {
-        &table().types[usize::from(self.0)]
+    pub(crate) fn get(&self) -> &Type {
+        match &self.0 {
+            Handle::Table(index) => &table().types[usize::from(*index)],
+            Handle::Own(own) => own,
+        }
+    }
+}
+
+impl PartialEq for Schema {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Handle::Table(mine), Handle::Table(theirs)) => mine == theirs,
+            (Handle::Own(mine), Handle::Own(theirs)) => Arc::ptr_eq(mine, theirs),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Schema {}
+
+/// A type may contain itself, so only its name is printed.
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schema({})", self.get().name)
     }
 }
 
 /// The type served as `kind` of `group/version`; the core group is `""`.
 ///
 /// `DeleteOptions` belongs to every group, and the `Eviction` that kubectl sent before 1.22 is still the same type.
-pub fn lookup(group: &str, version: &str, kind: &str) -> Option<TypeId> {
+pub fn lookup(group: &str, version: &str, kind: &str) -> Option<Schema> {
     let version = match (group, kind) {
         ("policy", "Eviction") if version == "v1beta1" => "v1",
         _ => version,
     };
     let table = table();
     if kind == "DeleteOptions" {
-        return by_name("apimachinery.pkg.apis.meta.v1.DeleteOptions");
+        return by_name("apimachinery.pkg.apis.meta.v1.DeleteOptions").cloned();
     }
-    table.kinds.get(&(group, version, kind)).copied()
+    table.kinds.get(&(group, version, kind)).cloned()
 }
 
 /// A type by its name in OpenAPI, without the leading `io.k8s.`.
-pub(crate) fn by_name(name: &str) -> Option<TypeId> {
-    table().names.get(name).copied()
+pub(crate) fn by_name(name: &str) -> Option<&'static Schema> {
+    table().names.get(name)
 }
 
-/// Every type, in the table's order, [`TypeId::OBJECT`] first.
+/// Every type, in the table's order, [`Schema::OBJECT`] first.
 pub(crate) fn all() -> impl Iterator<Item = &'static Type> {
     table().types.iter()
 }
@@ -53,11 +88,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Type> {
 /// A struct of the Kubernetes API.
 #[derive(Debug)]
 pub(crate) struct Type {
-    /// Without `io.k8s.`; empty for [`TypeId::OBJECT`].
-    pub name: &'static str,
+    /// Without `io.k8s.`; empty for [`Schema::OBJECT`].
+    pub name: Cow<'static, str>,
     /// Server-side apply owns it whole.
     pub atomic: bool,
-    /// Fields that the table does not know are kept, not complained about.
+    /// Fields that the type does not know are kept, not complained about.
     pub open: bool,
     /// Group, version and kind, if it is a kind.
     pub kind: Option<(&'static str, &'static str, &'static str)>,
@@ -69,7 +104,7 @@ pub(crate) struct Type {
 
 impl Type {
     pub(crate) fn field(&self, json: &str) -> Option<&Field> {
-        let at = self.fields.binary_search_by(|field| field.json.cmp(json)).ok()?;
+        let at = self.fields.binary_search_by(|field| (*field.json).cmp(json)).ok()?;
         self.fields.get(at)
     }
 
@@ -78,7 +113,7 @@ impl Type {
     }
 
     /// `Pod` of `api.core.v1.Pod`.
-    pub(crate) fn short_name(&self) -> &'static str {
+    pub(crate) fn short_name(&self) -> &str {
         self.name.rsplit('.').next().unwrap_or_default()
     }
 
@@ -105,7 +140,7 @@ pub(crate) enum Slot {
 /// A field of a type.
 #[derive(Debug)]
 pub(crate) struct Field {
-    pub json: &'static str,
+    pub json: Cow<'static, str>,
     pub kind: Kind,
     pub required: bool,
     /// In Go a plain value with `omitempty`: its zero is not written.
@@ -138,7 +173,15 @@ pub(crate) enum ListType {
     /// Of scalars, each owned by itself.
     Set,
     /// Of objects, each known by these keys.
-    Map(Vec<&'static str>),
+    Map(Vec<Key>),
+}
+
+/// A key by which the items of a list are told apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub name: Cow<'static, str>,
+    /// What an item that does not say it has.
+    pub default: Option<Value>,
 }
 
 /// What a strategic merge patch does with a list; maps and structs are merged unless it is `Replace`.
@@ -178,7 +221,7 @@ pub(crate) enum Kind {
     SchemaOrBool,
     /// ... or a list of strings.
     SchemaOrStrings,
-    Struct(TypeId),
+    Struct(Schema),
     List(Box<Kind>),
     Map(Box<Kind>),
 }
@@ -197,22 +240,22 @@ impl Kind {
             Kind::Any => "runtime.RawExtension".into(),
             Kind::Strings => "[]string".into(),
             Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings => "v1.JSONSchemaProps".into(),
-            Kind::Struct(id) => id.get().go_name(),
+            Kind::Struct(schema) => schema.get().go_name(),
             Kind::List(of) => format!("[]{}", of.go_type()),
             Kind::Map(of) => format!("map[string]{}", of.go_type()),
         }
     }
 
     /// `JSONSchemaProps`, the one type that the special kinds refer to.
-    pub(crate) fn schema_props() -> TypeId {
-        by_name("apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps").unwrap_or(TypeId::OBJECT)
+    pub(crate) fn schema_props() -> &'static Schema {
+        by_name("apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps").unwrap_or(&Schema::OBJECT)
     }
 }
 
 struct Table {
     types: Vec<Type>,
-    names: HashMap<&'static str, TypeId>,
-    kinds: HashMap<(&'static str, &'static str, &'static str), TypeId>,
+    names: HashMap<&'static str, Schema>,
+    kinds: HashMap<(&'static str, &'static str, &'static str), Schema>,
 }
 
 fn table() -> &'static Table {

@@ -4,7 +4,7 @@
 //! hold all that its rules allow (or the verb `escalate` on it), and whoever binds one must hold what it allows (or the verb
 //! `bind`).
 
-use knarr_resource::{Failure, Resource, find};
+use knarr_resource::{Failure, ResourceInfo};
 use serde_json::Value;
 
 use super::rbac::{self, Attributes, GROUP, Rule};
@@ -16,7 +16,7 @@ use crate::server::Server;
 pub(crate) fn check(
     server: &Server,
     user: &User,
-    resource: &Resource,
+    resource: &ResourceInfo,
     object: &Value,
     old: Option<&Value>,
 ) -> Result<(), Failure> {
@@ -37,9 +37,9 @@ pub(crate) fn check(
         };
         rbac::allowed(server, user, &attributes).is_some()
     };
-    let granted = match resource.plural {
+    let granted = match resource.plural.as_str() {
         "roles" | "clusterroles" => {
-            if same(&["rules", "aggregationRule"]) || may("escalate", resource.plural, name_of(object)) {
+            if same(&["rules", "aggregationRule"]) || may("escalate", &resource.plural, name_of(object)) {
                 return Ok(());
             }
             let mut granted = rbac::own_rules(object);
@@ -59,9 +59,11 @@ pub(crate) fn check(
             if same(&["roleRef", "subjects"]) || may("bind", plural, name) {
                 return Ok(());
             }
-            rbac::rules_of(server, plural, namespace, name).ok_or_else(|| match find(GROUP, "v1", plural) {
-                Some(roles) => Failure::not_found(roles, name),
-                None => crate::refusal::unknown_path(),
+            rbac::rules_of(server, plural, namespace, name).ok_or_else(|| {
+                match server.resource(GROUP, "v1", plural) {
+                    Some(roles) => Failure::not_found(&roles, name),
+                    None => crate::refusal::unknown_path(),
+                }
             })?
         }
     };

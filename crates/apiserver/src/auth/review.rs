@@ -19,10 +19,10 @@ pub(crate) fn answer(server: &Server, call: &Call, bytes: Bytes) -> Result<Respo
     let api_version = call.resource.api_version();
     let expected = Expected {
         api_version: &api_version,
-        kind: call.resource.kind,
+        kind: &call.resource.kind,
     };
     let (mut review, warnings) = input::read(call, &expected, &bytes)?;
-    let status = match call.resource.kind {
+    let status = match call.resource.kind.as_str() {
         "SelfSubjectReview" => json!({"userInfo": call.user.to_value()}),
         "SelfSubjectAccessReview" => access(server, &call.user, &review["spec"])?,
         "SubjectAccessReview" => access(server, &subject(&review["spec"])?, &review["spec"])?,

@@ -1,8 +1,10 @@
 //! One request for a resource, understood and permitted.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use http::request::Parts;
-use knarr_resource::{Failure, Resource, Subresource};
+use knarr_resource::{Failure, ResourceInfo, Subresource};
 
 use super::accept::{self, Form};
 use super::query::Query;
@@ -13,8 +15,8 @@ use crate::store;
 pub(crate) struct Call {
     pub user: User,
     pub verb: &'static str,
-    pub resource: &'static Resource,
-    pub subresource: Option<&'static Subresource>,
+    pub resource: Arc<ResourceInfo>,
+    pub subresource: Option<Subresource>,
     /// Empty for cluster-scoped resources and requests over all namespaces.
     pub namespace: String,
     /// Empty for collections.
@@ -59,6 +61,6 @@ impl Call {
     }
 
     pub(crate) fn not_found(&self) -> Failure {
-        Failure::not_found(self.resource, &self.name)
+        Failure::not_found(&self.resource, &self.name)
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response};
-use knarr_resource::{Failure, find};
+use knarr_resource::Failure;
 
 use crate::auth::rbac::{self, Attributes};
 use crate::auth::{User, authn};
@@ -91,7 +91,9 @@ async fn resource(
         path: None,
     };
     permit(&server, &user, &attributes)?;
-    let resource = find(&place.group, &place.version, &place.plural).ok_or_else(refusal::unknown_path)?;
+    let resource = server
+        .resource(&place.group, &place.version, &place.plural)
+        .ok_or_else(refusal::unknown_path)?;
     if !resource.namespaced && !place.namespace.is_empty() {
         return Err(refusal::unknown_path());
     }
@@ -101,7 +103,7 @@ async fn resource(
     }
     let subresource = match place.subresource.as_str() {
         "" => None,
-        name => Some(resource.subresource(name).ok_or_else(refusal::unknown_path)?),
+        name => Some(resource.subresource(name).cloned().ok_or_else(refusal::unknown_path)?),
     };
     let (parts, body) = request.into_parts();
     let call = Call {
@@ -118,13 +120,13 @@ async fn resource(
     if call.rest.is_some() && place.subresource != "proxy" {
         return Err(refusal::unknown_path());
     }
-    match subresource {
+    match &call.subresource {
         Some(_) => subresource::answer(server, call, body).await,
         None => {
-            let refused = everywhere && matches!(verb, "create" | "deletecollection") && resource.stored();
+            let refused = everywhere && matches!(verb, "create" | "deletecollection") && call.resource.stored();
             let refused = refused || (call.name.is_empty() && matches!(verb, "update" | "patch"));
             let refused = refused || (!call.name.is_empty() && verb == "create");
-            if refused || !resource.has_verb(verb) {
+            if refused || !call.resource.has_verb(verb) {
                 return Err(refusal::method_not_allowed());
             }
             verb::answer(server, call, body).await

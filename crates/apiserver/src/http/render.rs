@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use knarr_resource::{Failure, Resource};
+use knarr_resource::{Failure, ResourceInfo};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -13,16 +13,16 @@ use serde_json::{Map, Value, json};
 use super::accept::{Encoding, Form, Shape};
 use super::call::Call;
 use crate::refusal;
-use crate::server::{Server, native};
+use crate::server::Server;
 use crate::store::Object;
 
 /// The object as this resource's version shows it, with `kind` and `apiVersion` in front.
-pub(crate) fn present(resource: &Resource, object: &Object) -> Value {
+pub(crate) fn present(resource: &ResourceInfo, object: &Object) -> Value {
     let mut value = object.value();
-    if native(resource) != resource {
+    if !resource.native {
         resource.from_storage(&mut value);
     }
-    typed(resource.kind, &resource.api_version(), value)
+    typed(&resource.kind, &resource.api_version(), value)
 }
 
 /// Puts `kind` and `apiVersion` in front of an object.
@@ -39,7 +39,7 @@ pub(crate) fn typed(kind: &str, api_version: &str, value: Value) -> Value {
 /// Objects of one resource as a kind of response body. Made once per request, also for a watch.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
-    resource: &'static Resource,
+    resource: Arc<ResourceInfo>,
     /// Objects are stored as this resource shows them, so their bytes can be sent as they are.
     native: bool,
     /// `{"kind":"Pod","apiVersion":"v1",`, which replaces the first byte of the stored object.
@@ -58,7 +58,7 @@ enum Include {
 
 impl Writer {
     pub(crate) fn new(call: &Call, shape: Shape) -> Result<Self, Failure> {
-        let resource = call.resource;
+        let resource = call.resource.clone();
         let include = match call.query.get("includeObject") {
             None | Some("Metadata") => Include::Metadata,
             Some("None") => Include::Nothing,
@@ -75,8 +75,8 @@ impl Writer {
             resource.api_version()
         );
         Ok(Self {
+            native: resource.native,
             resource,
-            native: native(resource) == resource,
             head: head.into(),
             shape,
             include,
@@ -88,7 +88,7 @@ impl Writer {
         if self.native {
             [self.head.clone(), object.json.slice(1..)]
         } else {
-            [Bytes::new(), to_bytes(&present(self.resource, object))]
+            [Bytes::new(), to_bytes(&present(&self.resource, object))]
         }
     }
 
@@ -135,7 +135,7 @@ impl Writer {
                 out.push(b'\n');
                 return out;
             }
-            Shape::Object => (self.resource.list_kind(), self.resource.api_version()),
+            Shape::Object => (self.resource.list_kind.clone(), self.resource.api_version()),
             Shape::Metadata(version) => ("PartialObjectMetadataList".into(), format!("meta.k8s.io/{version}")),
         };
         if self.shape == Shape::Object {
@@ -151,7 +151,7 @@ impl Writer {
                 Shape::Metadata(version) => write_metadata(version, &object.json, &mut out),
                 // The items of a list carry neither kind nor version, as they are stored.
                 _ if self.native => out.extend_from_slice(&object.json),
-                _ => write_value(&present(self.resource, object), &mut out),
+                _ => write_value(&present(&self.resource, object), &mut out),
             }
         }
         out.extend_from_slice(b"]}\n");
@@ -203,7 +203,7 @@ impl Writer {
         if !self.native && value.get("kind").is_none() {
             self.resource.from_storage(&mut value);
         }
-        typed(self.resource.kind, &self.resource.api_version(), value)
+        typed(&self.resource.kind, &self.resource.api_version(), value)
     }
 
     /// The object of a bookmark: nothing but a version.
@@ -332,12 +332,12 @@ pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
 }
 
 /// `Status` of a success.
-pub(crate) fn success(resource: &Resource, name: &str, uid: &str) -> Value {
+pub(crate) fn success(resource: &ResourceInfo, name: &str, uid: &str) -> Value {
     let mut details = Map::new();
     for (key, value) in [
         ("name", name),
-        ("group", resource.group),
-        ("kind", resource.plural),
+        ("group", resource.group.as_str()),
+        ("kind", resource.plural.as_str()),
         ("uid", uid),
     ] {
         if !value.is_empty() {

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use knarr_resource::{Failure, RESOURCES};
+use knarr_resource::Failure;
 use knarr_schema::openapi::{self, Document};
 use serde_json::{Value, json};
 
@@ -21,9 +21,10 @@ pub(crate) fn answer(
     request: &Request<Body>,
 ) -> Result<Response<Body>, Failure> {
     let headers = request.headers();
+    let served = server.served();
     if let Route::Version { group, version } = &route {
         reading(request)?;
-        let document = server
+        let document = served
             .discovery
             .version(group, version)
             .ok_or_else(refusal::unknown_path)?;
@@ -37,32 +38,32 @@ pub(crate) fn answer(
     match parts.as_slice() {
         [] => json_response(headers, query, &json!({"paths": paths(server)})),
         ["api"] => match discovery::aggregation(headers) {
-            Some(version) => Ok(discovery::respond(&server.discovery.aggregated(true, version), version)),
+            Some(version) => Ok(discovery::respond(&served.discovery.aggregated(true, version), version)),
             None => {
                 let address = server
                     .options
                     .advertise
                     .map(|address| address.to_string())
                     .unwrap_or_default();
-                json_response(headers, query, &server.discovery.core(&address))
+                json_response(headers, query, &served.discovery.core(&address))
             }
         },
         ["apis"] => match discovery::aggregation(headers) {
             Some(version) => Ok(discovery::respond(
-                &server.discovery.aggregated(false, version),
+                &served.discovery.aggregated(false, version),
                 version,
             )),
-            None => json_response(headers, query, &server.discovery.group_list()),
+            None => json_response(headers, query, &served.discovery.group_list()),
         },
         ["apis", group] => {
-            let document = server.discovery.group(group).ok_or_else(refusal::unknown_path)?;
+            let document = served.discovery.group(group).ok_or_else(refusal::unknown_path)?;
             json_response(headers, query, &document)
         }
         ["version"] => json_response(headers, query, &version(server)),
         ["openapi", "v2"] => Ok(openapi_v2(server, headers)),
-        ["openapi", "v3"] => json_response(headers, query, &server.openapi.v3_index()),
+        ["openapi", "v3"] => json_response(headers, query, &served.openapi.v3_index()),
         ["openapi", "v3", group @ ..] => {
-            let document = server
+            let document = served
                 .openapi
                 .v3_group(&group.join("/"))
                 .ok_or_else(refusal::unknown_path)?;
@@ -156,11 +157,12 @@ fn paths(server: &Server) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    for resource in RESOURCES.iter().filter(|resource| !resource.group.is_empty()) {
+    let served = server.served();
+    for resource in served.registry.iter().filter(|resource| !resource.group.is_empty()) {
         paths.push(format!("/apis/{}", resource.group));
         paths.push(format!("/apis/{}/{}", resource.group, resource.version));
     }
-    if let Some(index) = server.openapi.v3_index()["paths"].as_object() {
+    if let Some(index) = served.openapi.v3_index()["paths"].as_object() {
         paths.extend(index.keys().map(|path| format!("/openapi/v3/{path}")));
     }
     paths.sort();
@@ -174,7 +176,7 @@ fn openapi_v2(server: &Server, headers: &HeaderMap) -> Response<Body> {
         .first()
         .is_none_or(|clause| matches!(clause.media, "application/json" | "*/*" | "application/*"));
     if wants_json {
-        return document_response(&server.openapi.v2_json(), headers, &Query::default());
+        return document_response(&server.served().openapi.v2_json(), headers, &Query::default());
     }
     let mut response = Response::new(Body::from(openapi::v2_stub()));
     // The type that clients ask for contains an "@", which their own parser does not accept in an answer.

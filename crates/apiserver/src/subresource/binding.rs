@@ -3,7 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use knarr_resource::{Failure, bind, find};
+use knarr_resource::{Failure, bind};
 use serde_json::json;
 
 use crate::http::call::Call;
@@ -21,7 +21,7 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<R
         kind: "Binding",
     };
     let (binding, _) = input::read(call, &expected, &bytes)?;
-    let pods = find("", "v1", "pods").ok_or_else(refusal::unknown_path)?;
+    let pods = server.resource("", "v1", "pods").ok_or_else(refusal::unknown_path)?;
     let name = match call.name.as_str() {
         "" => name_of(&binding).to_owned(),
         name if !name_of(&binding).is_empty() && name_of(&binding) != name => {
@@ -32,13 +32,13 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<R
         name => name.to_owned(),
     };
     let dry_run = call.query.dry_run()?;
-    let slot = server.slot_of(pods);
+    let slot = server.slot_of(&pods);
     let key = store::key(&call.namespace, &name);
     loop {
         let live = server
             .store
             .get(slot, &key)
-            .ok_or_else(|| Failure::not_found(pods, &name))?;
+            .ok_or_else(|| Failure::not_found(&pods, &name))?;
         let mut pod = live.value();
         bind(&mut pod, &binding, server.clock.now())?;
         let write = Write {
@@ -53,7 +53,7 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<R
         match server.store.write(write).await {
             Ok(_) => break,
             Err(WriteError::Conflict) => {}
-            Err(error) => return Err(refusal::write(pods, &name, &error)),
+            Err(error) => return Err(refusal::write(&pods, &name, &error)),
         }
     }
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});

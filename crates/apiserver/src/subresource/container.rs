@@ -41,7 +41,7 @@ pub(crate) async fn log(server: &Server, call: &Call) -> Result<Response<Body>, 
 
 pub(crate) async fn connect(server: &Server, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     let pod = pod(server, &call)?;
-    let name = call.subresource.map_or("", |subresource| subresource.name);
+    let name = call.subresource.as_ref().map_or("", |subresource| subresource.name);
     let reference = node::pod_ref(&pod);
     if name == "portforward" {
         let backend = node::backend(server, &pod)?;
@@ -75,7 +75,7 @@ pub(crate) async fn connect(server: &Server, call: Call, body: Body) -> Result<R
 }
 
 fn pod(server: &Server, call: &Call) -> Result<Value, Failure> {
-    let object = server.store.get(server.slot_of(call.resource), &call.key());
+    let object = server.store.get(server.slot_of(&call.resource), &call.key());
     Ok(object.ok_or_else(|| call.not_found())?.value())
 }
 

@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
+use knarr_resource::Failure;
 use knarr_resource::selector::LabelSelector;
-use knarr_resource::{Failure, find};
 use serde_json::{Value, json};
 
 use crate::http::body;
@@ -42,7 +42,7 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<R
     let _one_at_a_time = server.evictions.lock().await;
     let pod = server
         .store
-        .get(server.slot_of(call.resource), &call.key())
+        .get(server.slot_of(&call.resource), &call.key())
         .ok_or_else(|| call.not_found())?;
     charge_budget(server, call, &pod.value(), dry).await?;
     delete::evict(server, call, &options).await?;
@@ -52,7 +52,7 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<R
 
 /// Takes one disruption out of the budget that protects the pod.
 async fn charge_budget(server: &Server, call: &Call, pod: &Value, dry: bool) -> Result<(), Failure> {
-    let Some(budgets) = find("policy", "v1", "poddisruptionbudgets") else {
+    let Some(budgets) = server.resource("policy", "v1", "poddisruptionbudgets") else {
         return Ok(());
     };
     // A pod that is over or not yet running is missed by nobody.
@@ -60,7 +60,7 @@ async fn charge_budget(server: &Server, call: &Call, pod: &Value, dry: bool) -> 
     if matches!(phase, "Succeeded" | "Failed" | "Pending") || pod["metadata"]["deletionTimestamp"].is_string() {
         return Ok(());
     }
-    let slot = server.slot_of(budgets);
+    let slot = server.slot_of(&budgets);
     let snapshot = server.store.list(slot, Some(&call.namespace));
     let mut protecting = snapshot.objects.iter().filter_map(|object| {
         let budget = object.value();
@@ -116,5 +116,5 @@ async fn charge_budget(server: &Server, call: &Call, pod: &Value, dry: bool) -> 
         .write(write)
         .await
         .map(drop)
-        .map_err(|error| refusal::write(budgets, object.name(), &error))
+        .map_err(|error| refusal::write(&budgets, object.name(), &error))
 }

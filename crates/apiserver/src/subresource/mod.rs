@@ -22,13 +22,13 @@ use crate::verb::{self, patch, update};
 
 /// Answers a request for a subresource.
 pub(crate) async fn answer(server: Arc<Server>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
-    let Some(subresource) = call.subresource else {
+    let Some(subresource) = &call.subresource else {
         return Err(refusal::unknown_path());
     };
     if !subresource.verbs.contains(&call.verb) {
         return Err(refusal::method_not_allowed());
     }
-    match (call.resource.plural, subresource.name, call.verb) {
+    match (call.resource.plural.as_str(), subresource.name, call.verb) {
         (_, "scale", _) => scale::answer(&server, &call, &read(body).await?).await,
         ("pods", "binding", _) => binding::post(&server, &call, read(body).await?).await,
         ("pods", "eviction", _) => eviction::post(&server, &call, &read(body).await?).await,

@@ -35,7 +35,7 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Result<Re
         let rest = call.rest.as_deref().unwrap_or_default();
         path.strip_suffix(rest).unwrap_or(path).to_owned()
     };
-    let target = match call.resource.plural {
+    let target = match call.resource.plural.as_str() {
         "pods" => pod(server, &call)?,
         "services" => service(server, &call)?,
         _ => {
@@ -110,7 +110,7 @@ fn pod(server: &Server, call: &Call) -> Result<Target, Failure> {
     let (name, port) = split(&call.name)?;
     let pod = server
         .find("", "pods", &call.namespace, name)
-        .ok_or_else(|| Failure::not_found(call.resource, name))?;
+        .ok_or_else(|| Failure::not_found(&call.resource, name))?;
     let port = match port {
         // The first port the pod declares.
         "" => pod["spec"]["containers"]
@@ -147,7 +147,7 @@ fn service(server: &Server, call: &Call) -> Result<Target, Failure> {
     let (name, asked) = split(&call.name)?;
     let service = server
         .find("", "services", &call.namespace, name)
-        .ok_or_else(|| Failure::not_found(call.resource, name))?;
+        .ok_or_else(|| Failure::not_found(&call.resource, name))?;
     let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
     let port = match asked {
         "" => match ports.as_slice() {

@@ -24,7 +24,7 @@ const SCALE: Expected<'_> = Expected {
 pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
     let form = call.form()?;
     if call.verb == "get" {
-        let live = server.store.get(server.slot_of(call.resource), &call.key());
+        let live = server.store.get(server.slot_of(&call.resource), &call.key());
         let live = live.ok_or_else(|| call.not_found())?;
         return render::plain(form, StatusCode::OK, &scale::read(&live.value()));
     }
@@ -58,7 +58,7 @@ enum Change {
 
 impl Change {
     fn apply(&self, server: &Server, call: &Call, mut scale: Value) -> Result<Value, Failure> {
-        let id = SCALE.type_id();
+        let schema = &SCALE.schema();
         match self {
             Self::Whole(whole) => Ok(whole.clone()),
             Self::Patch(Patch::Apply(applied)) => {
@@ -71,10 +71,10 @@ impl Change {
                     subresource: "scale",
                     now: server.clock.now(),
                 };
-                managed::apply(id, Some(&scale), &applied, &options).map_err(refusal::internal)
+                managed::apply(schema, Some(&scale), &applied, &options).map_err(refusal::internal)
             }
             Self::Patch(patch) => {
-                patch.change(id, &mut scale).map_err(patch::refuse)?;
+                patch.change(schema, &mut scale).map_err(patch::refuse)?;
                 Ok(scale)
             }
         }

@@ -102,8 +102,9 @@ fn bind(server: &Server, call: &Call, reference: &Value, bound: &mut Value) -> R
     };
     let name = text("name");
     let object = server.find("", plural, &call.namespace, name).ok_or_else(|| {
-        knarr_resource::find("", "v1", plural)
-            .map_or_else(refusal::unknown_path, |resource| Failure::not_found(resource, name))
+        server
+            .resource("", "v1", plural)
+            .map_or_else(refusal::unknown_path, |resource| Failure::not_found(&resource, name))
     })?;
     let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
     if !text("uid").is_empty() && text("uid") != uid {

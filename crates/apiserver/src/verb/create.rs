@@ -13,7 +13,7 @@ use super::modify::Outcome;
 use crate::auth::escalate;
 use crate::http::call::Call;
 use crate::http::render;
-use crate::object::{Service, name_of, type_of, typed_for};
+use crate::object::{Service, name_of, typed_for};
 use crate::refusal;
 use crate::server::Server;
 use crate::store::{self, Expect, Write, WriteError};
@@ -26,7 +26,7 @@ pub(crate) async fn answer(server: &Server, call: &Call, body: &[u8]) -> Result<
     let api_version = call.resource.api_version();
     let expected = Expected {
         api_version: &api_version,
-        kind: call.resource.kind,
+        kind: &call.resource.kind,
     };
     let (object, warnings) = input::read(call, &expected, body)?;
     let created = async {
@@ -69,7 +69,7 @@ pub(crate) enum Track {
 /// Takes a new object through defaults, admission and validation, and stores it.
 pub(crate) async fn insert(server: &Server, call: &Call, object: Value, track: Track) -> Result<Outcome, Failure> {
     let dry_run = call.query.dry_run()?;
-    let resource = call.resource;
+    let resource = &call.resource;
     let now = server.clock.now();
     let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     if !version.is_empty() && version != "0" {
@@ -110,8 +110,8 @@ pub(crate) async fn insert(server: &Server, call: &Call, object: Value, track: T
     let errors = resource.validate_create(&value);
     if !errors.is_empty() {
         return Err(Failure::invalid(
-            resource.group,
-            resource.kind,
+            &resource.group,
+            &resource.kind,
             name_of(&value),
             &errors,
         ));
@@ -124,7 +124,7 @@ pub(crate) async fn insert(server: &Server, call: &Call, object: Value, track: T
             now,
         };
         typed_for(resource, &mut value);
-        managed::track(type_of(resource), None, &mut value, &options);
+        managed::track(&resource.schema, None, &mut value, &options);
     }
     let slot = server.slot_of(resource);
     for _ in 0..GENERATE_TRIES {

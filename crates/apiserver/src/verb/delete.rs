@@ -138,7 +138,7 @@ pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result
             render::object(server, call, StatusCode::OK, &object)
         }
         Deleted::Gone(object) | Deleted::Dry(object) => {
-            let status = render::success(call.resource, object.name(), &object.uid);
+            let status = render::success(&call.resource, object.name(), &object.uid);
             render::plain(call.form()?, StatusCode::OK, &status)
         }
     }
@@ -152,7 +152,7 @@ pub(crate) async fn evict(server: &Server, call: &Call, options: &DeleteOptions)
 /// Kinds whose deletion has always been answered with the object instead of a Status.
 fn answers_with_object(call: &Call) -> bool {
     matches!(
-        call.resource.storage,
+        call.resource.storage.as_str(),
         "pods"
             | "services"
             | "serviceaccounts"
@@ -168,7 +168,7 @@ pub(crate) async fn collection(server: &Server, call: &Call, bytes: &[u8]) -> Re
     let options = DeleteOptions::read(call, bytes)?;
     let form = call.form()?;
     let selection = Selection::of(call)?;
-    let snapshot = server.store.list(server.slot_of(call.resource), call.scope());
+    let snapshot = server.store.list(server.slot_of(&call.resource), call.scope());
     let mut deleted = Vec::new();
     for object in snapshot.objects.iter().filter(|object| selection.matches(object)) {
         match delete(server, call, &object.key, object.name(), &options).await {
@@ -190,7 +190,7 @@ async fn delete(
     name: &str,
     options: &DeleteOptions,
 ) -> Result<Deleted, Failure> {
-    let resource = call.resource;
+    let resource = &call.resource;
     let slot = server.slot_of(resource);
     for _ in 0..TRIES {
         let live = server
@@ -243,7 +243,7 @@ fn check_preconditions(call: &Call, name: &str, live: &Object, options: &DeleteO
     let Some(preconditions) = &options.preconditions else {
         return Ok(());
     };
-    let conflict = |why: String| Err(Failure::conflict(call.resource, name, &why));
+    let conflict = |why: String| Err(Failure::conflict(&call.resource, name, &why));
     match &preconditions.uid {
         Some(uid) if **uid != *live.uid => {
             return conflict(format!(
@@ -298,7 +298,7 @@ fn mark(now: Timestamp, call: &Call, old: &Value, options: &DeleteOptions) -> Op
         }
     }
     call.resource.mark_terminating(&mut next);
-    (!is_gone(call.resource, &next)).then_some(next)
+    (!is_gone(&call.resource, &next)).then_some(next)
 }
 
 /// Turns the propagation policy into the finalizer that stands for it.

@@ -1,7 +1,7 @@
 //! Objects that clients send: decoded, checked against their type, and pruned.
 
 use knarr_resource::Failure;
-use knarr_schema::{TypeId, lookup, strict};
+use knarr_schema::{Schema, lookup, strict};
 use serde_json::Value;
 
 use crate::http::body;
@@ -24,9 +24,9 @@ pub(crate) struct Expected<'a> {
 
 impl Expected<'_> {
     /// The type in the table of types.
-    pub(crate) fn type_id(&self) -> TypeId {
+    pub(crate) fn schema(&self) -> Schema {
         let (group, version) = self.api_version.split_once('/').unwrap_or(("", self.api_version));
-        lookup(group, version, self.kind).unwrap_or(TypeId::OBJECT)
+        lookup(group, version, self.kind).unwrap_or(Schema::OBJECT)
     }
 }
 
@@ -92,19 +92,19 @@ fn check_fields(
     duplicates: Vec<String>,
 ) -> Result<Vec<String>, Failure> {
     let validation = field_validation(call)?;
-    let id = expected.type_id();
+    let schema = &expected.schema();
     let unusable = |why: &str| {
         let (kind, version) = (expected.kind, version_of(expected.api_version));
         Failure::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
         ))
     };
-    if let Some(error) = strict::type_errors(id, object).first() {
+    if let Some(error) = strict::type_errors(schema, object).first() {
         return Err(unusable(error));
     }
     let mut wrong = duplicates;
-    wrong.extend(strict::unknown_fields(id, object));
-    strict::prune(id, object);
+    wrong.extend(strict::unknown_fields(schema, object));
+    strict::prune(schema, object);
     if wrong.is_empty() {
         return Ok(wrong);
     }

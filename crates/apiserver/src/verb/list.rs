@@ -59,7 +59,7 @@ pub(crate) fn answer(server: &Server, call: &Call) -> Result<Response<Body>, Fai
 
 /// The objects the request is about, before its selectors.
 fn snapshot(server: &Server, call: &Call, selection: &Selection) -> Result<Snapshot, Failure> {
-    let slot = server.slot_of(call.resource);
+    let slot = server.slot_of(&call.resource);
     let version = call.query.number::<u64>("resourceVersion")?;
     let wanted = version_match(call, version)?;
     if let Some(token) = call.query.get("continue") {

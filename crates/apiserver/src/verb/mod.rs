@@ -47,7 +47,7 @@ pub(crate) async fn answer(server: Arc<Server>, call: Call, body: Body) -> Resul
 pub(crate) fn get(server: &Server, call: &Call) -> Result<Response<Body>, Failure> {
     let object = server
         .store
-        .get(server.slot_of(call.resource), &call.key())
+        .get(server.slot_of(&call.resource), &call.key())
         .ok_or_else(|| call.not_found())?;
     if let Some(version) = call.query.number::<u64>("resourceVersion")? {
         list::reached(server, version)?;

@@ -13,7 +13,7 @@ use super::create::{Track, check_place};
 use crate::auth::escalate;
 use crate::http::call::Call;
 use crate::http::render;
-use crate::object::{Service, is_gone, type_of, typed_for};
+use crate::object::{Service, is_gone, typed_for};
 use crate::refusal;
 use crate::server::Server;
 use crate::store::{Expect, Object, Write, WriteError};
@@ -40,7 +40,7 @@ impl Outcome {
     /// The object, with kind and version.
     pub(crate) fn into_value(self, call: &Call) -> Value {
         match self {
-            Self::Stored(object, _) => render::present(call.resource, &object),
+            Self::Stored(object, _) => render::present(&call.resource, &object),
             Self::Dry(value, _) => dry(call, value),
         }
     }
@@ -55,7 +55,7 @@ impl Outcome {
 
 fn dry(call: &Call, mut value: Value) -> Value {
     call.resource.from_storage(&mut value);
-    typed_for(call.resource, &mut value);
+    typed_for(&call.resource, &mut value);
     value
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn modify(
     mut change: impl FnMut(Value) -> Result<Value, Failure>,
 ) -> Result<Outcome, Failure> {
     let dry_run = call.query.dry_run()?;
-    let resource = call.resource;
+    let resource = &call.resource;
     let slot = server.slot_of(resource);
     let key = call.key();
     let _lock = match subresource {
@@ -120,7 +120,7 @@ pub(crate) async fn modify(
 
 async fn store(server: &Server, call: &Call, live: &Object, value: Option<Value>) -> Result<Arc<Object>, WriteError> {
     let write = Write {
-        slot: server.slot_of(call.resource),
+        slot: server.slot_of(&call.resource),
         key: live.key.to_string(),
         expect: Expect::Version(live.version),
         value,
@@ -137,7 +137,7 @@ fn prepare(
     old: &Value,
     changed: Value,
 ) -> Result<Value, Failure> {
-    let resource = call.resource;
+    let resource = &call.resource;
     let mut next = changed;
     check_place(call, &next)?;
     check_basis(call, old, &next)?;
@@ -159,7 +159,7 @@ fn prepare(
     }
     let errors = resource.validate_update(&next, old, subresource);
     if !errors.is_empty() {
-        return Err(Failure::invalid(resource.group, resource.kind, &call.name, &errors));
+        return Err(Failure::invalid(&resource.group, &resource.kind, &call.name, &errors));
     }
     typed_for(resource, &mut next);
     next["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
@@ -172,7 +172,7 @@ fn prepare(
             subresource: subresource.unwrap_or_default(),
             now: server.clock.now(),
         };
-        managed::track(type_of(resource), Some(&before), &mut next, &options);
+        managed::track(&resource.schema, Some(&before), &mut next, &options);
     }
     Ok(next)
 }
@@ -183,7 +183,7 @@ fn check_basis(call: &Call, old: &Value, next: &Value) -> Result<(), Failure> {
     let (uid, own) = (text(next, "uid"), text(old, "uid"));
     if !uid.is_empty() && uid != own {
         return Err(Failure::conflict(
-            call.resource,
+            &call.resource,
             &call.name,
             &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {own}"),
         ));
@@ -197,8 +197,8 @@ fn check_basis(call: &Call, old: &Value, next: &Value) -> Result<(), Failure> {
                 detail: "must be specified for an update".into(),
             };
             Err(Failure::invalid(
-                call.resource.group,
-                call.resource.kind,
+                &call.resource.group,
+                &call.resource.kind,
                 &call.name,
                 &[missing],
             ))
@@ -213,12 +213,12 @@ fn check_basis(call: &Call, old: &Value, next: &Value) -> Result<(), Failure> {
                 detail: format!("strconv.ParseUint: parsing {version:?}: invalid syntax"),
             };
             Err(Failure::invalid(
-                call.resource.group,
-                call.resource.kind,
+                &call.resource.group,
+                &call.resource.kind,
                 &call.name,
                 &[invalid],
             ))
         }
-        _ => Err(refusal::modified(call.resource, &call.name)),
+        _ => Err(refusal::modified(&call.resource, &call.name)),
     }
 }

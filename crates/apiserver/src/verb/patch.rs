@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use knarr_resource::{Cause, Failure, FieldError, Path};
 use knarr_schema::managed::{self, ApplyError, ApplyOptions};
 use knarr_schema::patch::{self, PatchError};
-use knarr_schema::{TypeId, strict};
+use knarr_schema::{Schema, strict};
 use serde_json::{Value, json};
 
 use super::create::{self, Track};
@@ -14,7 +14,6 @@ use super::modify;
 use crate::http::body;
 use crate::http::call::Call;
 use crate::http::render;
-use crate::object::type_of;
 use crate::refusal;
 use crate::server::Server;
 
@@ -74,14 +73,14 @@ impl Patch {
     }
 
     /// Applies anything but an apply, which needs to know more than the object.
-    pub(crate) fn change(&self, id: TypeId, target: &mut Value) -> Result<(), PatchError> {
+    pub(crate) fn change(&self, schema: &Schema, target: &mut Value) -> Result<(), PatchError> {
         match self {
             Self::Json(operations) => patch::json_patch(target, operations),
             Self::Merge(changes) | Self::Apply(changes) => {
                 patch::json_merge(target, changes);
                 Ok(())
             }
-            Self::Strategic(changes) => patch::strategic_merge(id, target, changes),
+            Self::Strategic(changes) => patch::strategic_merge(schema, target, changes),
         }
     }
 
@@ -116,23 +115,23 @@ pub(crate) async fn answer(
     if let Patch::Apply(applied) = &patch {
         return apply(server, call, subresource, applied).await;
     }
-    let id = type_of(call.resource);
+    let schema = &call.resource.schema;
     let validation = input::field_validation(call)?;
     let mut warnings = Vec::new();
     let outcome = modify::modify(server, call, subresource, Track::Fields, |live| {
-        let before = strict::unknown_fields(id, &live);
+        let before = strict::unknown_fields(schema, &live);
         let mut next = live;
-        patch.change(id, &mut next).map_err(refuse)?;
+        patch.change(schema, &mut next).map_err(refuse)?;
         if !next.is_object() {
             return Err(Failure::bad_request("the patch left no object"));
         }
         warnings = duplicates.clone();
         warnings.extend(
-            strict::unknown_fields(id, &next)
+            strict::unknown_fields(schema, &next)
                 .into_iter()
                 .filter(|field| !before.contains(field)),
         );
-        check(call, &patch, validation, &mut warnings, id, &mut next)?;
+        check(call, &patch, validation, &mut warnings, schema, &mut next)?;
         Ok(next)
     })
     .await?;
@@ -147,7 +146,7 @@ fn check(
     patch: &Patch,
     validation: FieldValidation,
     unknown: &mut Vec<String>,
-    id: TypeId,
+    schema: &Schema,
     next: &mut Value,
 ) -> Result<(), Failure> {
     let bad_patch = |why: String| {
@@ -162,7 +161,7 @@ fn check(
         };
         Failure::invalid("", "", "", &[error])
     };
-    if let Some(error) = strict::type_errors(id, next).into_iter().next() {
+    if let Some(error) = strict::type_errors(schema, next).into_iter().next() {
         return Err(match patch {
             Patch::Strategic(_) => bad_patch(error),
             _ => Failure::bad_request(format!(
@@ -171,7 +170,7 @@ fn check(
             )),
         });
     }
-    strict::prune(id, next);
+    strict::prune(schema, next);
     match validation {
         FieldValidation::Strict if !unknown.is_empty() => {
             Err(bad_patch(format!("strict decoding error: {}", unknown.join(", "))))
@@ -227,7 +226,7 @@ async fn apply(
     let api_version = call.resource.api_version();
     let expected = Expected {
         api_version: &api_version,
-        kind: call.resource.kind,
+        kind: &call.resource.kind,
     };
     for (key, wanted) in [("apiVersion", expected.api_version), ("kind", expected.kind)] {
         if applied[key] != wanted {
@@ -241,8 +240,8 @@ async fn apply(
     if !applied["metadata"]["managedFields"].is_null() {
         return Err(Failure::bad_request("metadata.managedFields must be nil"));
     }
-    let id = type_of(call.resource);
-    if let Some(errors) = managed::type_errors(id, applied) {
+    let schema = &call.resource.schema;
+    if let Some(errors) = managed::type_errors(schema, applied) {
         return Err(Failure::bad_request(format!(
             "failed to create typed patch object ({}/{}; {api_version}, Kind={}): {errors}",
             call.namespace, call.name, expected.kind
@@ -263,8 +262,8 @@ async fn apply(
         subresource: subresource.unwrap_or_default(),
         now: server.clock.now(),
     };
-    let merge = |live: Option<&Value>| managed::apply(id, live, &applied, &options).map_err(refuse_apply);
-    let exists = server.store.get(server.slot_of(call.resource), &call.key()).is_some();
+    let merge = |live: Option<&Value>| managed::apply(schema, live, &applied, &options).map_err(refuse_apply);
+    let exists = server.store.get(server.slot_of(&call.resource), &call.key()).is_some();
     let outcome = if exists || subresource.is_some() {
         modify::modify(server, call, subresource, Track::Done, |live| merge(Some(&live))).await?
     } else {

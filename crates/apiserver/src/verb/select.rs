@@ -1,17 +1,18 @@
 //! Which objects a list, a watch or a deletion is about.
 
+use std::sync::Arc;
+
 use knarr_resource::selector::{FieldSelector, LabelSelector};
-use knarr_resource::{Failure, Resource};
+use knarr_resource::{Failure, ResourceInfo};
 
 use crate::http::call::Call;
 use crate::http::render;
-use crate::server::native;
 use crate::store::Object;
 
 /// The selectors of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
-    resource: &'static Resource,
+    resource: Arc<ResourceInfo>,
     /// The stored index knows the fields only as the native version names them.
     native: bool,
     labels: LabelSelector,
@@ -28,10 +29,10 @@ impl Selection {
             fields = format!("{fields}{join}metadata.name={}", call.name);
         }
         Ok(Self {
-            resource: call.resource,
-            native: native(call.resource) == call.resource,
+            native: call.resource.native,
+            resource: call.resource.clone(),
             labels: LabelSelector::parse(labels).map_err(Failure::bad_request)?,
-            fields: FieldSelector::parse(call.resource, &fields)?,
+            fields: FieldSelector::parse(&call.resource, &fields)?,
         })
     }
 
@@ -56,6 +57,6 @@ impl Selection {
             return self.fields.matches(&object.index.fields);
         }
         self.fields
-            .matches(&self.resource.fields(&render::present(self.resource, object)))
+            .matches(&self.resource.fields(&render::present(&self.resource, object)))
     }
 }

@@ -22,12 +22,12 @@ pub(crate) async fn answer(
     let api_version = call.resource.api_version();
     let expected = Expected {
         api_version: &api_version,
-        kind: call.resource.kind,
+        kind: &call.resource.kind,
     };
     let (object, warnings) = input::read(call, &expected, body)?;
     create::check_place(call, &object)?;
     check_name(call, &object)?;
-    let exists = server.store.get(server.slot_of(call.resource), &call.key()).is_some();
+    let exists = server.store.get(server.slot_of(&call.resource), &call.key()).is_some();
     let outcome = if !exists && subresource.is_none() && call.resource.creates_on_update() {
         let mut object = object;
         object["metadata"]["name"] = call.name.clone().into();

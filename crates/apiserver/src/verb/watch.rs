@@ -71,7 +71,7 @@ pub(crate) fn answer(server: Arc<Server>, call: Call) -> Result<Response<Body>, 
         Some(seconds) if seconds > 0 => seconds.min(365 * 24 * 3600),
         _ => DEFAULT_TIMEOUT + rand::rng().random_range(0..DEFAULT_TIMEOUT),
     };
-    let slot = server.slot_of(call.resource);
+    let slot = server.slot_of(&call.resource);
     // Subscribing before reading: a change between the two wakes the watch once for nothing, instead of never.
     let changes = server.store.changes(slot);
     let now = Instant::now();

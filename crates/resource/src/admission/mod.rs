@@ -8,18 +8,21 @@ mod priority;
 mod service_account;
 mod toleration;
 
-use crate::resource::Resource;
+use crate::resource::ResourceInfo;
 use crate::status::Failure;
 use serde_json::Value;
+use std::sync::Arc;
 
 pub use priority::system_classes;
 
 /// What admission may look at besides the request.
 pub trait Lookup {
+    /// A served resource.
+    fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<ResourceInfo>>;
     /// One object; `namespace` is empty for cluster-scoped resources.
-    fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Value>;
+    fn get(&self, resource: &ResourceInfo, namespace: &str, name: &str) -> Option<Value>;
     /// All objects, in one namespace or in all if `namespace` is empty.
-    fn list(&self, resource: &Resource, namespace: &str) -> Vec<Value>;
+    fn list(&self, resource: &ResourceInfo, namespace: &str) -> Vec<Value>;
 }
 
 /// What a request wants to do.
@@ -37,7 +40,7 @@ pub enum Operation {
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The resource in the path.
-    pub resource: &'a Resource,
+    pub resource: &'a Arc<ResourceInfo>,
     /// The subresource in the path.
     pub subresource: Option<&'a str>,
     /// What is to be done.
@@ -96,19 +99,24 @@ fn keep_priority(pod: &mut Value, old: Option<&Value>) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::resource::tests::BUILT_IN;
     use serde_json::json;
 
     /// A cluster of a few objects.
     pub(crate) struct Objects(pub Vec<(&'static str, Value)>);
 
     impl Lookup for Objects {
-        fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Value> {
+        fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<ResourceInfo>> {
+            BUILT_IN.find(group, version, plural).cloned()
+        }
+
+        fn get(&self, resource: &ResourceInfo, namespace: &str, name: &str) -> Option<Value> {
             self.list(resource, namespace)
                 .into_iter()
                 .find(|o| o["metadata"]["name"] == name)
         }
 
-        fn list(&self, resource: &Resource, namespace: &str) -> Vec<Value> {
+        fn list(&self, resource: &ResourceInfo, namespace: &str) -> Vec<Value> {
             let here = |o: &Value| namespace.is_empty() || o["metadata"]["namespace"] == namespace;
             self.0
                 .iter()
@@ -133,7 +141,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn request(plural: &str, operation: Operation) -> Request<'_> {
-        let resource = crate::RESOURCES.iter().find(|r| r.plural == plural).expect("served");
+        let resource = BUILT_IN.iter().find(|r| r.plural == plural).expect("served");
         Request {
             resource,
             subresource: None,
@@ -145,7 +153,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_admitted_pod_still_validates() {
-        let pods = crate::find("", "v1", "pods").expect("served");
+        let pods = BUILT_IN.find("", "v1", "pods").expect("served");
         let mut pod = json!({
             "metadata": {"name": "x", "namespace": "ns"},
             "spec": {"containers": [{"name": "c", "image": "i"}], "initContainers": [{"name": "d", "image": "i"}]},

@@ -2,7 +2,6 @@
 
 use super::{Lookup, Operation, Request};
 use crate::json::{absent, text};
-use crate::resource::find;
 use crate::status::Failure;
 
 /// Namespaces the cluster itself lives in.
@@ -21,11 +20,11 @@ pub(super) fn admit(request: &Request<'_>, lookup: &dyn Lookup) -> Result<(), Fa
     if !resource.namespaced || request.operation != Operation::Create || !needs_namespace(request) {
         return Ok(());
     }
-    let Some(namespaces) = find("", "v1", "namespaces") else {
+    let Some(namespaces) = lookup.resource("", "v1", "namespaces") else {
         return Ok(());
     };
-    let Some(namespace) = lookup.get(namespaces, "", request.namespace) else {
-        return Err(Failure::not_found(namespaces, request.namespace));
+    let Some(namespace) = lookup.get(&namespaces, "", request.namespace) else {
+        return Err(Failure::not_found(&namespaces, request.namespace));
     };
     let going = !absent(&namespace["metadata"], "deletionTimestamp");
     if going || text(&namespace["status"], "phase") == "Terminating" {

@@ -3,7 +3,6 @@
 use super::{Lookup, Request};
 use crate::json::{absent, blank, object, set, text};
 use crate::kind::SYSTEM_CLASSES;
-use crate::resource::find;
 use crate::status::Failure;
 use serde_json::{Value, json};
 
@@ -26,17 +25,20 @@ pub fn system_classes() -> Vec<Value> {
 
 pub(super) fn admit(request: &Request<'_>, pod: &mut Value, lookup: &dyn Lookup) -> Result<(), Failure> {
     let refuse = |why: &str| Failure::forbidden(request.resource, request.name, why);
-    let (Some(classes), Some(spec)) = (find("scheduling.k8s.io", "v1", "priorityclasses"), object(pod, "spec")) else {
+    let (Some(classes), Some(spec)) = (
+        lookup.resource("scheduling.k8s.io", "v1", "priorityclasses"),
+        object(pod, "spec"),
+    ) else {
         return Ok(());
     };
     let name = text(spec, "priorityClassName").to_owned();
     let class = if name.is_empty() {
-        let mut defaults = lookup.list(classes, "");
+        let mut defaults = lookup.list(&classes, "");
         defaults.retain(|c| c["globalDefault"] == true);
         // Of several defaults, the lowest disturbs least.
         defaults.into_iter().min_by_key(|c| c["value"].as_i64())
     } else {
-        let known = lookup.get(classes, "", &name);
+        let known = lookup.get(&classes, "", &name);
         Some(known.ok_or_else(|| refuse(&format!("no PriorityClass with name {name} was found")))?)
     };
     let class = class.unwrap_or_else(|| json!({}));

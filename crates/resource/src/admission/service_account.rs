@@ -4,7 +4,6 @@ use super::{Lookup, Request};
 use crate::json::{absent, blank, items, items_mut, object, set, text};
 use crate::kind::pod::same_account;
 use crate::meta::suffix;
-use crate::resource::find;
 use crate::status::Failure;
 use serde_json::{Value, json};
 
@@ -23,7 +22,7 @@ pub(super) fn admit(request: &Request<'_>, pod: &mut Value, lookup: &dyn Lookup)
         }
         return Ok(());
     }
-    let (Some(accounts), Some(spec)) = (find("", "v1", "serviceaccounts"), object(pod, "spec")) else {
+    let (Some(accounts), Some(spec)) = (lookup.resource("", "v1", "serviceaccounts"), object(pod, "spec")) else {
         return Ok(());
     };
     if blank(spec, "serviceAccountName") {
@@ -31,7 +30,7 @@ pub(super) fn admit(request: &Request<'_>, pod: &mut Value, lookup: &dyn Lookup)
     }
     same_account(spec);
     let name = text(spec, "serviceAccountName").to_owned();
-    let Some(account) = lookup.get(accounts, request.namespace, &name) else {
+    let Some(account) = lookup.get(&accounts, request.namespace, &name) else {
         let id = format!("{}/{name}", request.namespace);
         let why = format!("error looking up service account {id}: serviceaccount \"{name}\" not found");
         return Err(refuse(&why));

@@ -5,7 +5,7 @@ use crate::check::name::config_key;
 use crate::field::{Cause, Errors, Path};
 use crate::json::{entries, equal};
 use crate::meta::weight;
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -40,13 +40,13 @@ impl Kind for ConfigMap {
         self.validate(new, errors);
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::text("Data", "Number of its entries."),
             Column::AGE,
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, map: &Value, now: Timestamp) -> Row {

@@ -4,7 +4,7 @@ use super::{Kind, workload};
 use crate::check::label::not_negative;
 use crate::field::{Errors, Path};
 use crate::json::{absent, default_to, keep, object, set, text};
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -86,8 +86,8 @@ impl Kind for Deployment {
         workload::validate_same_selector(new, old, errors);
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::text("Ready", "Number of pods that are ready, of those that should be."),
             Column::text("Up-to-date", "Number of pods made from the current template."),
@@ -97,7 +97,7 @@ impl Kind for Deployment {
             workload::WIDE[1],
             workload::WIDE[2],
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, deployment: &Value, now: Timestamp) -> Row {
@@ -167,7 +167,7 @@ fn amount(rolling: &Value, key: &str, path: &Path, errors: &mut Errors) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::find;
+    use crate::resource::tests::find;
 
     fn good() -> Value {
         json!({

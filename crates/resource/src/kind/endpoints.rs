@@ -3,7 +3,7 @@
 use super::Kind;
 use crate::field::{Errors, Path};
 use crate::json::{absent, default_to, items, items_mut, set, text};
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -48,13 +48,13 @@ impl Kind for Endpoints {
         }
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::text("Endpoints", "Addresses that are ready, with their ports."),
             Column::AGE,
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, endpoints: &Value, now: Timestamp) -> Row {
@@ -142,15 +142,15 @@ impl Kind for EndpointSlice {
         json!([slice["endpoints"], slice["ports"], slice["addressType"]])
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::text("AddressType", "What the addresses are."),
             Column::text("Ports", "Ports of every address."),
             Column::text("Endpoints", "The addresses."),
             Column::AGE,
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, slice: &Value, now: Timestamp) -> Row {

@@ -5,7 +5,7 @@
 use super::Kind;
 use crate::field::{Errors, Path};
 use crate::json::{absent, blank, default_to, set, text};
-use crate::printer::{Column, Row, age, name_of};
+use crate::printer::{Column, Columns, Row, age, name_of};
 use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -111,8 +111,8 @@ impl Kind for CoreEvent {
         fields.add("source", source);
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::text("Last Seen", "Time since it last happened."),
             Column::text("Type", "Whether something went wrong."),
             Column::text("Reason", "What happened, in a word."),
@@ -127,7 +127,7 @@ impl Kind for CoreEvent {
                 ..Column::NAME
             },
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, event: &Value, now: Timestamp) -> Row {
@@ -219,7 +219,7 @@ impl Kind for NewEvent {
         fields.add("reportingController", text(event, "reportingController"));
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> Columns<'_> {
         CoreEvent.columns()
     }
 
@@ -259,7 +259,7 @@ fn source(event: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::find;
+    use crate::resource::tests::find;
 
     fn event() -> Value {
         json!({

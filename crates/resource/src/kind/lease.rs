@@ -3,7 +3,7 @@
 use super::Kind;
 use crate::field::{Errors, Path};
 use crate::json::{absent, text};
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -26,13 +26,13 @@ impl Kind for Lease {
         }
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::text("Holder", "Who holds the lease."),
             Column::AGE,
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, lease: &Value, now: Timestamp) -> Row {

@@ -21,7 +21,7 @@ mod workload;
 
 use crate::check::name::NameRule;
 use crate::field::Errors;
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ pub(crate) use service::Service;
 pub(crate) use service_account::ServiceAccount;
 
 /// All that the server knows about one kind.
-pub(crate) trait Kind: Sync {
+pub(crate) trait Kind: Send + Sync {
     /// What names its objects may have.
     fn name_rule(&self) -> NameRule {
         NameRule::Subdomain
@@ -93,9 +93,9 @@ pub(crate) trait Kind: Sync {
     /// Adds the field labels beyond name and namespace.
     fn fields(&self, _object: &Value, _fields: &mut Fields) {}
 
-    fn columns(&self) -> &'static [Column] {
-        const GENERIC: &[Column] = &[Column::NAME, Column::AGE];
-        GENERIC
+    fn columns(&self) -> Columns<'_> {
+        const GENERIC: &[Column<'_>] = &[Column::NAME, Column::AGE];
+        GENERIC.into()
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Row {

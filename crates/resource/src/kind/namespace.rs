@@ -4,7 +4,7 @@ use super::Kind;
 use crate::check::name::{NameRule, qualified_name};
 use crate::field::{Errors, Path};
 use crate::json::{equal, existing, items, keep, object, set, text};
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -97,13 +97,13 @@ impl Kind for Namespace {
         fields.add("status.phase", text(&namespace["status"], "phase"));
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::text("Status", "Whether the namespace is in use or going."),
             Column::AGE,
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, namespace: &Value, now: Timestamp) -> Row {
@@ -118,7 +118,7 @@ impl Kind for Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::find;
+    use crate::resource::tests::find;
 
     #[test]
     fn a_namespace_is_held_by_its_finalizer() {

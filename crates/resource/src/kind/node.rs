@@ -4,7 +4,7 @@ use super::Kind;
 use crate::check::name::{label_value, qualified_name};
 use crate::field::{Errors, Path};
 use crate::json::{absent, blank, entries, existing, items, set, text};
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -76,8 +76,8 @@ impl Kind for Node {
         fields.add("spec.unschedulable", unschedulable.to_string());
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::text("Status", "Whether the node takes pods."),
             Column::text("Roles", "What the node is for."),
@@ -89,7 +89,7 @@ impl Kind for Node {
             Column::text("Kernel-Version", "Kernel of the node.").wide(),
             Column::text("Container-Runtime", "What runs containers on the node.").wide(),
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, node: &Value, now: Timestamp) -> Row {

@@ -3,7 +3,7 @@
 use super::Kind;
 use crate::field::{Errors, Path};
 use crate::json::{absent, default_to, set, text};
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -61,8 +61,8 @@ impl Kind for PriorityClass {
         }
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::integer("Value", "Priority of the pods of the class."),
             Column {
@@ -72,7 +72,7 @@ impl Kind for PriorityClass {
             Column::AGE,
             Column::text("PreemptionPolicy", "Whether pods of the class may push out others."),
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, class: &Value, now: Timestamp) -> Row {

@@ -4,7 +4,7 @@ use super::Kind;
 use crate::check::name::NameRule;
 use crate::field::{Errors, Path};
 use crate::json::{blank, default_to, equal, existing, items, items_mut, text};
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -28,15 +28,15 @@ impl Kind for Role {
         }
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column {
                 kind: "date",
                 ..Column::text("Created At", "When the role was made.")
             },
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, role: &Value, _now: Timestamp) -> Row {
@@ -122,8 +122,8 @@ impl Kind for Binding {
         }
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::text("Role", "The role that is granted."),
             Column::AGE,
@@ -131,7 +131,7 @@ impl Kind for Binding {
             Column::text("Groups", "Groups it is granted to.").wide(),
             Column::text("ServiceAccounts", "Service accounts it is granted to.").wide(),
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, binding: &Value, now: Timestamp) -> Row {

@@ -3,7 +3,7 @@
 use super::{Kind, workload};
 use crate::field::Errors;
 use crate::json::set;
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -48,8 +48,8 @@ impl Kind for ReplicaSet {
         fields.add("status.replicas", replicas.to_string());
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::integer("Desired", "Number of pods that should be."),
             Column::integer("Current", "Number of pods that are."),
@@ -59,7 +59,7 @@ impl Kind for ReplicaSet {
             workload::WIDE[1],
             workload::WIDE[2],
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Row {
@@ -79,7 +79,7 @@ impl Kind for ReplicaSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::find;
+    use crate::resource::tests::find;
 
     fn good() -> Value {
         json!({

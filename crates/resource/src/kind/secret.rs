@@ -5,7 +5,7 @@ use super::configmap::{SIZE, validate_immutable, validate_keys};
 use crate::field::{Errors, Path};
 use crate::json::{absent, blank, default_to, entries, object, remove, set, text};
 use crate::meta::weight;
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use crate::resource::Fields;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -82,14 +82,14 @@ impl Kind for Secret {
         fields.add("type", text(secret, "type"));
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::text("Type", "What the secret is for."),
             Column::integer("Data", "Number of its entries."),
             Column::AGE,
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, secret: &Value, now: Timestamp) -> Row {

@@ -5,7 +5,7 @@ use crate::check::label::validate_labels;
 use crate::check::name::{NameRule, label, port_name, subdomain};
 use crate::field::{Errors, Path};
 use crate::json::{absent, blank, default_to, items, items_mut, object, set, text};
-use crate::printer::{Column, Row, age_of, name_of};
+use crate::printer::{Column, Columns, Row, age_of, name_of};
 use crate::resource::Fields;
 use crate::selector::LabelSelector;
 use jiff::Timestamp;
@@ -124,8 +124,8 @@ impl Kind for Service {
         fields.add("spec.type", text(&service["spec"], "type"));
     }
 
-    fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
+    fn columns(&self) -> Columns<'_> {
+        const COLUMNS: &[Column<'_>] = &[
             Column::NAME,
             Column::text("Type", "How the service is reached."),
             Column::text("Cluster-IP", "Address inside the cluster."),
@@ -134,7 +134,7 @@ impl Kind for Service {
             Column::AGE,
             Column::text("Selector", "Labels of the pods behind it.").wide(),
         ];
-        COLUMNS
+        COLUMNS.into()
     }
 
     fn row(&self, service: &Value, now: Timestamp) -> Row {
@@ -270,7 +270,7 @@ fn ports(ports: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::find;
+    use crate::resource::tests::find;
 
     fn mistakes(spec: Value) -> Vec<String> {
         let resource = find("", "v1", "services").expect("served");

@@ -1,7 +1,7 @@
 //! Field selectors: `status.phase!=Failed,spec.nodeName=n1`.
 
 use crate::field::quote;
-use crate::resource::{Fields, Resource};
+use crate::resource::{Fields, ResourceInfo};
 use crate::status::Failure;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ struct Term {
 
 impl FieldSelector {
     /// Parses the text form for a resource; only the fields that the resource offers can be asked for.
-    pub fn parse(resource: &Resource, selector: &str) -> Result<Self, Failure> {
+    pub fn parse(resource: &ResourceInfo, selector: &str) -> Result<Self, Failure> {
         let mut terms = Vec::new();
         let offered = resource.fields(&Value::Null);
         for part in split(selector).into_iter().filter(|part| !part.is_empty()) {
@@ -123,7 +123,7 @@ fn unescape(value: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::find;
+    use crate::resource::tests::find;
     use serde_json::json;
 
     #[test]

@@ -1,21 +1,22 @@
 //! What must hold for every kind.
 
-use super::RESOURCES;
 use crate::admission::{self, Lookup, Operation};
 use crate::allocate::{Pool, Used};
+use crate::resource::tests::BUILT_IN;
 use crate::selector::{FieldSelector, LabelSelector};
-use crate::{Context, Resource, bind, by_kind, find, scale};
+use crate::{Context, ResourceInfo, bind, scale};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 #[test]
 fn every_row_is_consistent() {
     let mut seen = HashSet::new();
-    for r in RESOURCES {
-        assert!(seen.insert((r.group, r.version, r.plural)), "{r:?} is there twice");
-        assert!(find(r.group, r.version, r.plural) == Some(r), "{r:?}");
-        assert!(by_kind(r.group, r.version, r.kind) == Some(r), "{r:?}");
+    for r in BUILT_IN.iter() {
+        assert!(seen.insert((&r.group, &r.version, &r.plural)), "{r:?} is there twice");
+        assert!(BUILT_IN.find(&r.group, &r.version, &r.plural) == Some(r), "{r:?}");
+        assert!(BUILT_IN.by_kind(&r.group, &r.version, &r.kind) == Some(r), "{r:?}");
         assert_eq!(r.singular, r.kind.to_lowercase());
         assert!(r.verbs.is_sorted(), "{r:?}: discovery lists verbs in order");
         assert!(r.subresources.iter().map(|s| s.name).is_sorted(), "{r:?}");
@@ -26,11 +27,11 @@ fn every_row_is_consistent() {
 
 #[test]
 fn short_names_mean_one_kind() {
-    for name in RESOURCES.iter().flat_map(|r| r.short_names) {
-        let kinds: HashSet<&str> = RESOURCES
+    for name in BUILT_IN.iter().flat_map(|r| &r.short_names) {
+        let kinds: HashSet<&str> = BUILT_IN
             .iter()
             .filter(|r| r.short_names.contains(name))
-            .map(|r| r.kind)
+            .map(|r| r.kind.as_str())
             .collect();
         assert_eq!(kinds.len(), 1, "{name}");
     }
@@ -38,10 +39,10 @@ fn short_names_mean_one_kind() {
 
 #[test]
 fn get_all_shows_the_workloads() {
-    let all: Vec<&str> = RESOURCES
+    let all: Vec<&str> = BUILT_IN
         .iter()
-        .filter(|r| r.categories.contains(&"all"))
-        .map(|r| r.plural)
+        .filter(|r| r.categories.contains(&"all".to_owned()))
+        .map(|r| r.plural.as_str())
         .collect();
     assert_eq!(all, ["pods", "services", "deployments", "replicasets"]);
 }
@@ -131,17 +132,21 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 struct Mirror<'a>(&'a Value);
 
 impl Lookup for Mirror<'_> {
-    fn get(&self, _resource: &Resource, _namespace: &str, _name: &str) -> Option<Value> {
+    fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<ResourceInfo>> {
+        BUILT_IN.find(group, version, plural).cloned()
+    }
+
+    fn get(&self, _resource: &ResourceInfo, _namespace: &str, _name: &str) -> Option<Value> {
         Some(self.0.clone())
     }
 
-    fn list(&self, _resource: &Resource, _namespace: &str) -> Vec<Value> {
+    fn list(&self, _resource: &ResourceInfo, _namespace: &str) -> Vec<Value> {
         vec![self.0.clone()]
     }
 }
 
 /// Asks everything that can be asked of an object.
-fn exercise(resource: &Resource, object: &Value, other: &Value) {
+fn exercise(resource: &Arc<ResourceInfo>, object: &Value, other: &Value) {
     let now = Timestamp::UNIX_EPOCH;
     let mut made = object.clone();
     resource.to_storage(&mut made);
@@ -200,7 +205,7 @@ fn no_value_in_any_place_makes_a_kind_panic() {
         json!({"a": {"b": null}}),
         json!(true),
     ];
-    let resources: Vec<&Resource> = RESOURCES.iter().filter(|r| r.stored()).collect();
+    let resources: Vec<&Arc<ResourceInfo>> = BUILT_IN.iter().filter(|r| r.stored()).collect();
     for (i, place) in all.iter().enumerate() {
         // Not every value in every place of every kind: a few of each, taken in turn.
         for j in 0..2 {
@@ -221,7 +226,7 @@ fn no_value_in_any_place_makes_a_kind_panic() {
 #[test]
 fn every_field_of_a_kind_can_be_selected_by() {
     let good = everything();
-    for resource in RESOURCES.iter().filter(|r| r.stored()) {
+    for resource in BUILT_IN.iter().filter(|r| r.stored()) {
         let found = resource.fields(&good);
         for label in resource.fields(&Value::Null).labels() {
             assert!(found.get(label).is_some(), "{resource:?} {label}");

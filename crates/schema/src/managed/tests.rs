@@ -8,7 +8,7 @@ const KINDS: [(&str, &str); 2] = [("apps/v1", "Deployment"), ("v1", "ConfigMap")
 
 /// One object and those who write to it; the clock goes on by a second with every write.
 struct Scene {
-    id: TypeId,
+    schema: Schema,
     api_version: &'static str,
     object: Option<Value>,
     second: i64,
@@ -19,7 +19,7 @@ impl Scene {
         let (api_version, kind) = KINDS.into_iter().find(|(_, k)| *k == kind).unwrap();
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         Scene {
-            id: lookup(group, "v1", kind).unwrap(),
+            schema: lookup(group, "v1", kind).unwrap(),
             api_version,
             object: None,
             second: 0,
@@ -43,7 +43,7 @@ impl Scene {
             subresource,
             now: self.now(),
         };
-        track(self.id, self.object.as_ref(), &mut new, &options);
+        track(&self.schema, self.object.as_ref(), &mut new, &options);
         self.object = Some(new);
     }
 
@@ -56,7 +56,7 @@ impl Scene {
             subresource: "",
             now: self.now(),
         };
-        let object = apply(self.id, self.object.as_ref(), &applied, &options)?;
+        let object = apply(&self.schema, self.object.as_ref(), &applied, &options)?;
         self.object = Some(object.clone());
         Ok(object)
     }
@@ -427,7 +427,7 @@ fn an_apply_that_cannot_be_understood_is_refused() {
         subresource: "",
         now: Timestamp::UNIX_EPOCH,
     };
-    let error = apply(scene.id, None, &json!({"apiVersion": "v2"}), &options)
+    let error = apply(&scene.schema, None, &json!({"apiVersion": "v2"}), &options)
         .unwrap_err()
         .to_string();
     assert_eq!(
@@ -468,21 +468,21 @@ fn a_custom_resource_is_owned_key_by_key_without_a_schema() {
     let object =
         |spec: Value| json!({"apiVersion": "e.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": spec});
     let first = apply(
-        TypeId::OBJECT,
+        &Schema::OBJECT,
         None,
         &object(json!({"a": {"b": 1}, "list": [1, 2]})),
         &options("k"),
     )
     .unwrap();
     let second = apply(
-        TypeId::OBJECT,
+        &Schema::OBJECT,
         Some(&first),
         &object(json!({"a": {"c": 1}})),
         &options("other"),
     )
     .unwrap();
     let third = apply(
-        TypeId::OBJECT,
+        &Schema::OBJECT,
         Some(&second),
         &object(json!({"list": [3]})),
         &options("k"),
@@ -535,7 +535,7 @@ proptest! {
                 let once = scene.try_apply(manager, true, object.clone()).unwrap();
                 let again = scene.try_apply(manager, false, object.clone()).unwrap();
                 prop_assert_eq!(&once, &again);
-                let wanted = walk::compare(scene.id, &scene.without_managers(), &object);
+                let wanted = walk::compare(scene.schema.get(), &scene.without_managers(), &object);
                 prop_assert!(wanted.modified.is_empty(), "{:?}", wanted);
                 prop_assert!(wanted.added.is_empty() || object["spec"]["template"]["spec"]["containers"] == json!([]) || object["metadata"]["labels"] == json!({}), "{:?}", wanted);
             } else {
@@ -562,7 +562,7 @@ proptest! {
 #[test]
 fn everything_that_does_not_fit_an_applied_object_is_told_by_its_path() {
     let pod = lookup("", "v1", "Pod").unwrap();
-    let of = |spec: Value| type_errors(pod, &json!({"apiVersion": "v1", "kind": "Pod", "spec": spec}));
+    let of = |spec: Value| type_errors(&pod, &json!({"apiVersion": "v1", "kind": "Pod", "spec": spec}));
     assert_eq!(of(json!({"containers": [{"name": "a", "image": "x"}]})), None);
     assert_eq!(
         of(json!({"contatiners": []})).unwrap(),

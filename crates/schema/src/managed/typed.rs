@@ -6,15 +6,15 @@ use serde_json::Value;
 
 use super::set;
 use super::walk::Shape;
-use crate::table::{Kind, ListType, TypeId};
+use crate::table::{Kind, ListType, Schema};
 
 /// Enough to see what is wrong.
 const MAX_FINDINGS: usize = 100;
 
 /// One line for each field that the type does not have and each value of the wrong sort.
-pub(super) fn errors(id: TypeId, object: &Value) -> Vec<String> {
+pub(super) fn errors(schema: &Schema, object: &Value) -> Vec<String> {
     let mut check = Check::default();
-    check.value(&Kind::Struct(id), &ListType::Atomic, object);
+    check.value(&Kind::Struct(schema.clone()), &ListType::Atomic, object);
     check.found
 }
 

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use super::set::Set;
-use crate::table::{Field, Kind, ListType, TypeId};
+use crate::table::{Field, Key, Kind, ListType, Type};
 
 /// How ownership looks at a value.
 #[derive(Clone, Copy)]
 pub(super) enum Shape<'a> {
     /// Owned whole: scalars, atomic lists, maps and structs.
     Leaf,
-    Struct(TypeId),
+    Struct(&'a Type),
     /// Keys of any name, owned one by one.
     Map(&'a Kind),
     /// Scalars, owned one by one.
     Set,
     /// Items known by these keys.
-    List(&'a [&'static str], &'a Kind),
+    List(&'a [Key], &'a Kind),
     /// Part of an object that the table does not know: maps are looked into, lists are leaves.
     Deduced,
 }
@@ -37,8 +37,8 @@ impl<'a> Shape<'a> {
 
     fn of_kind(kind: &'a Kind) -> Self {
         match kind {
-            Kind::Struct(id) if id.get().atomic => Shape::Leaf,
-            Kind::Struct(id) => Shape::Struct(*id),
+            Kind::Struct(schema) if schema.get().atomic => Shape::Leaf,
+            Kind::Struct(schema) => Shape::Struct(schema.get()),
             Kind::Map(of) => Shape::Map(of),
             _ => Shape::Leaf,
         }
@@ -47,7 +47,7 @@ impl<'a> Shape<'a> {
     /// Of a field or key.
     pub(super) fn child(self, name: &str) -> Shape<'a> {
         match self {
-            Shape::Struct(id) => match id.get().field(name) {
+            Shape::Struct(type_) => match type_.field(name) {
                 Some(field) => Shape::of_field(field),
                 None => Shape::Deduced,
             },
@@ -66,7 +66,7 @@ impl<'a> Shape<'a> {
 
     /// Whether `name` is a field of a struct, which exists by the type, and not a key that somebody made.
     fn names(self, name: &str) -> bool {
-        matches!(self, Shape::Struct(id) if id.get().field(name).is_some())
+        matches!(self, Shape::Struct(type_) if type_.field(name).is_some())
     }
 
     fn is_list(self) -> bool {
@@ -84,17 +84,17 @@ impl<'a> Shape<'a> {
             Shape::List(keys, _) => {
                 let mut found: Vec<(&str, Value)> = Vec::new();
                 for key in keys {
-                    let value = match item.get(key) {
-                        Some(value) if !value.is_null() => value.clone(),
-                        // The one key that has a default in the API.
-                        _ if *key == "protocol" => "TCP".into(),
+                    let value = match (item.get(&*key.name), &key.default) {
+                        (Some(value), _) if !value.is_null() => value.clone(),
+                        (_, Some(default)) => default.clone(),
                         _ => {
                             return Err(format!(
-                                "associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
+                                "associative list with keys has an element that omits key field {:?} (and doesn't have default value)",
+                                key.name
                             ));
                         }
                     };
-                    found.push((key, value));
+                    found.push((&key.name, value));
                 }
                 found.sort_by_key(|(key, _)| *key);
                 let keys: Map<String, Value> = found.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
@@ -114,7 +114,7 @@ fn shape_at<'a>(root: Shape<'a>, path: &[String]) -> Shape<'a> {
 }
 
 /// Adds the named fields on the way to the members: who owns `spec.replicas` keeps `spec` in being.
-pub(super) fn ensure_named(root: TypeId, set: &Set) -> Set {
+pub(super) fn ensure_named(root: &Type, set: &Set) -> Set {
     set.with_members(&mut Vec::new(), &|path| match path.split_last() {
         Some((last, parents)) => last
             .strip_prefix("f:")
@@ -124,7 +124,7 @@ pub(super) fn ensure_named(root: TypeId, set: &Set) -> Set {
 }
 
 /// All fields of an object that was applied; an error if a list's items cannot be told apart.
-pub(super) fn fields(root: TypeId, object: &Value) -> Result<Set, String> {
+pub(super) fn fields(root: &Type, object: &Value) -> Result<Set, String> {
     let mut set = Set::default();
     collect(Shape::Struct(root), object, &mut Vec::new(), &mut set)?;
     Ok(set)
@@ -192,7 +192,7 @@ impl Comparison {
     }
 }
 
-pub(super) fn compare(root: TypeId, old: &Value, new: &Value) -> Comparison {
+pub(super) fn compare(root: &Type, old: &Value, new: &Value) -> Comparison {
     let mut comparison = Comparison::default();
     differ(
         Shape::Struct(root),

@@ -89,7 +89,7 @@ fn annotate(type_: &Type, schema: &mut Value) {
     for field in type_.fields() {
         let property = schema
             .get_mut("properties")
-            .and_then(|properties| properties.get_mut(field.json));
+            .and_then(|properties| properties.get_mut(&*field.json));
         if let Some(property) = property.and_then(Value::as_object_mut) {
             annotate_field(field, property);
         }
@@ -118,7 +118,8 @@ fn annotate_field(field: &Field, property: &mut Map<String, Value>) {
             ListType::Atomic => "atomic",
             ListType::Set => "set",
             ListType::Map(keys) => {
-                property.insert("x-kubernetes-list-map-keys".into(), keys.clone().into());
+                let keys: Vec<&str> = keys.iter().map(|key| &*key.name).collect();
+                property.insert("x-kubernetes-list-map-keys".into(), keys.into());
                 "map"
             }
         };

@@ -14,14 +14,14 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use super::PatchError;
-use crate::table::{Field, Kind, Strategy, TypeId};
+use crate::table::{Field, Kind, Schema, Strategy, Type};
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
 const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 const ELEMENT_ORDER: &str = "$setElementOrder/";
 
-pub(super) fn merge(id: TypeId, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
+pub(super) fn merge(schema: &Schema, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     let Value::Object(patch) = patch else {
         return Err(PatchError::BadRequest("Invalid JSON document".into()));
     };
@@ -29,7 +29,7 @@ pub(super) fn merge(id: TypeId, target: &mut Value, patch: &Value) -> Result<(),
         *target = Map::new().into();
     }
     if let Value::Object(map) = target {
-        let merged = merge_map(Some(Of::Struct(id)), std::mem::take(map), patch)?;
+        let merged = merge_map(Some(Of::Struct(schema.get())), std::mem::take(map), patch)?;
         *map = merged.unwrap_or_default();
     }
     Ok(())
@@ -38,7 +38,7 @@ pub(super) fn merge(id: TypeId, target: &mut Value, patch: &Value) -> Result<(),
 /// What is known of a map's fields.
 #[derive(Clone, Copy)]
 enum Of<'a> {
-    Struct(TypeId),
+    Struct(&'a Type),
     /// A map of strings to this.
     Values(&'a Kind),
 }
@@ -57,7 +57,7 @@ const REPLACE: Rule<'static> = Rule {
 
 fn rule<'a>(of: Option<Of<'a>>, name: &str) -> Rule<'a> {
     match of {
-        Some(Of::Struct(id)) => match id.get().field(name) {
+        Some(Of::Struct(type_)) => match type_.field(name) {
             Some(Field { kind, patch, .. }) => Rule {
                 kind: Some(kind),
                 strategy: *patch,
@@ -74,9 +74,11 @@ fn rule<'a>(of: Option<Of<'a>>, name: &str) -> Rule<'a> {
 
 fn of(kind: Option<&Kind>) -> Option<Of<'_>> {
     match kind? {
-        Kind::Struct(id) => Some(Of::Struct(*id)),
+        Kind::Struct(schema) => Some(Of::Struct(schema.get())),
         Kind::Map(values) => Some(Of::Values(values)),
-        Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings => Some(Of::Struct(Kind::schema_props())),
+        Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings => {
+            Some(Of::Struct(Kind::schema_props().get()))
+        }
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::table::lookup;
 
 fn merged(group: &str, kind: &str, mut target: Value, patch: Value) -> Result<Value, PatchError> {
-    strategic_merge(lookup(group, "v1", kind).unwrap(), &mut target, &patch).map(|()| target)
+    strategic_merge(&lookup(group, "v1", kind).unwrap(), &mut target, &patch).map(|()| target)
 }
 
 /// A pod's spec before, a patch of the spec, the spec after.
@@ -297,11 +297,11 @@ fn arbitrary_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_patch_panics_and_an_empty_one_changes_nothing(target in arbitrary_json(), patch in arbitrary_json()) {
-        for kind in [lookup("", "v1", "Pod").unwrap(), TypeId::OBJECT] {
-            let _ = strategic_merge(kind, &mut target.clone(), &patch);
+        for kind in [lookup("", "v1", "Pod").unwrap(), Schema::OBJECT] {
+            let _ = strategic_merge(&kind, &mut target.clone(), &patch);
             let mut same = target.clone();
             if same.is_object() {
-                prop_assert_eq!(strategic_merge(kind, &mut same, &json!({})), Ok(()));
+                prop_assert_eq!(strategic_merge(&kind, &mut same, &json!({})), Ok(()));
                 prop_assert_eq!(&same, &target);
             }
         }

@@ -327,7 +327,7 @@ proptest! {
     #[test]
     fn what_it_decodes_has_only_fields_that_the_table_knows(noise in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(pod) = decode_request(&msg().bytes(2, &noise).request("v1", "Pod")) {
-            let unknown = crate::strict::unknown_fields(lookup("", "v1", "Pod").unwrap(), &pod);
+            let unknown = crate::strict::unknown_fields(&lookup("", "v1", "Pod").unwrap(), &pod);
             let mut shown = String::new();
             let _ = write!(shown, "{pod}");
             prop_assert!(unknown.is_empty(), "{unknown:?} in {shown}");

@@ -3,15 +3,15 @@
 use serde_json::Value;
 
 use super::{Path, scalar};
-use crate::table::{Field, Kind, TypeId};
+use crate::table::{Field, Kind, Schema};
 
 /// As many findings as Kubernetes reports at most.
 const MAX_FINDINGS: usize = 100;
 
 /// The fields that the type does not have: `unknown field "spec.contatiners"`.
-pub fn unknown_fields(id: TypeId, object: &Value) -> Vec<String> {
+pub fn unknown_fields(schema: &Schema, object: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    unknown(&Kind::Struct(id), object, &mut Path::default(), &mut found);
+    unknown(&Kind::Struct(schema.clone()), object, &mut Path::default(), &mut found);
     found
 }
 
@@ -38,11 +38,11 @@ fn unknown(kind: &Kind, value: &Value, path: &mut Path, found: &mut Vec<String>)
             }
         }
         (Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings, Value::Object(_)) => {
-            unknown(&Kind::Struct(Kind::schema_props()), value, path, found);
+            unknown(&Kind::Struct(Kind::schema_props().clone()), value, path, found);
         }
         (Kind::SchemaOrArray, Value::Array(_)) => {
             unknown(
-                &Kind::List(Box::new(Kind::Struct(Kind::schema_props()))),
+                &Kind::List(Box::new(Kind::Struct(Kind::schema_props().clone()))),
                 value,
                 path,
                 found,
@@ -54,18 +54,18 @@ fn unknown(kind: &Kind, value: &Value, path: &mut Path, found: &mut Vec<String>)
 
 /// The values whose JSON type does not fit their field, in the words of Go's `encoding/json`. Go stops caring after the
 /// first; a caller that wants one message takes that.
-pub fn type_errors(id: TypeId, object: &Value) -> Vec<String> {
+pub fn type_errors(schema: &Schema, object: &Value) -> Vec<String> {
     let mut check = Check {
         path: Path::default(),
         found: Vec::new(),
     };
     if object.is_object() {
-        check.value(&Kind::Struct(id), None, object);
+        check.value(&Kind::Struct(schema.clone()), None, object);
     } else {
         check.found.push(format!(
             "json: cannot unmarshal {} into Go value of type {}",
             describe(object),
-            id.get().go_name()
+            schema.get().go_name()
         ));
     }
     check.found
@@ -78,7 +78,7 @@ struct Check {
 }
 
 /// The struct and the field that Go was filling when it met the value.
-type Place<'a> = Option<(&'static str, &'a Field)>;
+type Place<'a> = Option<(&'a str, &'a Field)>;
 
 impl Check {
     fn value(&mut self, kind: &Kind, place: Place<'_>, value: &Value) {
@@ -105,10 +105,10 @@ impl Check {
                 items.iter().for_each(|item| self.value(&Kind::String, place, item));
             }
             (Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings, Value::Object(_)) => {
-                self.value(&Kind::Struct(Kind::schema_props()), place, value);
+                self.value(&Kind::Struct(Kind::schema_props().clone()), place, value);
             }
             (Kind::SchemaOrArray, Value::Array(items)) => {
-                let props = Kind::Struct(Kind::schema_props());
+                let props = Kind::Struct(Kind::schema_props().clone());
                 items.iter().for_each(|item| self.value(&props, place, item));
             }
             (Kind::SchemaOrBool, Value::Bool(_)) | (Kind::SchemaOrStrings, Value::Array(_)) | (Kind::Any, _) => {}

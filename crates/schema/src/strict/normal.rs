@@ -4,17 +4,17 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::quantity::Quantity;
-use crate::table::{Field, Kind, TypeId};
+use crate::table::{Field, Kind, Schema};
 
 /// Drops the fields that the type does not have, nulls, and what Go's `omitempty` leaves out; writes quantities and times
 /// in their canonical form. What [`super::type_errors`] complains of is left as it is.
-pub fn prune(id: TypeId, object: &mut Value) {
-    value(&Kind::Struct(id), object, true);
+pub fn prune(schema: &Schema, object: &mut Value) {
+    value(&Kind::Struct(schema.clone()), object, true);
 }
 
 /// Only the canonical forms, for an object that says what is wanted and not what is: nothing is dropped.
-pub(crate) fn canonical(id: TypeId, object: &mut Value) {
-    value(&Kind::Struct(id), object, false);
+pub(crate) fn canonical(schema: &Schema, object: &mut Value) {
+    value(&Kind::Struct(schema.clone()), object, false);
 }
 
 fn value(kind: &Kind, value_: &mut Value, drop: bool) {
@@ -32,12 +32,12 @@ fn value(kind: &Kind, value_: &mut Value, drop: bool) {
         (Kind::List(of), Value::Array(items)) => items.iter_mut().for_each(|item| element(of, item, drop)),
         (Kind::Map(of), Value::Object(map)) => map.values_mut().for_each(|item| element(of, item, drop)),
         (Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings, map @ Value::Object(_)) => {
-            value(&Kind::Struct(Kind::schema_props()), map, drop);
+            value(&Kind::Struct(Kind::schema_props().clone()), map, drop);
         }
         (Kind::SchemaOrArray, Value::Array(items)) => {
             items
                 .iter_mut()
-                .for_each(|item| element(&Kind::Struct(Kind::schema_props()), item, drop));
+                .for_each(|item| element(&Kind::Struct(Kind::schema_props().clone()), item, drop));
         }
         (Kind::Quantity, quantity) => {
             let canonical = match &*quantity {

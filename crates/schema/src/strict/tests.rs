@@ -2,9 +2,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::table::{TypeId, lookup};
+use crate::table::{Schema, lookup};
 
-fn id(group: &str, kind: &str) -> TypeId {
+fn id(group: &str, kind: &str) -> Schema {
     lookup(group, "v1", kind).unwrap()
 }
 
@@ -18,7 +18,7 @@ fn a_typo_is_named_with_its_path() {
         ]}}},
     });
     assert_eq!(
-        unknown_fields(id("apps", "Deployment"), &deployment),
+        unknown_fields(&id("apps", "Deployment"), &deployment),
         [
             r#"unknown field "metdata""#,
             r#"unknown field "spec.template.spec.contatiners""#,
@@ -30,7 +30,7 @@ fn a_typo_is_named_with_its_path() {
         "properties": {"a": {"items": {"tipe": "x"}, "additionalProperties": {"tipo": 1}, "default": {"free": 1}}},
     }}}]}});
     assert_eq!(
-        unknown_fields(id("apiextensions.k8s.io", "CustomResourceDefinition"), &schema),
+        unknown_fields(&id("apiextensions.k8s.io", "CustomResourceDefinition"), &schema),
         [
             r#"unknown field "spec.versions[0].schema.openAPIV3Schema.properties.a.items.tipe""#,
             r#"unknown field "spec.versions[0].schema.openAPIV3Schema.properties.a.additionalProperties.tipo""#,
@@ -38,7 +38,7 @@ fn a_typo_is_named_with_its_path() {
     );
     let custom = json!({"spec": {"anything": 1}, "metadata": {"nam": "x"}});
     assert_eq!(
-        unknown_fields(TypeId::OBJECT, &custom),
+        unknown_fields(&Schema::OBJECT, &custom),
         [r#"unknown field "metadata.nam""#]
     );
 }
@@ -155,7 +155,7 @@ fn a_value_of_the_wrong_type_is_told_as_go_tells_it() {
             "json: cannot unmarshal array into Go value of type v1.Pod",
         ),
     ] {
-        assert_eq!(type_errors(id(group, kind), &object), [message]);
+        assert_eq!(type_errors(&id(group, kind), &object), [message]);
     }
 }
 
@@ -166,10 +166,10 @@ fn good_values_and_nulls_fit() {
         "spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": 1, "memory": "1.5Gi", "x": 0.5}},
             "livenessProbe": {"httpGet": {"port": 80}}, "readinessProbe": {"httpGet": {"port": "http"}}}], "terminationGracePeriodSeconds": 0},
     });
-    assert_eq!(type_errors(id("", "Pod"), &pod), Vec::<String>::new());
+    assert_eq!(type_errors(&id("", "Pod"), &pod), Vec::<String>::new());
     let secret =
         json!({"data": {"a": "aGk=", "b": "aGkh", "c": "aA==", "d": "", "e": "aG\nkh"}, "stringData": {"a": "!"}});
-    assert_eq!(type_errors(id("", "Secret"), &secret), Vec::<String>::new());
+    assert_eq!(type_errors(&id("", "Secret"), &secret), Vec::<String>::new());
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn pruning_leaves_what_go_would_write() {
             "initContainers": null,
         },
     });
-    prune(id("", "Pod"), &mut pod);
+    prune(&id("", "Pod"), &mut pod);
     assert_eq!(
         pod,
         json!({
@@ -196,7 +196,7 @@ fn pruning_leaves_what_go_would_write() {
         })
     );
     let mut custom = json!({"metadata": {"name": "c", "typo": 1}, "spec": {"anything": null}});
-    prune(TypeId::OBJECT, &mut custom);
+    prune(&Schema::OBJECT, &mut custom);
     assert_eq!(custom, json!({"metadata": {"name": "c"}, "spec": {"anything": null}}));
 }
 
@@ -365,13 +365,13 @@ fn arbitrary_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn any_json_can_be_checked_and_pruned_and_pruning_twice_is_pruning_once(object in arbitrary_json()) {
-        for id in [id("", "Pod"), id("apps", "Deployment"), id("apiextensions.k8s.io", "CustomResourceDefinition"), TypeId::OBJECT] {
-            let _ = (unknown_fields(id, &object), type_errors(id, &object));
+        for id in [id("", "Pod"), id("apps", "Deployment"), id("apiextensions.k8s.io", "CustomResourceDefinition"), Schema::OBJECT] {
+            let _ = (unknown_fields(&id, &object), type_errors(&id, &object));
             let mut once = object.clone();
-            prune(id, &mut once);
-            prop_assert!(unknown_fields(id, &once).is_empty());
+            prune(&id, &mut once);
+            prop_assert!(unknown_fields(&id, &once).is_empty());
             let mut twice = once.clone();
-            prune(id, &mut twice);
+            prune(&id, &mut twice);
             prop_assert_eq!(once, twice);
         }
     }

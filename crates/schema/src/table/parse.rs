@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Field, Kind, ListType, Slot, Strategy, Table, Type, TypeId, Wire};
+use super::{Field, Handle, Key, Kind, ListType, Schema, Slot, Strategy, Table, Type, Wire};
 
 /// Reads the file that was compiled in; a test reads it as well, so that a malformed one cannot be shipped.
 pub(super) fn parse(text: &'static str) -> Table {
@@ -12,7 +12,7 @@ pub(super) fn parse(text: &'static str) -> Table {
     for line in lines() {
         if let Some(rest) = line.strip_prefix(":type ") {
             let id = u16::try_from(names.len()).expect("a few hundred types");
-            names.insert(rest.split(' ').next().unwrap_or_default(), TypeId(id));
+            names.insert(rest.split(' ').next().unwrap_or_default(), Schema(Handle::Table(id)));
         }
     }
     let mut types: Vec<Type> = Vec::with_capacity(names.len());
@@ -26,7 +26,7 @@ pub(super) fn parse(text: &'static str) -> Table {
                     finish(last, &mut tags);
                 }
                 types.push(Type {
-                    name: words.next().unwrap_or_default(),
+                    name: words.next().unwrap_or_default().into(),
                     atomic: words.next() == Some("atomic"),
                     open: types.is_empty(),
                     kind: None,
@@ -37,7 +37,7 @@ pub(super) fn parse(text: &'static str) -> Table {
             (Some(":kind"), Some(last)) => {
                 let mut word = || words.next().expect("three words after :kind");
                 let kind = (word().trim_start_matches('-'), word(), word());
-                kinds.insert(kind, names[last.name]);
+                kinds.insert(kind, names[&*last.name].clone());
                 last.kind = Some(kind);
             }
             (Some(json), Some(last)) => {
@@ -56,12 +56,12 @@ pub(super) fn parse(text: &'static str) -> Table {
 
 /// Sorts a type's fields and lays out its message.
 fn finish(type_: &mut Type, tags: &mut Vec<(&'static str, &'static str)>) {
-    type_.fields.sort_by_key(|field| field.json);
+    type_.fields.sort_by(|a, b| a.json.cmp(&b.json));
     for (json, tag) in tags.drain(..) {
         if tag == "0" {
             continue;
         }
-        let Ok(index) = type_.fields.binary_search_by(|field| field.json.cmp(json)) else {
+        let Ok(index) = type_.fields.binary_search_by(|field| (*field.json).cmp(json)) else {
             continue;
         };
         let mut wire = &mut type_.wire;
@@ -84,7 +84,7 @@ fn finish(type_: &mut Type, tags: &mut Vec<(&'static str, &'static str)>) {
 
 fn field(json: &'static str, kind: Kind, words: std::str::Split<'static, char>) -> Field {
     let mut field = Field {
-        json,
+        json: json.into(),
         kind,
         required: false,
         zero_omitted: false,
@@ -101,7 +101,7 @@ fn field(json: &'static str, kind: Kind, words: std::str::Split<'static, char>) 
             ("zero", _) => field.zero_omitted = true,
             ("ptr", _) => field.pointer = true,
             ("set", _) => field.list = ListType::Set,
-            ("map", keys) => field.list = ListType::Map(keys.split(',').collect()),
+            ("map", keys) => field.list = ListType::Map(keys.split(',').map(key).collect()),
             ("atomic", _) => field.atomic = true,
             ("merge", "") => field.patch = Strategy::MergeScalars,
             ("merge", key) => field.patch = Strategy::MergeBy(key),
@@ -114,7 +114,15 @@ fn field(json: &'static str, kind: Kind, words: std::str::Split<'static, char>) 
     field
 }
 
-fn kind(word: &'static str, names: &HashMap<&'static str, TypeId>) -> Kind {
+/// `protocol` is the one key that has a default in the API.
+fn key(name: &'static str) -> Key {
+    Key {
+        name: name.into(),
+        default: (name == "protocol").then(|| "TCP".into()),
+    }
+}
+
+fn kind(word: &'static str, names: &HashMap<&'static str, Schema>) -> Kind {
     if let Some(of) = word.strip_prefix("[]") {
         return Kind::List(Box::new(kind(of, names)));
     }
@@ -122,7 +130,7 @@ fn kind(word: &'static str, names: &HashMap<&'static str, TypeId>) -> Kind {
         return Kind::Map(Box::new(kind(of, names)));
     }
     if let Some(name) = word.strip_prefix('@') {
-        return Kind::Struct(names[name]);
+        return Kind::Struct(names[name].clone());
     }
     match word {
         "s" => Kind::String,

@@ -41,7 +41,16 @@ fn every_kind_of_the_stable_groups_is_found() {
 #[test]
 fn lists_have_the_keys_that_kubernetes_merges_them_by() {
     use Strategy::{Default, MergeBy, MergeScalars};
-    let map = |keys: &[&'static str]| ListType::Map(keys.to_vec());
+    let map = |keys: &[&'static str]| {
+        ListType::Map(
+            keys.iter()
+                .map(|key| Key {
+                    name: (*key).into(),
+                    default: (*key == "protocol").then(|| "TCP".into()),
+                })
+                .collect(),
+        )
+    };
     for (name, json, patch, list) in [
         ("api.core.v1.PodSpec", "containers", MergeBy("name"), map(&["name"])),
         (
@@ -112,7 +121,7 @@ fn every_field_of_a_served_kind_but_the_newest_has_a_protobuf_number() {
         fields += type_
             .fields
             .iter()
-            .filter(|f| type_.kind.is_none() || !["apiVersion", "kind"].contains(&f.json))
+            .filter(|f| type_.kind.is_none() || !["apiVersion", "kind"].contains(&&*f.json))
             .count();
         numbered += count(&type_.wire);
     }

@@ -16,7 +16,7 @@ mod volume;
 use super::Kind;
 use crate::field::{Errors, Path};
 use crate::json::{items, keep, object, set, text};
-use crate::printer::{Column, Row};
+use crate::printer::{Columns, Row};
 use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -122,8 +122,8 @@ impl Kind for Pod {
         fields.add("status.nominatedNodeName", text(status, "nominatedNodeName"));
     }
 
-    fn columns(&self) -> &'static [Column] {
-        print::COLUMNS
+    fn columns(&self) -> Columns<'_> {
+        print::COLUMNS.into()
     }
 
     fn row(&self, pod: &Value, now: Timestamp) -> Row {
@@ -147,7 +147,7 @@ impl Kind for Pod {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::find;
+    use crate::resource::tests::find;
 
     #[test]
     fn a_new_pod_is_pending_and_has_a_class() {
