@@ -4,6 +4,7 @@
 //! NAME/
 //!   lock          held (flock) by the process that runs the cluster; says which
 //!   running.json  where that process serves, once it does
+//!   stopping      which process has been told to end
 //!   kubeconfig    0600
 //!   secrets.json  CA key, token and port, kept so that kubeconfigs stay valid; 0600
 //!   ca.crt        certificate of the cluster's CA
@@ -15,7 +16,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -29,6 +30,50 @@ use crate::error::{Doing, Error};
 const VARIABLE: &str = "KNARR_DATA_DIR";
 /// Longest name of a cluster: it becomes part of names of objects and files.
 const LONGEST: usize = 40;
+
+/// Begins the name of a directory that is being removed; no cluster's does.
+const REMOVED: &str = ".removed-";
+/// Begins the name of the directory of a cluster that is not kept.
+pub(crate) const TEMPORARY: &str = "knarr-";
+
+/// Removes what clusters left behind that could not do it themselves: the temporary directories of those that were not kept and were
+/// killed, and the rests of directories whose removal was interrupted.
+pub(crate) fn sweep() {
+    let own = nix::unistd::geteuid().as_raw();
+    let entries = |dir: PathBuf| {
+        fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    let named = |path: &PathBuf, prefix: &str| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+    };
+    let temporary = entries(std::env::temp_dir()).filter(|path| named(path, TEMPORARY));
+    let removed = root()
+        .ok()
+        .into_iter()
+        .flat_map(entries)
+        .filter(|path| named(path, REMOVED));
+    for path in temporary.chain(removed) {
+        let ours = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir() && found.uid() == own);
+        // A temporary one without a lock is somebody else's, or just being made.
+        let locked = path.join("lock").is_file();
+        if !ours || !(locked || named(&path, REMOVED)) {
+            continue;
+        }
+        let lock = locked.then(|| Directory::at(path.clone()).try_lock());
+        if matches!(lock, Some(Ok(None) | Err(_))) {
+            continue;
+        }
+        tracing::info!(path = %path.display(), "removing what a cluster has left behind");
+        if let Err(error) = fs::remove_dir_all(&path) {
+            tracing::warn!(path = %path.display(), %error, "cannot remove");
+        }
+    }
+}
 
 /// The directory of one cluster, which may not exist.
 #[derive(Clone, Debug)]
@@ -114,7 +159,7 @@ impl Directory {
         })
     }
 
-    /// Takes the lock. `None` when another process has it.
+    /// Takes the lock. `None` when another process has it, or has just removed the directory.
     pub(crate) fn try_lock(&self) -> Result<Option<Lock>, Error> {
         let path = self.file("lock");
         let context = || format!("cannot lock {}", path.display());
@@ -127,6 +172,11 @@ impl Directory {
             .open(&path);
         match Flock::lock(open.doing(context)?, FlockArg::LockExclusiveNonblock) {
             Ok(mut file) => {
+                // The lock of a file that was removed meanwhile keeps nobody out.
+                let ours = file.metadata().doing(context)?;
+                if !fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+                    return Ok(None);
+                }
                 file.set_len(0).doing(context)?;
                 write!(file, "{}", std::process::id()).doing(context)?;
                 Ok(Some(Lock(file)))
@@ -136,11 +186,11 @@ impl Directory {
         }
     }
 
-    /// The process that holds the lock, if one does.
+    /// The process that holds the lock, if one does. Needs to read the directory only.
     pub(crate) fn holder(&self) -> Result<Option<i32>, Error> {
         let path = self.file("lock");
         let context = || format!("cannot read {}", path.display());
-        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).doing(context),
@@ -153,6 +203,24 @@ impl Directory {
             Err((_, Errno::EWOULDBLOCK)) => Ok(text.trim().parse().ok()),
             Err((_, errno)) => Err(errno).doing(context),
         }
+    }
+
+    /// Notes that `pid` is told to end, so that nobody takes it for a running cluster any more.
+    pub(crate) fn mark_stopping(&self, pid: i32) -> Result<(), Error> {
+        self.write("stopping", pid.to_string().as_bytes()).map(drop)
+    }
+
+    /// Whether that process has been told to end.
+    pub(crate) fn is_stopping(&self, pid: i32) -> bool {
+        fs::read_to_string(self.file("stopping")).is_ok_and(|text| text.trim() == pid.to_string())
+    }
+
+    /// Moves it out of the way, at once and as a whole, and then removes it. The caller holds the lock.
+    pub(crate) fn remove_all(&self) -> Result<(), Error> {
+        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        let aside = self.0.with_file_name(format!("{REMOVED}{name}.{}", std::process::id()));
+        fs::rename(&self.0, &aside).doing(|| format!("cannot remove {}", self.0.display()))?;
+        fs::remove_dir_all(&aside).doing(|| format!("cannot remove {}", aside.display()))
     }
 
     /// What the running cluster says of itself, once it is up.
@@ -274,5 +342,41 @@ mod tests {
         drop(lock);
         assert_eq!(directory.holder().unwrap(), None);
         assert!(directory.try_lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_takes_its_lock_along() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temp.path().join("shop"));
+        directory.create().unwrap();
+        let lock = directory.try_lock().unwrap().unwrap();
+        directory.remove_all().unwrap();
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+        directory.create().unwrap();
+        assert!(directory.try_lock().unwrap().is_some(), "the next cluster of that name");
+        drop(lock);
+    }
+
+    #[test]
+    fn what_a_killed_cluster_left_behind_is_swept_and_what_lives_is_not() {
+        let make = || tempfile::Builder::new().prefix(TEMPORARY).tempdir().unwrap().keep();
+        let (left, alive, other) = (make(), make(), make());
+        drop(Directory::at(left.clone()).try_lock().unwrap().unwrap());
+        let lock = Directory::at(alive.clone()).try_lock().unwrap().unwrap();
+        sweep();
+        assert_eq!((left.exists(), alive.exists(), other.exists()), (false, true, true));
+        drop(lock);
+        sweep();
+        assert!(!alive.exists());
+        fs::remove_dir(other).unwrap();
+    }
+
+    #[test]
+    fn the_holder_can_be_seen_where_nothing_can_be_written() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temp.path().to_path_buf());
+        let _lock = directory.try_lock().unwrap().unwrap();
+        fs::set_permissions(directory.file("lock"), fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(directory.holder().unwrap().is_some());
     }
 }

@@ -10,6 +10,7 @@ pub struct Error {
     message: String,
     hint: Option<String>,
     source: Option<Cause>,
+    taken: bool,
 }
 
 impl Error {
@@ -18,6 +19,7 @@ impl Error {
             message: message.into(),
             hint: None,
             source: None,
+            taken: false,
         }
     }
 
@@ -29,6 +31,16 @@ impl Error {
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// That another process has the cluster is what went wrong.
+    pub(crate) fn because_taken(mut self) -> Self {
+        self.taken = true;
+        self
+    }
+
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken
     }
 
     /// What to do about it.

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Node;
 use knarr_apiserver::{ApiServer, Token};
 use knarr_image::ImageStore;
 use knarr_node::Kubelet;
-use knarr_runtime::Mode;
+use knarr_runtime::{Mode, Runtime};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use tempfile::TempDir;
@@ -17,11 +17,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::directory::{Directory, Lock, Note};
+use crate::directory::{self, Directory, Lock, Note, TEMPORARY};
 use crate::error::{Doing, Error};
 use crate::pki::{Identity, SERVICE_IP};
-use crate::runtime::Anchor;
-use crate::{Options, Storage, kubeconfig, runtime};
+use crate::{Options, RuntimeChoice, Storage, kubeconfig, runtime};
 
 const MASTERS: &str = "system:masters";
 /// How long the parts may take to end.
@@ -44,7 +43,6 @@ pub struct Running {
     control: CancellationToken,
     listeners: CancellationToken,
     // Released last, in this order.
-    _anchor: Option<Anchor>,
     _temporary: Option<TempDir>,
     _lock: Option<Lock>,
 }
@@ -59,12 +57,15 @@ struct Place {
 impl Place {
     fn open(options: &Options) -> Result<Self, Error> {
         let Storage::Directory(path) = &options.storage else {
-            let temporary = tempfile::Builder::new().prefix("knarr-").tempdir();
+            let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempdir();
             let temporary = temporary.doing(|| "cannot make a temporary directory".into())?;
+            let directory = Directory::at(temporary.path().to_path_buf());
+            // Who lives keeps others from sweeping it away.
+            let lock = directory.try_lock()?;
             return Ok(Self {
-                directory: Directory::at(temporary.path().to_path_buf()),
+                directory,
                 temporary: Some(temporary),
-                lock: None,
+                lock,
             });
         };
         let directory = Directory::at(path.clone());
@@ -76,9 +77,12 @@ impl Place {
                 .unwrap_or_default();
             return Err(
                 Error::new(format!("the cluster {:?} is running already{holder}", options.name))
-                    .with_hint("use the running one, or choose another name"),
+                    .with_hint("use the running one, or choose another name")
+                    .because_taken(),
             );
         };
+        // An earlier process's end is none of this one's.
+        directory.remove("stopping");
         Ok(Self {
             directory,
             temporary: None,
@@ -91,6 +95,9 @@ impl ControlPlane {
     /// Starts a cluster. It answers requests when this returns; its node is ready after [`Running::ready`].
     pub async fn start(options: Options) -> Result<Running, Error> {
         let place = Place::open(&options)?;
+        if options.runtime != RuntimeChoice::Hollow {
+            std::thread::spawn(directory::sweep);
+        }
         let directory = &place.directory;
         let mut identity = Identity::open(directory)?;
         let listener = match options.listen {
@@ -107,7 +114,7 @@ impl ControlPlane {
 
         let server = ApiServer::start(knarr_apiserver::Options {
             clock: options.clock.clone(),
-            data: place.lock.is_some().then(|| directory.file("cluster.redb")),
+            data: place.temporary.is_none().then(|| directory.file("cluster.redb")),
             tokens: vec![Token {
                 token: identity.token().to_string(),
                 user: kubeconfig::ADMIN.into(),
@@ -135,17 +142,10 @@ impl ControlPlane {
             config = Some(kubeconfig::write(directory, &options.name, &url, &identity)?);
             // Pods reach the server under the address of its Service.
             if networked {
-                match chosen
-                    .runtime
-                    .listen_node(SocketAddr::new(SERVICE_IP.into(), 443))
-                    .await
-                {
-                    Ok(inner) => {
-                        let (server, tls, listeners) = (server.clone(), tls.clone(), listeners.clone());
-                        tasks.spawn(async move { server.serve(inner, tls, listeners).await });
-                    }
-                    Err(error) => tracing::warn!(%error, "pods cannot reach the API server"),
-                }
+                let (server, tls) = (server.clone(), tls.clone());
+                let runtime = chosen.runtime.clone();
+                let serve = move |ended| serve_pods(server.clone(), runtime.clone(), tls.clone(), ended);
+                tasks.spawn(in_each_network(chosen.runtime.clone(), listeners.clone(), serve));
             }
             tracing::info!(target: "knarr_apiserver", "Serving securely on {address}");
             let (server, listeners) = (server.clone(), listeners.clone());
@@ -172,7 +172,8 @@ impl ControlPlane {
         if networked {
             let client = server.client("system:kube-proxy", &[MASTERS]);
             let runtime = chosen.runtime.clone();
-            tasks.spawn(knarr_network::run(client, runtime, network, control.clone()));
+            let serve = move |ended| knarr_network::run(client.clone(), runtime.clone(), network.clone(), ended);
+            tasks.spawn(in_each_network(chosen.runtime.clone(), control.clone(), serve));
         } else {
             tracing::info!(
                 mode = mode.name(),
@@ -210,16 +211,61 @@ impl ControlPlane {
             refusals: chosen.refusals,
             address,
             kubeconfig: config,
-            directory: place.lock.is_some().then(|| directory.clone()),
+            directory: place.temporary.is_none().then(|| directory.clone()),
             tasks,
             control,
             listeners,
-            _anchor: chosen.anchor,
             _temporary: place.temporary,
             _lock: place.lock,
         };
         running.publish(&options.clock)?;
         Ok(running)
+    }
+}
+
+/// Runs `serve` in the node's network until `shutdown`: anew whenever the runtime has lost that network and made another.
+async fn in_each_network<F: Future<Output = ()>>(
+    runtime: Arc<dyn Runtime>,
+    shutdown: CancellationToken,
+    serve: impl Fn(CancellationToken) -> F,
+) {
+    let mut status = runtime.status();
+    while !shutdown.is_cancelled() {
+        let up = status.wait_for(|status| status.down.is_none());
+        let Some(Ok(epoch)) = shutdown
+            .run_until_cancelled(up)
+            .await
+            .map(|up| up.map(|status| status.epoch))
+        else {
+            return;
+        };
+        let ended = shutdown.child_token();
+        let lost = async {
+            if status.wait_for(|status| status.epoch != epoch).await.is_ok() {
+                ended.cancel();
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = serve(ended.clone()) => {}
+            () = lost => {}
+        }
+        if !ended.is_cancelled() {
+            return; // it has nothing more to do
+        }
+    }
+}
+
+/// Serves the API server inside the node's network.
+async fn serve_pods(
+    server: ApiServer,
+    runtime: Arc<dyn Runtime>,
+    tls: Arc<rustls::ServerConfig>,
+    ended: CancellationToken,
+) {
+    match runtime.listen_node(SocketAddr::new(SERVICE_IP.into(), 443)).await {
+        Ok(inner) => server.serve(inner, tls, ended).await,
+        Err(error) => tracing::warn!(%error, "pods cannot reach the API server"),
     }
 }
 
@@ -332,6 +378,12 @@ impl Running {
     /// Ends the cluster in good order: containers first, then the loops, then the API server, whose last writes are
     /// made durable.
     pub async fn stop(mut self) {
+        if let Some(directory) = &self.directory {
+            // However it was told to: from here on nobody is to rely on it.
+            if let Err(error) = directory.mark_stopping(own_pid()) {
+                tracing::warn!(%error, "cannot note that the cluster stops");
+            }
+        }
         futures::future::join_all(self.kubelets.iter().map(Kubelet::stop)).await;
         self.control.cancel();
         self.server.shutdown().await;
@@ -348,7 +400,7 @@ impl Running {
             return Ok(());
         };
         let note = Note {
-            pid: i32::try_from(std::process::id()).unwrap_or_default(),
+            pid: own_pid(),
             server: self.address.map(|address| format!("https://{}", reachable(address))),
             mode: self.mode.name().to_string(),
             nodes: self.nodes.clone(),
@@ -367,6 +419,10 @@ impl Drop for Running {
             directory.remove("running.json");
         }
     }
+}
+
+fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or_default()
 }
 
 fn is_ready(node: &Node) -> bool {

@@ -76,11 +76,11 @@ impl Kubelet {
             client,
         });
         volume::forget_memory(&cx);
-        node::register(&cx).await;
+        let seen = node::register(&cx).await;
         let (mirrors, mirrored) = mpsc::unbounded_channel();
         let kubelet = Self { cx: cx.clone() };
         kubelet.run(node::renew(cx.clone()));
-        kubelet.run(node::refresh(cx.clone()));
+        kubelet.run(node::refresh(cx.clone(), seen));
         kubelet.run(pod::dispatch(Dispatcher {
             cx: cx.clone(),
             mirrors,

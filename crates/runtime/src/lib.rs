@@ -9,11 +9,9 @@
 //!     if knarr_runtime::is_node() {
 //!         std::process::exit(knarr_runtime::node_main());
 //!     }
-//!     // Before the async runtime has threads: the kernel ends the node process with the thread that started it.
-//!     let helper = knarr_runtime::Helper::spawn().ok();
 //!     let state = std::path::Path::new("/var/lib/knarr");
 //!     tokio::runtime::Runtime::new()?.block_on(async {
-//!         let best = knarr_runtime::start_best(helper, state).await?;
+//!         let best = knarr_runtime::start_best(state).await?;
 //!         tracing::info!(mode = best.runtime.mode().name(), refusals = ?best.refusals, "containers");
 //!         Ok(())
 //!     })
@@ -34,17 +32,18 @@ mod usage;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
 
 #[cfg(target_os = "linux")]
 pub use linux::LinuxRuntime;
-pub use linux::{Helper, is_node, node_main, probe};
+pub use linux::{is_node, node_main, probe};
 pub use process::ProcessRuntime;
 
 /// How containers are isolated on this host. Decided by trying, not by uid.
@@ -209,6 +208,15 @@ pub struct Usage {
     pub memory_bytes: u64,
 }
 
+/// How the runtime itself is: what the condition `RuntimeReady` is in CRI.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuntimeStatus {
+    /// Grows when all sandboxes and containers have been lost at once, because what ran them has died.
+    pub epoch: u64,
+    /// Why it cannot run containers now; `None` when it can.
+    pub down: Option<String>,
+}
+
 /// Why the runtime could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
@@ -245,6 +253,12 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Name and version as `status.nodeInfo.containerRuntimeVersion` shows them (`knarr://0.1.0`).
     fn version(&self) -> String;
+
+    /// How the runtime is, now and whenever that changes. One that has nothing to lose stays as it is.
+    fn status(&self) -> watch::Receiver<RuntimeStatus> {
+        static ALWAYS: LazyLock<watch::Sender<RuntimeStatus>> = LazyLock::new(watch::Sender::default);
+        ALWAYS.subscribe()
+    }
 
     /// Creates the pod's shared namespaces and gives it an IP. Idempotent per ID.
     async fn create_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError>;
@@ -332,15 +346,16 @@ pub struct Best {
     pub refusals: Vec<String>,
 }
 
-/// Starts the best runtime this host allows: namespaces when there is a `helper` and it finds them to work, plain processes otherwise.
-/// Files of containers go below `state_dir`.
-pub async fn start_best(helper: Option<Helper>, state_dir: &Path) -> Result<Best, RuntimeError> {
-    let refusals = match helper {
-        None => vec!["no node process".to_owned()],
-        Some(helper) => match linux::start(helper, state_dir).await? {
-            Ok((runtime, refusals)) => return Ok(Best { runtime, refusals }),
-            Err(refusals) => refusals,
-        },
+/// Starts the best runtime this host allows: namespaces where they are found to work, plain processes otherwise. Files of containers go
+/// below `state_dir`.
+pub async fn start_best(state_dir: &Path) -> Result<Best, RuntimeError> {
+    let refusals = match linux::start(state_dir).await {
+        Ok(Ok((runtime, refusals))) => return Ok(Best { runtime, refusals }),
+        Ok(Err(refusals)) => refusals,
+        Err(error) => {
+            tracing::warn!(%error, "cannot start the node process");
+            vec![error.to_string()]
+        }
     };
     Ok(Best {
         runtime: Arc::new(ProcessRuntime::new(state_dir)?),

@@ -1,6 +1,5 @@
 //! Stands in for the namespaces runtime on systems without namespaces.
 
-use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,24 +24,8 @@ pub fn probe() -> io::Result<Probe> {
     })
 }
 
-/// A node process; there is none here.
-#[derive(Debug)]
-pub struct Helper(Infallible);
-
-impl Helper {
-    /// Fails.
-    pub fn spawn() -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Fails.
-    pub fn spawn_program(_program: &Path) -> io::Result<Self> {
-        Self::spawn()
-    }
-}
-
 pub(crate) type Tried = Result<(Arc<dyn Runtime>, Vec<String>), Vec<String>>;
 
-pub(crate) async fn start(helper: Helper, _state_dir: &Path) -> Result<Tried, RuntimeError> {
-    match helper.0 {}
+pub(crate) async fn start(_state_dir: &Path) -> Result<Tried, RuntimeError> {
+    Ok(Err(vec!["this system has no namespaces".to_owned()]))
 }

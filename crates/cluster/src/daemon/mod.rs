@@ -6,6 +6,8 @@
 //!
 //! All functions block; call them from `main` or from a thread for blocking work.
 
+#[cfg_attr(not(target_os = "linux"), path = "number.rs")]
+mod process;
 mod serve;
 
 use std::fs::{self, OpenOptions};
@@ -17,20 +19,23 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::RuntimeChoice;
 use crate::directory::{self, Directory};
 use crate::error::{Doing, Error};
+use process::{Process, Signal};
 
 pub(crate) use serve::reexec;
 
 /// The hidden argument.
 const ARGUMENT: &str = "__cluster";
-/// How long a cluster may take to start, and to stop.
+/// How long a cluster may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one that was asked to stop may take. Containers get five seconds.
+const STOPPING: Duration = Duration::from_secs(30);
+/// And one that was killed.
+const DYING: Duration = Duration::from_secs(10);
 /// Bytes of log after which the next start begins a new one.
 const LONGEST_LOG: u64 = 10 << 20;
 const TICK: Duration = Duration::from_millis(20);
@@ -75,6 +80,11 @@ pub enum State {
         /// The process.
         pid: i32,
     },
+    /// A process that was told to end.
+    Stopping {
+        /// The process.
+        pid: i32,
+    },
     /// All of it.
     Running {
         /// The process.
@@ -103,7 +113,12 @@ struct Order {
 #[derive(Debug, Serialize, Deserialize)]
 enum Report {
     Ready,
-    Failed { message: String, hint: Option<String> },
+    /// Another process has the cluster.
+    Beaten,
+    Failed {
+        message: String,
+        hint: Option<String>,
+    },
 }
 
 /// Where the data of all clusters is.
@@ -117,14 +132,42 @@ pub fn start(name: &str) -> Result<PathBuf, Error> {
 }
 
 /// Starts a cluster in the background and returns its kubeconfig when its node is ready. One that runs already is left
-/// as it is.
+/// as it is; one that is being stopped is waited for, and started again.
 pub fn start_with(name: &str, options: &StartOptions) -> Result<PathBuf, Error> {
     let directory = Directory::of(name)?;
-    directory.create()?;
-    if directory.holder()?.is_some() {
-        wait_served(name, &directory)?;
-        return kubeconfig(name);
+    let begin = Instant::now();
+    loop {
+        directory.create()?;
+        match directory.holder()? {
+            Some(pid) if directory.is_stopping(pid) => end(name, &directory, pid)?,
+            Some(pid) => wait_served(name, &directory, pid)?,
+            None => match launch(name, &directory, options)? {
+                Launched::Ready => {}
+                Launched::Beaten => std::thread::park_timeout(TICK),
+            },
+        }
+        // What was seen may be history by now: another process may have stopped or removed it.
+        match (directory.holder()?, directory.note()) {
+            (Some(pid), Some(note)) if note.pid == pid && !directory.is_stopping(pid) => return kubeconfig(name),
+            _ if begin.elapsed() > PATIENCE => {
+                return Err(Error::new(format!(
+                    "the cluster {name:?} is stopped or removed whenever it is started"
+                ))
+                .with_hint("another process does that; try again when it has finished"));
+            }
+            _ => {}
+        }
     }
+}
+
+/// What came of starting a process.
+enum Launched {
+    Ready,
+    /// Another process has, or had, the directory.
+    Beaten,
+}
+
+fn launch(name: &str, directory: &Directory, options: &StartOptions) -> Result<Launched, Error> {
     let order = Order {
         name: name.to_string(),
         listen: options.listen,
@@ -140,7 +183,10 @@ pub fn start_with(name: &str, options: &StartOptions) -> Result<PathBuf, Error> 
     let path = directory.log();
     shorten(&path);
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-    let log = log.doing(|| format!("cannot write {}", path.display()))?;
+    let log = match log {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Launched::Beaten),
+        log => log.doing(|| format!("cannot write {}", path.display()))?,
+    };
     let program = std::env::current_exe().doing(|| "cannot find the running executable".into())?;
     let mut child = Command::new(program)
         .args([ARGUMENT, &order])
@@ -164,13 +210,13 @@ pub fn start_with(name: &str, options: &StartOptions) -> Result<PathBuf, Error> 
         .ok()
         .and_then(|line| serde_json::from_str(&line).ok())
     {
-        Some(Report::Ready) => kubeconfig(name),
+        Some(Report::Ready) => Ok(Launched::Ready),
+        Some(Report::Beaten) => {
+            let _ = child.wait();
+            Ok(Launched::Beaten)
+        }
         Some(Report::Failed { message, hint }) => {
             let _ = child.wait();
-            if directory.holder()?.is_some() {
-                wait_served(name, &directory)?; // somebody else was faster
-                return kubeconfig(name);
-            }
             let error = Error::new(message);
             Err(match hint {
                 Some(hint) => error.with_hint(hint),
@@ -199,28 +245,55 @@ fn shorten(path: &Path) {
 /// Stops a cluster, wherever it runs: its containers end gracefully, its data stays. Returns whether it ran.
 pub fn stop(name: &str) -> Result<bool, Error> {
     let directory = Directory::of(name)?;
-    let holder = directory.holder()?;
-    if let Some(pid) = holder {
-        if pid == std::process::id() as i32 {
-            return Err(Error::new(format!("the cluster {name:?} runs in this very process")));
+    match directory.holder()? {
+        Some(pid) if pid == std::process::id() as i32 => {
+            Err(Error::new(format!("the cluster {name:?} runs in this very process")))
         }
-        for (signal, patience) in [(Signal::SIGTERM, PATIENCE), (Signal::SIGKILL, PATIENCE)] {
-            // The lock is still held, so the number still names the process that took it.
-            let sent = kill(Pid::from_raw(pid), signal);
-            sent.doing(|| format!("cannot end the process {pid} of the cluster {name:?}"))?;
-            if wait_until(patience, || Ok(directory.holder()?.is_none()))? {
-                break;
-            }
+        Some(pid) => end(name, &directory, pid).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Ends the process that holds the lock, and returns when it has ended; not when another one has begun.
+fn end(name: &str, directory: &Directory, pid: i32) -> Result<(), Error> {
+    let context = || format!("cannot end the process {pid} of the cluster {name:?}");
+    let Some(process) = Process::open(pid).doing(context)? else {
+        return Ok(());
+    };
+    // It held the lock before and does now: the handle is to this process, whoever gets its number later.
+    if directory.holder()? != Some(pid) {
+        return Ok(());
+    }
+    // A directory that cannot be written to is no reason not to stop.
+    if let Err(error) = directory.mark_stopping(pid) {
+        tracing::warn!(%error, "cannot note that the cluster stops");
+    }
+    process.signal(Signal::Terminate).doing(context)?;
+    if !process.ended(STOPPING).doing(context)? {
+        tracing::warn!(pid, "the cluster does not stop; killing its process");
+        process.signal(Signal::Kill).doing(context)?;
+        if !process.ended(DYING).doing(context)? {
+            return Err(
+                Error::new(format!("the process {pid} of the cluster {name:?} does not end"))
+                    .with_hint("it is held up in the kernel, as by a disk or network mount that does not answer"),
+            );
         }
+    }
+    // One that was killed could not; and one that has begun since has its own.
+    if directory.note().is_some_and(|note| note.pid == pid) {
         directory.remove("running.json");
     }
-    Ok(holder.is_some())
+    if directory.is_stopping(pid) {
+        directory.remove("stopping");
+    }
+    Ok(())
 }
 
 /// How a cluster is.
 pub fn status(name: &str) -> Result<Status, Error> {
     let directory = Directory::of(name)?;
     let state = match (directory.holder()?, directory.note()) {
+        (Some(pid), _) if directory.is_stopping(pid) => State::Stopping { pid },
         (Some(pid), Some(note)) if note.pid == pid => State::Running {
             pid,
             server: note.server,
@@ -249,6 +322,7 @@ fn describe(name: &str, directory: &Directory, state: &State) -> String {
         State::Absent => format!("cluster {name} does not exist"),
         State::Stopped => format!("cluster {name} is stopped\n  data        {data}"),
         State::Starting { pid } => format!("cluster {name} is starting (process {pid})"),
+        State::Stopping { pid } => format!("cluster {name} is stopping (process {pid})"),
         State::Running {
             pid,
             server,
@@ -281,9 +355,16 @@ pub fn delete(name: &str) -> Result<bool, Error> {
     stop(name)?;
     // Holding the lock keeps a new one from starting in the middle.
     let Some(_lock) = directory.try_lock()? else {
-        return Err(Error::new(format!("the cluster {name:?} has been started again")));
+        if !directory.exists() {
+            return Ok(true); // somebody else has removed it
+        }
+        return Err(
+            Error::new(format!("the cluster {name:?} has been started again")).with_hint(format!(
+                "its data is as it was; remove it with: knarr cluster delete {name}"
+            )),
+        );
     };
-    fs::remove_dir_all(directory.path()).doing(|| format!("cannot remove {}", directory.path().display()))?;
+    directory.remove_all()?;
     Ok(true)
 }
 
@@ -302,7 +383,7 @@ pub fn attach(name: &str) -> Result<Option<PathBuf>, Error> {
     let directory = Directory::of(name)?;
     match directory.holder()? {
         Some(pid) if pid != std::process::id() as i32 => {
-            wait_served(name, &directory)?;
+            wait_served(name, &directory, pid)?;
             let served = directory.note().is_some_and(|note| note.server.is_some());
             Ok(served.then(|| directory.kubeconfig()))
         }
@@ -311,10 +392,10 @@ pub fn attach(name: &str) -> Result<Option<PathBuf>, Error> {
 }
 
 /// A cluster that is just being started serves soon, or ends.
-fn wait_served(name: &str, directory: &Directory) -> Result<(), Error> {
+fn wait_served(name: &str, directory: &Directory, pid: i32) -> Result<(), Error> {
     let up = || {
-        let holder = directory.holder()?;
-        Ok(holder.is_none() || directory.note().is_some_and(|note| Some(note.pid) == holder))
+        let other = directory.holder()? != Some(pid) || directory.is_stopping(pid);
+        Ok(other || directory.note().is_some_and(|note| note.pid == pid))
     };
     if wait_until(PATIENCE, up)? {
         return Ok(());

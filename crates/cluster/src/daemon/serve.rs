@@ -1,6 +1,7 @@
 //! The process of a cluster in the background.
 
 use std::io::Write;
+use std::time::Duration;
 
 use knarr_clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,6 +11,9 @@ use tracing_subscriber::{EnvFilter, fmt};
 use super::{ARGUMENT, Order, Report};
 use crate::error::{Doing, Error};
 use crate::{ControlPlane, Logs, Options, Running, RuntimeChoice};
+
+/// How long threads may go on when all is over.
+const LEFTOVER: Duration = Duration::from_secs(1);
 
 /// Becomes that process, when started as one.
 pub(crate) fn reexec() -> Option<i32> {
@@ -23,9 +27,10 @@ pub(crate) fn reexec() -> Option<i32> {
             let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
             let causes: String = causes.map(|cause| format!(": {cause}")).collect();
             let hint = error.hint().map(str::to_string);
-            report(&Report::Failed {
-                message: format!("{error}{causes}"),
-                hint,
+            let message = format!("{error}{causes}");
+            report(&match error.is_taken() {
+                true => Report::Beaten,
+                false => Report::Failed { message, hint },
             });
             1
         }
@@ -46,7 +51,10 @@ fn run(order: &str) -> Result<(), Error> {
     let _ = tracing::subscriber::set_global_default(subscriber); // fails only when there is one already
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.doing(|| "cannot start threads".into())?;
-    runtime.block_on(serve(order, logs))
+    let result = runtime.block_on(serve(order, logs));
+    // What blocks a thread, such as a disk that does not answer, does not keep the process from ending.
+    runtime.shutdown_timeout(LEFTOVER);
+    result
 }
 
 async fn serve(order: Order, logs: Logs) -> Result<(), Error> {
@@ -66,11 +74,13 @@ async fn serve(order: Order, logs: Logs) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt()).doing(context)?;
     let mut hang_up = signal(SignalKind::hangup()).doing(context)?;
     let running = ControlPlane::start(options).await?;
+    let mut served = false;
     let stopped = tokio::select! {
         ready = running.ready() => {
             ready?;
             tracing::info!(mode = ?running.mode(), address = ?running.address(), "ready");
             report(&Report::Ready);
+            served = true;
             loop {
                 tokio::select! {
                     _ = terminate.recv() => break "SIGTERM",
@@ -83,6 +93,10 @@ async fn serve(order: Order, logs: Logs) -> Result<(), Error> {
         _ = interrupt.recv() => "SIGINT",
     };
     tracing::info!(signal = stopped, "stopping");
+    if !served {
+        let message = format!("the cluster {:?} was stopped while it started", order.name);
+        report(&Report::Failed { message, hint: None });
+    }
     Running::stop(running).await;
     tracing::info!("stopped");
     Ok(())

@@ -18,11 +18,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use knarr_clock::Clock;
 use knarr_runtime::{
-    Connection, ContainerSpec, ExecSpec, Mode, Runtime, RuntimeError, Sandbox, SandboxSpec, Started, Usage,
+    Connection, ContainerSpec, ExecSpec, Mode, Runtime, RuntimeError, RuntimeStatus, Sandbox, SandboxSpec, Started,
+    Usage,
 };
 
 use process::Container;
 use server::Server;
+use tokio::sync::watch;
 
 /// Making a sandbox and starting a process take this long.
 const SANDBOX: Duration = Duration::from_millis(20);
@@ -40,6 +42,7 @@ pub struct Hollow(Arc<Inner>);
 struct Inner {
     clock: Clock,
     world: Mutex<World>,
+    status: watch::Sender<RuntimeStatus>,
 }
 
 #[derive(Default)]
@@ -68,7 +71,36 @@ impl Hollow {
         Self(Arc::new(Inner {
             clock,
             world: Mutex::default(),
+            status: watch::Sender::default(),
         }))
+    }
+
+    /// The runtime dies, and all its containers with it.
+    pub fn go_down(&self, why: &str) {
+        self.0.status.send_modify(|status| {
+            status.epoch += 1;
+            status.down = Some(why.to_owned());
+        });
+        let lost = self.world(|world| {
+            world.sandboxes.clear();
+            std::mem::take(&mut world.containers)
+        });
+        lost.values().for_each(|container| container.kill());
+    }
+
+    /// It is there again, with nothing of what it had.
+    pub fn come_back(&self) {
+        self.0.status.send_modify(|status| status.down = None);
+    }
+
+    fn check_up(&self) -> Result<(), RuntimeError> {
+        match &self.0.status.borrow().down {
+            None => Ok(()),
+            Some(why) => Err(RuntimeError::Io {
+                context: "ask the runtime".into(),
+                source: std::io::Error::other(why.clone()),
+            }),
+        }
     }
 
     fn world<T>(&self, f: impl FnOnce(&mut World) -> T) -> T {
@@ -119,8 +151,13 @@ impl Runtime for Hollow {
         concat!("hollow://", env!("CARGO_PKG_VERSION")).to_owned()
     }
 
+    fn status(&self) -> watch::Receiver<RuntimeStatus> {
+        self.0.status.subscribe()
+    }
+
     async fn create_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
         tokio::time::sleep(SANDBOX).await;
+        self.check_up()?;
         let ip = self.world(|world| {
             if let Some(home) = world.sandboxes.get(&spec.id) {
                 return home.ip;
@@ -156,6 +193,7 @@ impl Runtime for Hollow {
 
     async fn start(&self, spec: ContainerSpec) -> Result<Started, RuntimeError> {
         tokio::time::sleep(START).await;
+        self.check_up()?;
         let hostname = self.world(|world| world.sandboxes.get(&spec.sandbox).map(|home| home.hostname.clone()));
         let hostname = hostname.ok_or_else(|| RuntimeError::NotFound(format!("sandbox {}", spec.sandbox)))?;
         let id = spec.id.clone();

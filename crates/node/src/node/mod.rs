@@ -7,10 +7,14 @@ mod object;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, NodeStatus, ObjectReference};
+use knarr_runtime::RuntimeStatus;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::context::Context;
 
@@ -22,14 +26,16 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// After a failure it is tried again after this time.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Registers the node, or takes over the one that is there. Tries until the API server lets it.
-pub(crate) async fn register(cx: &Context) {
+/// Registers the node, or takes over the one that is there. Tries until the API server lets it. Returns what the node is then.
+pub(crate) async fn register(cx: &Context) -> Seen {
     let nodes: Api<Node> = Api::all(cx.client.clone());
+    let runtime = cx.runtime.status().borrow().clone();
     loop {
-        match try_register(cx, &nodes).await {
-            Ok(uid) => {
-                announce(cx, &uid);
-                return;
+        match try_register(cx, &nodes, &runtime).await {
+            Ok(node) => {
+                let seen = Seen::of(&node, &runtime);
+                seen.announce(cx);
+                return seen;
             }
             Err(error) => tracing::warn!(%error, "node not registered"),
         }
@@ -37,7 +43,7 @@ pub(crate) async fn register(cx: &Context) {
     }
 }
 
-async fn try_register(cx: &Context, nodes: &Api<Node>) -> kube::Result<String> {
+async fn try_register(cx: &Context, nodes: &Api<Node>, runtime: &RuntimeStatus) -> kube::Result<Node> {
     let name = &cx.options.node_name;
     let wanted = object::metadata(cx);
     let known = nodes.get_opt(name).await?;
@@ -54,67 +60,133 @@ async fn try_register(cx: &Context, nodes: &Api<Node>) -> kube::Result<String> {
     // Labels that are the kubelet's are put right; those of others stay.
     let patch = json!({ "metadata": { "labels": wanted.labels, "annotations": wanted.annotations } });
     let node = nodes.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-    write(cx, nodes, &node.status.unwrap_or_default()).await?;
-    Ok(node.metadata.uid.unwrap_or_default())
+    write(
+        cx,
+        nodes,
+        node.status.as_ref().unwrap_or(&NodeStatus::default()),
+        runtime,
+    )
+    .await?;
+    Ok(node)
 }
 
 /// Patches the status to what it is now.
-async fn write(cx: &Context, nodes: &Api<Node>, previous: &NodeStatus) -> kube::Result<NodeStatus> {
-    let status = object::status(cx, previous);
+async fn write(cx: &Context, nodes: &Api<Node>, previous: &NodeStatus, runtime: &RuntimeStatus) -> kube::Result<()> {
+    let status = object::status(cx, previous, runtime);
     let body = json!({ "status": status });
+    let name = &cx.options.node_name;
     nodes
-        .patch_status(&cx.options.node_name, &PatchParams::default(), &Patch::Strategic(body))
-        .await?;
-    Ok(status)
+        .patch_status(name, &PatchParams::default(), &Patch::Strategic(body))
+        .await
+        .map(drop)
 }
 
-/// What a kubelet tells when it starts.
-fn announce(cx: &Context, uid: &str) {
-    let name = &cx.options.node_name;
-    let about = || ObjectReference {
-        kind: Some("Node".into()),
-        name: Some(name.clone()),
-        uid: Some(uid.to_owned()),
-        ..ObjectReference::default()
-    };
-    for (reason, message) in [
-        ("Starting", "Starting kubelet.".to_owned()),
-        (
+/// What was last seen, and told, of the node.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    uid: String,
+    ready: bool,
+    schedulable: bool,
+}
+
+impl Seen {
+    fn of(node: &Node, runtime: &RuntimeStatus) -> Self {
+        Self {
+            uid: node.metadata.uid.clone().unwrap_or_default(),
+            ready: runtime.down.is_none(),
+            schedulable: node.spec.as_ref().is_none_or(|spec| spec.unschedulable != Some(true)),
+        }
+    }
+
+    /// An event about the node's new status.
+    fn tell(&self, cx: &Context, reason: &'static str) {
+        let name = &cx.options.node_name;
+        cx.events
+            .normal(self.about(cx), reason, format!("Node {name} status is now: {reason}"));
+    }
+
+    fn about(&self, cx: &Context) -> ObjectReference {
+        ObjectReference {
+            kind: Some("Node".into()),
+            name: Some(cx.options.node_name.clone()),
+            uid: Some(self.uid.clone()),
+            ..ObjectReference::default()
+        }
+    }
+
+    fn ready(&mut self, cx: &Context, ready: bool) {
+        if std::mem::replace(&mut self.ready, ready) != ready {
+            self.tell(cx, if ready { "NodeReady" } else { "NodeNotReady" });
+        }
+    }
+
+    fn schedulable(&mut self, cx: &Context, schedulable: bool) {
+        if std::mem::replace(&mut self.schedulable, schedulable) != schedulable {
+            self.tell(
+                cx,
+                if schedulable {
+                    "NodeSchedulable"
+                } else {
+                    "NodeNotSchedulable"
+                },
+            );
+        }
+    }
+
+    /// What a kubelet tells when it starts.
+    fn announce(&self, cx: &Context) {
+        cx.events.normal(self.about(cx), "Starting", "Starting kubelet.");
+        for reason in [
             "NodeHasSufficientMemory",
-            format!("Node {name} status is now: NodeHasSufficientMemory"),
-        ),
-        (
             "NodeHasNoDiskPressure",
-            format!("Node {name} status is now: NodeHasNoDiskPressure"),
-        ),
-        (
             "NodeHasSufficientPID",
-            format!("Node {name} status is now: NodeHasSufficientPID"),
-        ),
-        ("NodeReady", format!("Node {name} status is now: NodeReady")),
-    ] {
-        cx.events.normal(about(), reason, message);
+        ] {
+            self.tell(cx, reason);
+        }
+        self.tell(cx, if self.ready { "NodeReady" } else { "NodeNotReady" });
     }
 }
 
-/// Refreshes the status until the kubelet shuts down.
-pub(crate) async fn refresh(cx: Arc<Context>) {
+/// Keeps the status up to date until the kubelet shuts down: from time to time, and at once when the container runtime goes down or comes
+/// back. Tells of both, and of the node's being cordoned.
+pub(crate) async fn refresh(cx: Arc<Context>, mut seen: Seen) {
     let nodes: Api<Node> = Api::all(cx.client.clone());
-    let mut wait = REFRESH;
+    let name = cx.options.node_name.clone();
+    let own = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut own = std::pin::pin!(watcher(nodes.clone(), own).default_backoff());
+    let mut runtime = cx.runtime.status();
+    let mut due = Instant::now() + REFRESH;
     loop {
-        tokio::time::sleep(wait).await;
-        wait = match nodes.get_opt(&cx.options.node_name).await {
-            Ok(Some(node)) => match write(&cx, &nodes, &node.status.unwrap_or_default()).await {
-                Ok(_) => REFRESH,
+        tokio::select! {
+            // The channel's other end lives as long as the runtime.
+            Ok(()) = runtime.changed() => {}
+            Some(event) = own.next() => {
+                if let Ok(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) = event {
+                    let now = Seen::of(&node, &RuntimeStatus::default());
+                    seen.uid = now.uid;
+                    seen.schedulable(&cx, now.schedulable);
+                }
+                continue;
+            }
+            () = tokio::time::sleep_until(due) => {}
+        }
+        let status = runtime.borrow_and_update().clone();
+        let wait = match nodes.get_opt(&name).await {
+            Ok(Some(node)) => match write(&cx, &nodes, &node.status.unwrap_or_default(), &status).await {
+                Ok(()) => {
+                    seen.ready(&cx, status.down.is_none());
+                    REFRESH
+                }
                 Err(_) => RETRY,
             },
             // Somebody has deleted it: it is still here.
             Ok(None) => {
-                register(&cx).await;
+                seen = register(&cx).await;
                 REFRESH
             }
             Err(_) => RETRY,
         };
+        due = Instant::now() + wait;
     }
 }
 

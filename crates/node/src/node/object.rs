@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use knarr_runtime::Mode;
+use knarr_runtime::{Mode, RuntimeStatus};
 
 use super::host;
 use crate::context::Context;
@@ -110,7 +110,16 @@ fn condition(
     }
 }
 
-fn conditions(previous: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
+/// Whether the node takes pods: status, reason and message of the condition `Ready`.
+fn readiness(runtime: &RuntimeStatus) -> (&'static str, &'static str, String) {
+    match &runtime.down {
+        None => ("True", "KubeletReady", "kubelet is posting ready status".into()),
+        Some(why) => ("False", "KubeletNotReady", format!("container runtime is down: {why}")),
+    }
+}
+
+fn conditions(previous: &NodeStatus, runtime: &RuntimeStatus, now: Timestamp) -> Vec<NodeCondition> {
+    let (ready, reason, message) = readiness(runtime);
     [
         (
             "MemoryPressure",
@@ -130,7 +139,7 @@ fn conditions(previous: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
             "KubeletHasSufficientPID",
             "kubelet has sufficient PID available",
         ),
-        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        ("Ready", ready, reason, message.as_str()),
     ]
     .into_iter()
     .map(|(kind, status, reason, message)| condition(kind, status, reason, message, previous, now))
@@ -151,7 +160,7 @@ pub(super) fn stopped(cx: &Context) -> NodeCondition {
 }
 
 /// The whole status. Times of what has not changed are `previous`'s.
-pub(super) fn status(cx: &Context, previous: &NodeStatus) -> NodeStatus {
+pub(super) fn status(cx: &Context, previous: &NodeStatus, runtime: &RuntimeStatus) -> NodeStatus {
     let identity = host::identity();
     let address = |kind: &str, address: String| NodeAddress {
         type_: kind.to_owned(),
@@ -170,7 +179,7 @@ pub(super) fn status(cx: &Context, previous: &NodeStatus) -> NodeStatus {
         ]),
         capacity: Some(resources(cx.capacity)),
         allocatable: Some(resources(cx.capacity)),
-        conditions: Some(conditions(previous, cx.clock.now_seconds())),
+        conditions: Some(conditions(previous, runtime, cx.clock.now_seconds())),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: PORT }),
         }),
@@ -199,11 +208,12 @@ mod tests {
     #[test]
     fn conditions_come_in_order_and_keep_the_time_since_when() {
         let at = |second| Timestamp::from_second(second).expect("in range");
+        let well = RuntimeStatus::default();
         let first = NodeStatus {
-            conditions: Some(conditions(&NodeStatus::default(), at(1))),
+            conditions: Some(conditions(&NodeStatus::default(), &well, at(1))),
             ..NodeStatus::default()
         };
-        let later = conditions(&first, at(300));
+        let later = conditions(&first, &well, at(300));
         let kinds: Vec<&str> = later.iter().map(|condition| condition.type_.as_str()).collect();
         assert_eq!(kinds, ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"]);
         assert!(

@@ -81,6 +81,9 @@ impl Worker {
         let scheme = self.cx.scheme();
         let (tty, stdin_once) = (runtime_spec.tty, spec.stdin_once.unwrap_or(false));
         let started = self.cx.runtime.start(runtime_spec).await;
+        if started.is_err() && self.look_for_sandbox() {
+            return log.close(); // not the container's doing: it is started in the next sandbox
+        }
         let container = &mut self.state.containers[index];
         if let State::Ended(ended) = &container.state {
             container.last = Some(ended.clone());

@@ -141,6 +141,25 @@ pub(crate) struct PodState {
     pub(crate) adopted: bool,
 }
 
+impl PodState {
+    /// A new sandbox is initialised from the beginning: what has ended in the one before is the last state of what is to come.
+    pub(crate) fn begin_anew(&mut self) {
+        let has_init = self
+            .containers
+            .iter()
+            .any(|container| matches!(container.role, Role::Init | Role::Sidecar));
+        for container in &mut self.containers {
+            container.ran_here = false;
+            let again =
+                matches!(container.role, Role::Init | Role::Sidecar) || (has_init && container.role == Role::App);
+            if again && let State::Ended(ended) = &container.state {
+                container.last = Some(ended.clone());
+                container.state = State::Waiting(None);
+            }
+        }
+    }
+}
+
 /// The containers of `pod` by role, in order. An ephemeral one is a container in everything that matters here.
 pub(crate) fn declared(pod: &Pod) -> Vec<(Role, Container)> {
     let Some(spec) = &pod.spec else {
@@ -173,7 +192,7 @@ pub(crate) fn first_seen(pod: &Pod, now: Timestamp) -> PodState {
     let containers = declared(pod).into_iter().map(|(role, container)| {
         let mut state = ContainerState::new(&container.name, role);
         if let Some(known) = statuses().find(|known| known.name == container.name) {
-            recall(&mut state, known, over, now);
+            recall(&mut state, known, now);
             adopted |= state.ran && !over;
         }
         state
@@ -206,7 +225,7 @@ fn ended(state: &ContainerStateTerminated, now: Timestamp) -> Ended {
 }
 
 /// Restores what a status tells of a container whose process is gone.
-fn recall(state: &mut ContainerState, known: &ContainerStatus, over: bool, now: Timestamp) {
+fn recall(state: &mut ContainerState, known: &ContainerStatus, now: Timestamp) {
     let terminated = |state: &Option<ApiState>| state.as_ref().and_then(|state| state.terminated.clone());
     let running = known.state.as_ref().and_then(|state| state.running.as_ref());
     state.restarts = known.restart_count;
@@ -229,13 +248,5 @@ fn recall(state: &mut ContainerState, known: &ContainerStatus, over: bool, now: 
             started_at: running.started_at.as_ref().map(|time| time.0),
             finished_at: now,
         });
-    }
-    // A new sandbox is initialised from the beginning.
-    if matches!(state.role, Role::Init | Role::Sidecar)
-        && !over
-        && let State::Ended(ended) = &state.state
-    {
-        state.last = Some(ended.clone());
-        state.state = State::Waiting(None);
     }
 }

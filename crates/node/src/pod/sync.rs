@@ -31,6 +31,9 @@ impl Worker {
             return;
         }
         for _ in 0..STARTS {
+            if self.look_for_sandbox() {
+                return;
+            }
             let plan = self.plan();
             if plan.finished {
                 self.over = true;
@@ -70,10 +73,25 @@ impl Worker {
         true
     }
 
-    /// Makes the sandbox, if there is none. False when it must wait.
+    /// Whether the sandbox has been lost with the runtime that made it.
+    pub(super) fn look_for_sandbox(&mut self) -> bool {
+        let epoch = self.runtime.borrow_and_update().epoch;
+        let lost = self.state.sandbox && epoch != self.epoch;
+        if lost {
+            (self.state.sandbox, self.state.adopted) = (false, true);
+        }
+        lost
+    }
+
+    /// Makes the sandbox, if there is none. False when it must wait: for the runtime to be there, for the containers of a sandbox that was
+    /// lost to be known to have ended, for the next try.
     async fn sandbox(&mut self) -> bool {
         if self.state.sandbox {
             return true;
+        }
+        let runtime = self.runtime.borrow_and_update().clone();
+        if runtime.down.is_some() || !self.running.is_empty() {
+            return false;
         }
         let now = self.cx.clock.now();
         if let Some(at) = self.sandbox_at.filter(|at| *at > now) {
@@ -98,11 +116,15 @@ impl Worker {
                 if std::mem::take(&mut self.state.adopted) {
                     let message = "Pod sandbox changed, it will be killed and re-created.";
                     self.cx.events.normal(self.about(), "SandboxChanged", message);
+                    self.state.begin_anew();
                 }
                 self.state.sandbox = true;
+                self.epoch = runtime.epoch;
                 self.state.ip = Some(sandbox.ip);
                 true
             }
+            // It is down, which is told elsewhere and changes by itself.
+            Err(_) if self.runtime.has_changed().unwrap_or(false) => false,
             Err(error) => {
                 self.cx.events.warning(
                     self.about(),

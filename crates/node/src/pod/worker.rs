@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
-use knarr_runtime::ExitStatus;
+use knarr_runtime::{ExitStatus, RuntimeStatus};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::registry::{Desired, Entry, Live, Shown};
@@ -89,6 +89,9 @@ pub(super) struct Worker {
     pub(super) sandbox_retry: Backoff,
     pub(super) sandbox_at: Option<Timestamp>,
     pub(super) changes: Option<broadcast::Receiver<object::Key>>,
+    pub(super) runtime: watch::Receiver<RuntimeStatus>,
+    /// The runtime's epoch that the sandbox is of.
+    pub(super) epoch: u64,
     pub(super) reported: Reported,
     pub(super) tell: mpsc::UnboundedSender<Signal>,
     pub(super) signals: mpsc::UnboundedReceiver<Signal>,
@@ -143,6 +146,8 @@ pub(crate) fn spawn(cx: &Arc<Context>, pod: Arc<Pod>, api: Option<Arc<Pod>>) {
         sandbox_retry: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         sandbox_at: None,
         changes: None,
+        runtime: cx.runtime.status(),
+        epoch: 0,
         reported: Reported { status },
         tell,
         signals,
@@ -183,6 +188,7 @@ impl Worker {
                 },
                 Some(signal) = self.signals.recv() => self.happened(signal),
                 changed = changed(&mut self.changes) => self.object_changed(changed).await,
+                Ok(()) = self.runtime.changed() => {}
                 () = sleep(wake) => {}
                 () = stopping.cancelled(), if !self.leaving => self.leaving = true,
             }
@@ -195,6 +201,7 @@ impl Worker {
 
     /// One step. Everything it decides, it decides from the present state.
     async fn step(&mut self) -> Flow {
+        self.look_for_sandbox();
         if self.desired.borrow().pod.is_none() {
             return self.vanish().await;
         }

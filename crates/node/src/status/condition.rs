@@ -203,8 +203,7 @@ fn initialised(pod: &Pod, phase: &str, statuses: &Statuses) -> Truth {
     // An app container that has been started proves it, whatever a restarting sidecar looks like now.
     let started = |status: &ContainerStatus| {
         let state = status.state.as_ref();
-        let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-        state.is_some_and(|state| state.running.is_some() || state.terminated.is_some()) || last.is_some()
+        state.is_some_and(|state| state.running.is_some() || state.terminated.is_some())
     };
     if statuses.app.iter().any(started) {
         return Truth::YES;

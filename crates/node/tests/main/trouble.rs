@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use knarr_stream::backend::LogOptions;
 use kube::api::PostParams;
 use serde_json::json;
@@ -237,4 +237,90 @@ async fn pods_survive_the_loss_of_the_nodes_process() {
     );
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(world.logs(&pod, LogOptions::default()).await.unwrap(), "hello\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_container_runtime_is_told_and_pods_come_back_with_it() {
+    let world = World::start().await;
+    world
+        .run(
+            "web",
+            json!({
+                "initContainers": [{ "name": "setup", "image": "busybox", "command": ["sh", "-c", "echo ready"] }],
+                "containers": [{ "name": "c", "image": "busybox", "command": ["sleep", "100000"] }],
+            }),
+        )
+        .await;
+    let once = json!({
+        "restartPolicy": "Never", "containers": [{ "name": "c", "image": "busybox", "command": ["sleep", "100000"] }],
+    });
+    world.run("once", once).await;
+    let before = world.until_running("web").await;
+    world.until_running("once").await;
+
+    world.runtime.go_down("the node process was killed");
+    let node = world.until_node(|node| readiness(node).0 == "False").await;
+    assert_eq!(
+        readiness(&node),
+        (
+            "False".into(),
+            "KubeletNotReady".into(),
+            "container runtime is down: the node process was killed".into()
+        )
+    );
+    let ended = world.until("once", |pod| phase(pod) == "Failed").await;
+    assert_eq!(container(&ended, "c").state.unwrap().terminated.unwrap().exit_code, 137);
+    world.until("web", |pod| !crate::world::ready(pod)).await;
+    let down = world.clock.now();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let waiting = world.until("web", |_| true).await;
+    assert_eq!(
+        container(&waiting, "c").restart_count,
+        0,
+        "nothing runs without a runtime"
+    );
+
+    world.runtime.come_back();
+    world.until_node(|node| readiness(node).0 == "True").await;
+    let pod = world.until_running("web").await;
+    assert!(world.clock.now().duration_since(down).as_secs() < 65);
+    assert_eq!(container(&pod, "c").restart_count, 1);
+    assert_eq!(
+        container(&pod, "setup").restart_count,
+        1,
+        "a new sandbox is initialised"
+    );
+    assert_eq!(
+        container(&pod, "c").last_state.unwrap().terminated.unwrap().exit_code,
+        137
+    );
+    assert_ne!(pod.status.unwrap().pod_ip, before.status.unwrap().pod_ip);
+    let events = world.events("web").await;
+    assert!(
+        events.iter().any(|event| event.contains("SandboxChanged")),
+        "{events:#?}"
+    );
+    assert!(
+        !events.iter().any(|event| event.contains("FailedCreatePodSandBox")),
+        "{events:#?}"
+    );
+    let node = world.events("n1").await;
+    assert_eq!(
+        node.iter().filter(|event| event.contains("NodeNotReady")).count(),
+        1,
+        "{node:#?}"
+    );
+    assert_eq!(
+        node.iter().filter(|event| event.contains("now: NodeReady")).count(),
+        2,
+        "{node:#?}"
+    );
+}
+
+/// Status, reason and message of the condition `Ready`.
+fn readiness(node: &Node) -> (String, String, String) {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    let found = ready.next().cloned().unwrap();
+    (found.status, found.reason.unwrap(), found.message.unwrap())
 }

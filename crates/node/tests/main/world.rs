@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Node, Pod, ServiceAccount};
 use knarr_apiserver::ApiServer;
 use knarr_clock::Clock;
 use knarr_image::ImageStore;
@@ -31,6 +31,7 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) clock: Clock,
     pub(crate) kubelet: Kubelet,
+    pub(crate) runtime: Hollow,
     pub(crate) dir: tempfile::TempDir,
     shutdown: CancellationToken,
 }
@@ -65,11 +66,13 @@ impl World {
             .unwrap();
         let dir = tempfile::tempdir().unwrap();
         let shutdown = CancellationToken::new();
-        let kubelet = kubelet(&client, &clock, dir.path(), &shutdown, change).await;
+        let runtime = Hollow::with_clock(clock.clone());
+        let kubelet = kubelet(&client, &runtime, &clock, dir.path(), &shutdown, change).await;
         Self {
             client,
             clock,
             kubelet,
+            runtime,
             dir,
             shutdown,
         }
@@ -83,7 +86,16 @@ impl World {
 
     pub(crate) async fn begin_again(&mut self) {
         self.shutdown = CancellationToken::new();
-        self.kubelet = kubelet(&self.client, &self.clock, self.dir.path(), &self.shutdown, |_| ()).await;
+        self.runtime = Hollow::with_clock(self.clock.clone());
+        self.kubelet = kubelet(
+            &self.client,
+            &self.runtime,
+            &self.clock,
+            self.dir.path(),
+            &self.shutdown,
+            |_| (),
+        )
+        .await;
     }
 
     pub(crate) fn api<K>(&self) -> Api<K>
@@ -181,6 +193,23 @@ impl World {
         found.await.expect("the event comes")
     }
 
+    /// Waits until the node is as it should be.
+    pub(crate) async fn until_node(&self, mut is: impl FnMut(&Node) -> bool) -> Node {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let mut seen = pin!(watcher(nodes, watcher::Config::default()));
+        let found = tokio::time::timeout(FOREVER, async {
+            loop {
+                if let watcher::Event::Apply(node) | watcher::Event::InitApply(node) =
+                    seen.next().await.unwrap().unwrap()
+                    && is(&node)
+                {
+                    return node;
+                }
+            }
+        });
+        found.await.expect("the node gets there")
+    }
+
     /// `TYPE REASON MESSAGE` of the events about a pod, in their order.
     pub(crate) async fn events(&self, name: &str) -> Vec<String> {
         let parameters = ListParams::default().fields(&format!("involvedObject.name={name}"));
@@ -255,6 +284,7 @@ impl World {
 
 async fn kubelet(
     client: &Client,
+    runtime: &Hollow,
     clock: &Clock,
     dir: &Path,
     shutdown: &CancellationToken,
@@ -265,7 +295,7 @@ async fn kubelet(
     let mut options = Options::new("n1", dir.join("node"));
     options.clock = clock.clone();
     change(&mut options);
-    let runtime = Arc::new(Hollow::with_clock(clock.clone()));
+    let runtime = Arc::new(runtime.clone());
     Kubelet::start(client.clone(), runtime, Arc::new(images), options, shutdown.clone())
         .await
         .unwrap()

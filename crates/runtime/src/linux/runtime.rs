@@ -10,15 +10,16 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::link::{Helper, Link, Reaped};
+use super::link::{First, Link};
 use super::node::network::NODE_IP;
-use super::wire::{Answer, Ends, Message, Request};
+use super::wire::{Answer, Ends, Request};
 use crate::terminal::Terminal;
 use crate::{
-    Connection, ContainerSpec, ExecSpec, ExitStatus, Mode, Runtime, RuntimeError, Sandbox, SandboxSpec, Started, Usage,
-    io_error,
+    Connection, ContainerSpec, ExecSpec, ExitStatus, Mode, Runtime, RuntimeError, RuntimeStatus, Sandbox, SandboxSpec,
+    Started, Usage, io_error,
 };
 
 /// Containers by namespaces. Dropping it ends them all.
@@ -26,50 +27,35 @@ pub struct LinuxRuntime {
     mode: Mode,
     refusals: Vec<String>,
     link: Arc<Link>,
-    reader: JoinHandle<()>,
-    _process: Reaped,
+    supervisor: JoinHandle<()>,
 }
 
 impl Drop for LinuxRuntime {
     fn drop(&mut self) {
-        // The reader holds the link; closing that is what ends the node process.
-        self.reader.abort();
+        // The supervisor holds the link; closing that is what ends the node process.
+        self.supervisor.abort();
     }
 }
 
 impl LinuxRuntime {
-    /// Takes the node process into use; files of containers go below `state_dir`, which is emptied of an earlier run's.
+    /// Starts the node process, and keeps it running; files of containers go below `state_dir`, which is emptied of an earlier run's.
     /// `Ok(Err(..))` says why this host allows no isolation.
-    pub async fn new(helper: Helper, state_dir: &Path) -> Result<Result<Self, Vec<String>>, RuntimeError> {
+    pub async fn new(state_dir: &Path) -> Result<Result<Self, Vec<String>>, RuntimeError> {
         fs::create_dir_all(state_dir).map_err(io_error("create the state directory"))?;
         let state_dir = state_dir.canonicalize().map_err(io_error("find the state directory"))?;
-        let (socket, process) = helper.into_parts();
-        let link = Arc::new(Link::new(socket).map_err(io_error("watch the node process"))?);
-        let hello = link.receive().await.map_err(io_error("hear from the node process"))?;
-        let (mode, refusals) = match hello {
-            Some((
-                Message::Hello {
-                    mode: Some(mode),
-                    refusals,
-                },
-                _,
-            )) => (mode, refusals),
-            Some((Message::Hello { mode: None, refusals }, _)) => return Ok(Err(refusals)),
-            _ => return Ok(Err(vec!["the node process ended early".to_owned()])),
+        let link = Arc::new(Link::new(state_dir).map_err(io_error("start a thread"))?);
+        let (sender, first) = oneshot::channel::<First>();
+        let supervisor = tokio::spawn(link.clone().supervise(sender));
+        let greeting = first.await.unwrap_or_else(|_| Err(unexpected()))?;
+        let Some(mode) = greeting.mode else {
+            return Ok(Err(greeting.refusals));
         };
-        let reader = tokio::spawn({
-            let link = Arc::clone(&link);
-            async move { link.run().await }
-        });
-        let runtime = Self {
+        Ok(Ok(Self {
             mode,
-            refusals,
+            refusals: greeting.refusals,
             link,
-            reader,
-            _process: process,
-        };
-        runtime.link.call(Request::Open { state_dir }).await?;
-        Ok(Ok(runtime))
+            supervisor,
+        }))
     }
 
     /// Why it could not be a better mode.
@@ -78,13 +64,7 @@ impl LinuxRuntime {
     }
 
     async fn launch(&self, process: u64, request: Request, stdin: bool) -> Result<Started, RuntimeError> {
-        let exit = self.link.watch(process)?;
-        let started = self
-            .link
-            .call(request)
-            .await
-            .inspect_err(|_| self.link.forget(process))?;
-        let (Answer::Started(ends), descriptors) = started else {
+        let (Answer::Started(ends), descriptors, exit) = self.link.start(process, request).await? else {
             return Err(unexpected());
         };
         // Without the node process there are no containers either.
@@ -192,6 +172,10 @@ impl Runtime for LinuxRuntime {
 
     fn version(&self) -> String {
         crate::version()
+    }
+
+    fn status(&self) -> watch::Receiver<RuntimeStatus> {
+        self.link.status()
     }
 
     fn node_ip(&self) -> IpAddr {

@@ -76,6 +76,8 @@ pub(crate) enum Request {
     Usage {
         container: String,
     },
+    /// Only to be answered: whoever does is there.
+    Ping,
 }
 
 /// Whatever the node process sends.

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use knarr_runtime::{RuntimeStatus, SandboxSpec};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,6 +16,16 @@ use crate::Test;
 use crate::stage::{Stage, read_until};
 
 pub const TESTS: &[(&str, Test)] = &[
+    ("a_node_process_that_is_killed_is_replaced", |_| {
+        survives("guard", "KILL")
+    }),
+    ("a_node_process_that_runs_out_of_memory_is_replaced", |_| {
+        survives("node", "KILL")
+    }),
+    ("a_node_process_that_hangs_is_replaced", |_| survives("node", "STOP")),
+    ("a_node_process_that_was_merely_stopped_goes_on", |_| {
+        survives("node", "PAUSE")
+    }),
     ("killing_the_main_process_leaves_no_process", |stage| {
         leaves_nothing(stage, Signal::SIGKILL, Whom::Main)
     }),
@@ -28,6 +39,103 @@ pub const TESTS: &[(&str, Test)] = &[
 
 /// Argument that makes this program the main process of a small cluster to be killed.
 pub const VICTIM: &str = "__victim";
+
+/// Argument that makes this program the main process of a node process to which something happens: to whom and what.
+pub const SURVIVOR: &str = "__survivor";
+
+/// This program once more, so that what happens hits nobody else.
+fn survives(whom: &str, what: &str) -> Result<(), Failed> {
+    let output = Command::new(std::env::current_exe()?)
+        .args([SURVIVOR, whom, what])
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(text.as_ref().into())
+    }
+}
+
+/// Loses the node process in one way or another and goes on with the next, or with the same.
+pub fn survivor() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
+    let files = tempfile::tempdir().expect("a directory");
+    // One thread: only then can time be made to pass.
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("start tokio");
+    let state = files.path().join("state");
+    let best = tokio
+        .block_on(knarr_runtime::start_best(&state))
+        .expect("start the runtime");
+    let guard = children(std::process::id() as i32)[0];
+    let node = children(guard)[0];
+    let target = Pid::from_raw(if arguments[0] == "guard" { guard } else { node });
+    tokio.block_on(async {
+        let mut status = best.runtime.status();
+        assert_eq!(*status.borrow_and_update(), RuntimeStatus::default());
+        let spec = |id: &str| SandboxSpec {
+            id: id.into(),
+            hostname: "a".into(),
+            ..SandboxSpec::default()
+        };
+        let first = best.runtime.create_sandbox(spec("first")).await.expect("a sandbox");
+        match arguments[1].as_str() {
+            "KILL" => kill(target, Signal::SIGKILL).expect("kill"),
+            _ => {
+                kill(target, Signal::SIGSTOP).expect("stop");
+                tokio::time::pause();
+            }
+        }
+        let down = status
+            .wait_for(|status| status.down.is_some())
+            .await
+            .expect("told")
+            .clone();
+        if arguments[1] == "PAUSE" {
+            tokio::time::resume();
+            assert_eq!(
+                (down.epoch, down.down.as_deref()),
+                (0, Some("the node process does not respond"))
+            );
+            kill(target, Signal::SIGCONT).expect("go on");
+            let up = status
+                .wait_for(|status| status.down.is_none())
+                .await
+                .expect("told")
+                .clone();
+            assert_eq!(up.epoch, 0, "nothing was lost");
+            let again = best
+                .runtime
+                .create_sandbox(spec("first"))
+                .await
+                .expect("the same sandbox");
+            assert_eq!(again, first);
+            return;
+        }
+        let lost = status.wait_for(|status| status.epoch == 1).await.expect("told").clone();
+        if arguments[1] != "KILL" {
+            tokio::time::resume();
+        }
+        let why = lost.down.expect("a reason");
+        let expected = if arguments[1] == "KILL" {
+            "was killed (SIGKILL)"
+        } else {
+            "has not responded for 16 s"
+        };
+        assert!(why.contains(expected), "{why}");
+        status.wait_for(|status| status.down.is_none()).await.expect("told");
+        for pid in [guard, node] {
+            wait_for_end(pid).expect("the old one has ended");
+        }
+        best.runtime
+            .create_sandbox(spec("second"))
+            .await
+            .expect("a sandbox in the next one");
+    });
+    ExitCode::SUCCESS
+}
 
 /// Argument that makes this program say what it finds out about the host.
 pub const PROBE: &str = "__probe";

@@ -1,7 +1,7 @@
 //! The runtimes against the real kernel.
 //!
-//! Not the standard harness: this program has to be able to start itself again as a node process, and the kernel ends a node process with the
-//! thread that started it, so it is started from `main`. Run by root, the same tests run a second time as an unprivileged user.
+//! Not the standard harness: this program has to be able to start itself again as a node process. Run by root, the same tests run a second
+//! time as an unprivileged user.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
 
@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     }
     if std::env::args().nth(1).as_deref() == Some(lifetime::VICTIM) {
         return lifetime::victim();
+    }
+    if std::env::args().nth(1).as_deref() == Some(lifetime::SURVIVOR) {
+        return lifetime::survivor();
     }
     if std::env::args().nth(1).as_deref() == Some(lifetime::PROBE) {
         return lifetime::print_probe();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use knarr_runtime::{
-    Best, ContainerSpec, ExecSpec, ExitStatus, Helper, Mode, Mount, ProcessRuntime, Runtime, RuntimeError, Sandbox,
+    Best, ContainerSpec, ExecSpec, ExitStatus, Mode, Mount, ProcessRuntime, Runtime, RuntimeError, Sandbox,
     SandboxSpec, Started, start_best,
 };
 use tempfile::TempDir;
@@ -40,13 +40,9 @@ pub struct Ended {
 impl Stage {
     /// With namespaces, or why this host has none.
     pub fn namespaces() -> Result<Self, Vec<String>> {
-        // Before the async runtime and its threads, and from the main thread.
-        let helper = Helper::spawn().expect("start the node process");
         let (files, tokio) = basis();
         let state = files.path().join("state");
-        let Best { runtime, refusals } = tokio
-            .block_on(start_best(Some(helper), &state))
-            .expect("start the runtime");
+        let Best { runtime, refusals } = tokio.block_on(start_best(&state)).expect("start the runtime");
         if runtime.mode() == Mode::Processes {
             return Err(refusals);
         }

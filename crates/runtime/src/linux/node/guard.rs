@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode as Permissions, umask};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stdin, getegid, geteuid, getpid, setsid};
 
 use super::cgroup::Groups;
@@ -30,10 +30,11 @@ pub(crate) fn run() -> i32 {
         return pause::run();
     }
     // There is nobody to tell: without the link the main process sees end of file, and its own errors name the operation.
-    i32::from(start().is_err())
+    start().unwrap_or(1)
 }
 
-fn start() -> Result<(), Failure> {
+/// Returns the exit code: the node's, as shells count it.
+fn start() -> Result<i32, Failure> {
     let link = take_link()?;
     // SIGINT for the main process's terminal is not ours.
     let _ = setsid();
@@ -47,7 +48,7 @@ fn start() -> Result<(), Failure> {
 
     let (mode, refusals) = trial::choose();
     wire::send(link.as_fd(), &Message::Hello { mode, refusals }, &[]).context("greet")?;
-    let Some(mode) = mode else { return Ok(()) };
+    let Some(mode) = mode else { return Ok(0) };
 
     let groups = Groups::create(getpid());
     // Only now: the children of the trials would leave a SIGCHLD pending.
@@ -112,19 +113,36 @@ fn serve(link: OwnedFd, mode: Mode, groups: Groups) -> Result<(), Failure> {
     Node::new(link, mode, groups)?.serve()
 }
 
-/// Waits for the end of either side, and makes sure of the other's.
-fn watch(link: &OwnedFd, node: Pid, signals: &SigSet) -> Result<(), Failure> {
-    let signals = SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC).context("watch signals")?;
+/// Waits for the end of either side, and makes sure of the other's. Returns how the node ended: its code, or 128 + signal.
+fn watch(link: &OwnedFd, node: Pid, signals: &SigSet) -> Result<i32, Failure> {
+    let signals =
+        SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("watch signals")?;
     // No POLLIN on the link: requests are the node's. Hang-ups are always reported.
     let mut polled = [
         PollFd::new(link.as_fd(), PollFlags::empty()),
         PollFd::new(signals.as_fd(), PollFlags::POLLIN),
     ];
-    while let Err(nix::Error::EINTR) = poll(&mut polled, PollTimeout::NONE) {}
+    loop {
+        while let Err(nix::Error::EINTR) = poll(&mut polled, PollTimeout::NONE) {}
+        if polled[0].any().unwrap_or(true) {
+            break;
+        }
+        let mut told = false;
+        while let Ok(Some(signal)) = signals.read_signal() {
+            told |= signal.ssi_signo != Signal::SIGCHLD as u32;
+        }
+        // A child that was merely stopped, or goes on, is news too, but not the end.
+        match waitpid(node, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => return Ok(code),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as i32),
+            _ if told => break,
+            _ => {}
+        }
+    }
     end(node);
     // Returns when the whole PID namespace is empty.
     while let Err(nix::Error::EINTR) = waitpid(node, None) {}
-    Ok(())
+    Ok(0)
 }
 
 /// Whether this process may expect more than an unprivileged user.

@@ -142,6 +142,7 @@ impl Node {
             Request::Sockets { sandbox } => self.sockets(sandbox.as_deref()),
             Request::Bind { address, datagram } => self.bind(address, datagram),
             Request::Usage { container } => self.usage(&container),
+            Request::Ping => Ok(Outcome::DONE),
         };
         match result {
             Ok(Outcome::Later) => {}
