@@ -2,6 +2,7 @@
 //!
 //! kubectl is the one that the variable `KUBECTL` names, else the one on `PATH`. Without any the tests say so and pass, except in CI.
 
+mod clients;
 mod cluster;
 mod container;
 mod durable;
