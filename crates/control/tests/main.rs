@@ -353,7 +353,7 @@ async fn a_pod_waits_until_a_node_fits_and_says_why() {
         .await;
     let condition = pods["gpu"].status.clone().unwrap().conditions.unwrap().pop().unwrap();
     let message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. \
-                   preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+                   no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
     assert_eq!(
         (condition.reason.as_deref(), condition.message.as_deref()),
         (Some("Unschedulable"), Some(message))

@@ -1,25 +1,26 @@
-//! The scheduler: gives each new pod a node.
+//! kube-scheduler: gives each new pod a node.
 //!
-//! A pod without a node is *pending*. The scheduler takes one pending pod at a time, rules out the nodes that do not
-//! fit ([`filter`], [`relation`]), ranks the rest ([`score`]) and binds the pod to the best. When none fits, the pod
-//! waits aside until something changes that may make room; attempts back off from one to ten seconds.
+//! The [`queue`] says which pod is next. A *scheduling cycle* ([`framework`]) rules nodes out and ranks the rest with the
+//! [`plugins`]; it works on the [`cache`] alone and is never held up by a request. The *binding cycle* that follows, and what
+//! is to be told of a pod that fits nowhere, run beside the next cycles. A pod that fits nowhere waits aside until something
+//! happens that may change the mind of the plugin that refused it, and may evict less important pods ([`preemption`]).
 
-mod cluster;
-mod decide;
-mod demand;
-mod filter;
-mod relation;
-mod score;
+mod cache;
+mod events;
+mod framework;
+mod plugins;
+mod preemption;
+mod queue;
+mod types;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use knarr_clock::Clock;
 use serde_json::{Value, json};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::caches::{Cached, Caches};
@@ -27,44 +28,115 @@ use crate::event::Note;
 use crate::key::Key;
 use crate::pod;
 use crate::queue::Queue;
-use crate::store::Change;
+use crate::store::{Change, Store};
 use crate::write::{Path, Performer, Verb, Write};
 
-use cluster::Cluster;
-use decide::Decision;
-pub(crate) use filter::tolerates;
+use cache::Cache;
+use events::ClusterEvent;
+use framework::{Cluster, Diagnosis};
+pub(crate) use plugins::tolerates;
+use preemption::Preemption;
+use queue::SchedulingQueue;
+use types::PodInfo;
 
 /// Where its events come from, and the `schedulerName` it answers to.
 pub(crate) const NAME: &str = "default-scheduler";
-const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-const LAST_BACKOFF: Duration = Duration::from_secs(10);
-/// A pod that waits aside is tried again after this time although nothing has changed.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// Requests under way at once, for bindings and for what is told of pods that wait.
+const REQUESTS: usize = 64;
 
-/// The scheduler's state. Its lock is held for a decision, never across a request.
+/// The scheduler's state. Its lock is held for a decision, never across a request; events and decisions exclude each other,
+/// so that no event is lost on a pod that is being decided about.
 pub(crate) struct Scheduler {
     state: Mutex<State>,
-    queue: Queue<Key>,
+    wake: Notify,
+    /// What is still to be told of pods that fit nowhere; of each pod only the latest.
+    reports: Mutex<HashMap<Key, Report>>,
+    to_report: Queue<Key>,
 }
 
 #[derive(Default)]
 struct State {
-    cluster: Cluster,
-    /// Pods that did not fit anywhere.
-    aside: HashMap<Key, Attempts>,
+    cache: Cache,
+    queue: SchedulingQueue,
+    /// Where the next cycle begins among the nodes.
+    start: usize,
 }
 
-#[derive(Clone, Copy)]
-struct Attempts {
-    count: u32,
-    last: Instant,
+/// What a scheduling cycle comes to.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    /// Bind it to this node, where it counts already.
+    Bind(String),
+    /// It has to wait.
+    Wait(Report),
 }
 
-impl Attempts {
-    /// What is left of the back-off.
-    fn wait(&self) -> Duration {
-        let doubled = FIRST_BACKOFF.saturating_mul(1u32.checked_shl(self.count.saturating_sub(1)).unwrap_or(u32::MAX));
-        doubled.min(LAST_BACKOFF).saturating_sub(self.last.elapsed())
+/// What people and other components are told of a pod that fits nowhere.
+#[derive(Debug)]
+struct Report {
+    pod: Arc<PodInfo>,
+    message: String,
+    /// The node that is being cleared for it, and who has to go.
+    cleared: Option<(String, Vec<Arc<PodInfo>>)>,
+}
+
+impl PartialEq for Report {
+    fn eq(&self, other: &Self) -> bool {
+        self.pod.uid() == other.pod.uid() && self.message == other.message
+    }
+}
+
+impl State {
+    /// One scheduling cycle. Reserves: the pod counts at once where it is to be bound.
+    fn cycle(&mut self, pod: &Arc<PodInfo>, namespaces: &Store<Namespace>) -> Outcome {
+        let cluster = Cluster {
+            cache: &self.cache,
+            namespaces,
+        };
+        let decided = framework::schedule(pod, cluster, &self.queue, &mut self.start).map(str::to_owned);
+        match decided {
+            Ok(node) => {
+                self.queue.clear_nomination(pod.uid());
+                self.cache.assume(pod.clone(), &node);
+                Outcome::Bind(node)
+            }
+            Err(diagnosis) => Outcome::Wait(self.post_filter(pod, &diagnosis, namespaces)),
+        }
+    }
+
+    /// `PostFilter`: makes room by preemption where that helps; the pod waits either way.
+    fn post_filter(&mut self, pod: &Arc<PodInfo>, diagnosis: &Diagnosis, namespaces: &Store<Namespace>) -> Report {
+        let cluster = Cluster {
+            cache: &self.cache,
+            namespaces,
+        };
+        let mut message = diagnosis.message();
+        let mut cleared = None;
+        if diagnosis.total > 0 {
+            match preemption::preempt(pod, cluster, &self.queue, diagnosis) {
+                Preemption::None(reason) => {
+                    message = format!("{message} no new claims to deallocate, preemption: {reason}");
+                }
+                Preemption::Victims { node, victims } => {
+                    // Room that was kept there for less important pods is theirs no longer.
+                    let robbed: Vec<Arc<PodInfo>> = self
+                        .queue
+                        .nominated_on(&node)
+                        .filter(|other| other.priority() < pod.priority())
+                        .cloned()
+                        .collect();
+                    robbed.iter().for_each(|other| self.queue.clear_nomination(other.uid()));
+                    self.queue.nominate(pod, &node);
+                    cleared = Some((node, victims));
+                }
+            }
+        }
+        self.queue.add_unschedulable(&pod.key(), preemption::helpful(diagnosis));
+        Report {
+            pod: pod.clone(),
+            message,
+            cleared,
+        }
     }
 }
 
@@ -73,7 +145,9 @@ impl Scheduler {
     pub(crate) fn new(caches: &Arc<Caches>) -> Arc<Self> {
         let scheduler = Arc::new(Self {
             state: Mutex::default(),
-            queue: Queue::new(),
+            wake: Notify::new(),
+            reports: Mutex::default(),
+            to_report: Queue::new(),
         });
         let weak: Weak<Self> = Arc::downgrade(&scheduler);
         let on_pod = weak.clone();
@@ -82,12 +156,24 @@ impl Scheduler {
                 scheduler.pod_changed(change);
             }
         });
+        let on_node = weak.clone();
         Node::store(caches).on_change(move |change| {
-            if let Some(scheduler) = weak.upgrade() {
+            if let Some(scheduler) = on_node.upgrade() {
                 let mut state = scheduler.lock();
-                if state.cluster.node_changed(change.old.as_ref(), change.new.as_ref()) {
-                    scheduler.reconsider(&mut state);
-                }
+                let event = state.cache.node_changed(change.old.as_ref(), change.new.as_ref());
+                state.queue.move_on(event);
+                scheduler.wake.notify_one();
+            }
+        });
+        Namespace::store(caches).on_change(move |change| {
+            let labels = |namespace: &Option<Arc<Namespace>>| {
+                namespace.as_ref().map(|namespace| namespace.metadata.labels.clone())
+            };
+            if labels(&change.old) != labels(&change.new)
+                && let Some(scheduler) = weak.upgrade()
+            {
+                scheduler.lock().queue.move_on(ClusterEvent::NAMESPACE_LABEL);
+                scheduler.wake.notify_one();
             }
         });
         scheduler
@@ -101,136 +187,163 @@ impl Scheduler {
         clock: Clock,
         shutdown: CancellationToken,
     ) {
-        let work = async {
+        let requests = Arc::new(Semaphore::new(REQUESTS));
+        let schedule = async {
             Pod::store(&caches).wait_synced().await;
             Node::store(&caches).wait_synced().await;
             Namespace::store(&caches).wait_synced().await;
             let mut bindings = JoinSet::new();
             loop {
-                let key = self.queue.next().await;
-                while bindings.try_join_next().is_some() {}
-                let Some(pod) = caches.pods.get(&key).filter(|pod| is_pending(pod)) else {
-                    self.lock().aside.remove(&key);
-                    self.queue.done(&key);
-                    continue;
+                // As many bindings as may be under way are: the API server sets the pace.
+                let Ok(permit) = requests.clone().acquire_owned().await else {
+                    return;
                 };
-                match self.place(&pod, &caches.namespaces) {
-                    None => {}
-                    Some(Decision::Bind(node)) => {
-                        let (scheduler, performer) = (self.clone(), performer.clone());
-                        bindings.spawn(async move { scheduler.bind(&pod, &node, &performer).await });
+                let pod = self.next().await;
+                while bindings.try_join_next().is_some() {}
+                let outcome = {
+                    let mut state = self.lock();
+                    match state.cache.has(pod.uid()) {
+                        true => continue,
+                        false => state.cycle(&pod, &caches.namespaces),
                     }
-                    Some(decision) => self.report(&pod, decision, &performer, &clock).await,
+                };
+                match outcome {
+                    Outcome::Bind(node) => {
+                        let (scheduler, performer) = (self.clone(), performer.clone());
+                        bindings.spawn(async move {
+                            scheduler.bind(&pod, &node, &performer).await;
+                            drop(permit);
+                        });
+                    }
+                    Outcome::Wait(report) => {
+                        let key = pod.key();
+                        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+                        // Victims that nobody was told of yet still have to go.
+                        let earlier = reports.remove(&key).and_then(|earlier| earlier.cleared);
+                        let cleared = report.cleared.or(earlier);
+                        reports.insert(key.clone(), Report { cleared, ..report });
+                        drop(reports);
+                        self.to_report.add(key);
+                    }
                 }
-                self.queue.done(&key);
             }
         };
-        shutdown.run_until_cancelled(work).await;
+        let report = async {
+            let mut workers = JoinSet::new();
+            for _ in 0..REQUESTS / 8 {
+                let (scheduler, performer, clock) = (self.clone(), performer.clone(), clock.clone());
+                workers.spawn(async move {
+                    loop {
+                        let key = scheduler.to_report.next().await;
+                        let report = scheduler
+                            .reports
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .remove(&key);
+                        if let Some(report) = report {
+                            scheduler.report(report, &performer, &clock).await;
+                        }
+                        scheduler.to_report.done(&key);
+                    }
+                });
+            }
+            workers.join_all().await
+        };
+        shutdown
+            .run_until_cancelled(futures::future::join(schedule, report))
+            .await;
+    }
+
+    /// Waits for the next pod.
+    async fn next(&self) -> Arc<PodInfo> {
+        loop {
+            let woken = self.wake.notified();
+            let next_at = {
+                let mut state = self.lock();
+                if let Some(pod) = state.queue.pop() {
+                    return pod;
+                }
+                state.queue.next_at()
+            };
+            match next_at {
+                Some(at) => _ = tokio::time::timeout_at(at, woken).await,
+                None => woken.await,
+            }
+        }
     }
 
     fn pod_changed(&self, change: &Change<Pod>) {
         let mut state = self.lock();
-        if state.cluster.pod_changed(change.old.as_ref(), change.new.as_ref()) {
-            self.reconsider(&mut state);
-        }
+        let event = state.cache.pod_changed(change.old.as_ref(), change.new.as_ref());
         match &change.new {
-            Some(new) if is_pending(new) => {
-                // The scheduler's own status updates are no reason to try again.
-                let news = change
-                    .old
-                    .as_ref()
-                    .is_none_or(|old| old.spec != new.spec || old.metadata.labels != new.metadata.labels);
-                if news {
-                    self.queue.add(Key::of(new.as_ref()));
-                }
+            Some(new) if is_pending(new) && !state.cache.has(cache::uid(new)) => {
+                state.queue.add(Arc::new(PodInfo::new(new.clone())));
             }
-            Some(_) => {}
-            None => {
-                if let Some(old) = &change.old {
-                    state.aside.remove(&Key::of(old.as_ref()));
+            // Being bound: the queue keeps it until that has worked.
+            Some(new) if is_pending(new) => {}
+            new => {
+                if let Some(gone) = new.as_ref().or(change.old.as_ref()) {
+                    state.queue.remove(&Key::of(gone.as_ref()));
                 }
             }
         }
+        state.queue.move_on(event);
+        drop(state);
+        self.wake.notify_one();
     }
 
-    /// Something may have made room: those that wait get another try, each after its back-off.
-    fn reconsider(&self, state: &mut State) {
-        for (key, attempts) in &state.aside {
-            self.queue.add_after(key.clone(), attempts.wait());
-        }
-    }
-
-    /// Decides, and counts a placed pod at once. `None` when it has a place already.
-    fn place(&self, pod: &Arc<Pod>, namespaces: &crate::store::Store<Namespace>) -> Option<Decision> {
-        let mut state = self.lock();
-        if state.cluster.has(pod) {
-            return None;
-        }
-        let decision = decide::decide(pod, &state.cluster, namespaces);
-        let key = Key::of(pod.as_ref());
-        match &decision {
-            Decision::Bind(node) => {
-                state.cluster.assume(pod.clone(), node);
-                state.aside.remove(&key);
-            }
-            _ => {
-                let count = state.aside.get(&key).map_or(0, |attempts| attempts.count) + 1;
-                let last = Instant::now();
-                state.aside.insert(key.clone(), Attempts { count, last });
-                self.queue.add_after(key, PATIENCE);
-            }
-        }
-        Some(decision)
-    }
-
-    async fn bind(&self, pod: &Pod, node: &str, performer: &Performer) {
-        let key = Key::of(pod);
+    /// The binding cycle.
+    async fn bind(&self, pod: &PodInfo, node: &str, performer: &Performer) {
+        let key = pod.key();
         let binding = json!({
             "apiVersion": "v1",
             "kind": "Binding",
-            "metadata": { "namespace": key.namespace, "name": key.name, "uid": pod.metadata.uid },
+            "metadata": { "namespace": key.namespace, "name": key.name, "uid": pod.uid() },
             "target": { "apiVersion": "v1", "kind": "Node", "name": node },
         });
-        let bound = Note::normal(pod, "Scheduled", format!("Successfully assigned {key} to {node}"));
-        let path = Path::of(pod).sub("binding");
+        let object = pod.pod.as_ref();
+        let bound = Note::normal(object, "Scheduled", format!("Successfully assigned {key} to {node}"));
+        let path = Path::of(object).sub("binding");
         match performer.send(Verb::Create, &path, &binding).await {
             Ok(_) => {
                 tracing::info!(pod = %key, node, "Successfully bound pod to node");
                 performer.recorder.record(bound);
+                self.lock().queue.remove(&key);
             }
             Err(failure) => {
-                self.lock().cluster.forget(cluster::uid(pod));
+                {
+                    let mut state = self.lock();
+                    state.cache.forget(pod.uid());
+                    state.queue.add_backoff(&key);
+                    state.queue.move_on(ClusterEvent::POD_DELETE);
+                }
+                self.wake.notify_one();
                 // Gone, or bound by somebody else: nothing to do.
                 if failure.code != 404 && failure.code != 409 {
                     let message = format!("Binding failed: {}", failure.message);
                     performer
                         .recorder
-                        .record(Note::warning(pod, "FailedScheduling", message));
+                        .record(Note::warning(object, "FailedScheduling", message));
                 }
-                self.queue.add_after(key, FIRST_BACKOFF);
             }
         }
     }
 
     /// Tells why a pod waits, and evicts those who have to make room for it.
-    async fn report(&self, pod: &Pod, decision: Decision, performer: &Performer, clock: &Clock) {
-        let (message, room) = match decision {
-            Decision::Wait(message) => (message, None),
-            Decision::Preempt { node, victims, message } => (message, Some((node, victims))),
-            Decision::Bind(_) => return,
-        };
+    async fn report(&self, report: Report, performer: &Performer, clock: &Clock) {
+        let Report { pod, message, cleared } = report;
+        let object = pod.pod.as_ref();
         let mut writes = Vec::new();
         let mut status = json!({});
-        if let Some((node, victims)) = &room {
-            for victim in victims
-                .iter()
-                .filter(|victim| victim.metadata.deletion_timestamp.is_none())
-            {
-                writes.extend(evict(victim, pod, node, clock));
+        if let Some((node, victims)) = &cleared {
+            for victim in victims {
+                if victim.pod.metadata.deletion_timestamp.is_none() {
+                    writes.extend(evict(&victim.pod, object, node, clock));
+                }
             }
             status["nominatedNodeName"] = json!(node);
         }
-        let known = pod::condition(pod, "PodScheduled");
+        let known = pod::condition(object, "PodScheduled");
         if known.is_none_or(|known| known.message.as_ref() != Some(&message) || known.status != "False") {
             let since = known
                 .filter(|known| known.status == "False")
@@ -245,14 +358,14 @@ impl Scheduler {
             }]);
         }
         if status != json!({}) {
-            writes.push(Write::strategic(Path::of(pod).sub("status"), json!({ "status": status })).fine_when_gone());
+            writes.push(Write::strategic(Path::of(object).sub("status"), json!({ "status": status })).fine_when_gone());
         }
         performer
             .recorder
-            .record(Note::warning(pod, "FailedScheduling", message));
+            .record(Note::warning(object, "FailedScheduling", message));
         for write in writes {
             if let Err(failure) = performer.write(write).await {
-                tracing::debug!(pod = %Key::of(pod), error = %failure, "could not report");
+                tracing::debug!(pod = %pod.key(), error = %failure, "could not report");
             }
         }
     }
@@ -271,7 +384,7 @@ fn evict(victim: &Pod, for_pod: &Pod, node: &str, clock: &Clock) -> [Write; 2] {
         "lastTransitionTime": clock.now_seconds().to_string(),
     }]);
     let patch = json!({ "status": { "conditions": condition } });
-    let message = format!("Preempted by pod {} on node {node}", cluster::uid(for_pod));
+    let message = format!("Preempted by pod {} on node {node}", cache::uid(for_pod));
     [
         Write::strategic(Path::of(victim).sub("status"), patch).fine_when_gone(),
         Write::delete(victim).on_success(Note::normal(victim, "Preempted", message)),

@@ -4,16 +4,20 @@ use super::*;
 use crate::store::Store;
 
 /// A cluster of nodes and pods given as JSON. Pods are placed on `spec.nodeName`.
-fn cluster(nodes: &[Value], pods: &[Value]) -> Cluster {
-    let mut cluster = Cluster::default();
+fn cluster(nodes: &[Value], pods: &[Value]) -> State {
+    let mut state = State::default();
     for node in nodes {
         let node: Node = serde_json::from_value(node.clone()).unwrap();
-        cluster.node_changed(None, Some(&Arc::new(node)));
+        state.cache.node_changed(None, Some(&Arc::new(node)));
     }
     for pod in pods {
-        cluster.pod_changed(None, Some(&Arc::new(pod_of(pod))));
+        state.cache.pod_changed(None, Some(&Arc::new(pod_of(pod))));
     }
-    cluster
+    state
+}
+
+fn info(value: &Value) -> Arc<PodInfo> {
+    Arc::new(PodInfo::new(Arc::new(pod_of(value))))
 }
 
 fn pod_of(value: &Value) -> Pod {
@@ -54,20 +58,29 @@ fn asks(cpu: &str) -> Value {
     json!({ "containers": [{ "name": "main", "resources": { "requests": { "cpu": cpu } } }] })
 }
 
-/// The node that was chosen, or the message.
-fn outcome(new: &Value, cluster: &Cluster) -> String {
+/// The node that was chosen, who has to go for it, or the message. Changes nothing.
+fn outcome(new: &Value, state: &State) -> String {
     let namespaces = Store::new(|_| Vec::new());
-    match decide::decide(&pod_of(new), cluster, &namespaces) {
-        Decision::Bind(node) => node,
-        Decision::Preempt { node, victims, .. } => {
-            let mut names: Vec<_> = victims
-                .iter()
-                .filter_map(|victim| victim.metadata.name.clone())
-                .collect();
+    let pod = info(new);
+    let cluster = Cluster {
+        cache: &state.cache,
+        namespaces: &namespaces,
+    };
+    let mut start = state.start;
+    let diagnosis = match framework::schedule(&pod, cluster, &state.queue, &mut start) {
+        Ok(node) => return node.to_owned(),
+        Err(diagnosis) => diagnosis,
+    };
+    if diagnosis.total == 0 {
+        return diagnosis.message();
+    }
+    match preemption::preempt(&pod, cluster, &state.queue, &diagnosis) {
+        Preemption::Victims { node, victims } => {
+            let mut names: Vec<_> = victims.iter().map(|victim| victim.key().name).collect();
             names.sort();
             format!("evict {} from {node}", names.join(" "))
         }
-        Decision::Wait(message) => message,
+        Preemption::None(reason) => format!("{} preemption: {reason}", diagnosis.message()),
     }
 }
 
@@ -286,21 +299,146 @@ fn the_important_evict_the_fewest_and_least_important() {
 #[test]
 fn a_placed_pod_counts_before_the_watch_shows_it_and_leaves_no_trace() {
     let mut state = cluster(&[node("a", json!({}))], &[]);
-    let waiting = Arc::new(pod_of(&pod("one", asks("2"))));
-    state.assume(waiting.clone(), "a");
+    let waiting = info(&pod("one", asks("2")));
+    state.cache.assume(waiting.clone(), "a");
     assert!(outcome(&pod("two", asks("1")), &state).contains("Insufficient cpu"));
-    assert!(
-        !state.pod_changed(Some(&waiting), Some(&waiting)),
+    assert_eq!(
+        state.cache.pod_changed(Some(&waiting.pod), Some(&waiting.pod)),
+        ClusterEvent::NONE,
         "still unbound in the watch: stays assumed"
     );
-    assert!(state.has(&waiting));
-    let mut bound = waiting.as_ref().clone();
+    assert!(state.cache.has("one"));
+    let mut bound = waiting.pod.as_ref().clone();
     bound.spec.as_mut().unwrap().node_name = Some("a".into());
     let bound = Arc::new(bound);
-    state.pod_changed(Some(&waiting), Some(&bound));
-    assert!(state.pod_changed(Some(&bound), None), "its end makes room");
+    state.cache.pod_changed(Some(&waiting.pod), Some(&bound));
+    assert_eq!(
+        state.cache.pod_changed(Some(&bound), None),
+        ClusterEvent::POD_DELETE,
+        "its end makes room"
+    );
     assert_eq!(outcome(&pod("two", asks("1")), &state), "a");
-    assert_eq!(state.hosts["a"].used.get("cpu"), 0);
+    assert_eq!(state.cache.node("a").unwrap().requested.milli_cpu, 0);
+}
+
+#[test]
+fn nodes_come_and_go_with_their_pods_in_any_order() {
+    let names = ["a", "b", "c", "d"];
+    let nodes: Vec<Value> = names.iter().map(|name| node(name, json!({}))).collect();
+    let mut state = cluster(
+        &nodes,
+        &[
+            pod("p", json!({ "nodeName": "b" })),
+            pod("q", json!({ "nodeName": "ghost" })),
+        ],
+    );
+    let gone: Node = serde_json::from_value(nodes[1].clone()).unwrap();
+    state.cache.node_changed(Some(&Arc::new(gone.clone())), None);
+    let listed = |state: &State| {
+        let mut names: Vec<String> = state.cache.nodes().map(|node| node.name.clone()).collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!(listed(&state), "a c d");
+    assert!(state.cache.has("p"), "its pod is still there");
+    state.cache.node_changed(None, Some(&Arc::new(gone)));
+    assert_eq!(listed(&state), "a b c d");
+    assert_eq!(state.cache.node("b").unwrap().pods.len(), 1);
+    for uid in ["p", "q"] {
+        assert!(state.cache.forget(uid));
+    }
+    assert_eq!(state.cache.all_nodes().len(), 4, "the ghost is gone");
+    assert_eq!(state.cache.node("d").unwrap().name, "d");
+}
+
+#[test]
+fn the_pods_of_a_daemon_set_look_at_their_node_only() {
+    let nodes: Vec<Value> = ["a", "b", "c"].map(|name| node(name, json!({}))).into();
+    let at = |name: &str| {
+        json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [
+            { "matchFields": [{ "key": "metadata.name", "operator": "In", "values": [name] }] }] }}}})
+    };
+    let state = cluster(&nodes, &[]);
+    assert_eq!(outcome(&pod("new", at("b")), &state), "b");
+    let message = outcome(&pod("new", at("nowhere")), &state);
+    let expected = "0/3 nodes are available: 3 node(s) didn't satisfy plugin(s) [NodeAffinity].";
+    assert!(message.starts_with(expected), "{message}");
+}
+
+#[test]
+fn room_that_was_made_for_a_pod_is_kept_for_it() {
+    let mut low = pod("low", asks("2"));
+    low["spec"]["nodeName"] = json!("a");
+    let mut state = cluster(&[node("a", json!({}))], &[low.clone()]);
+    let namespaces = Store::new(|_| Vec::new());
+    let mut important = pod("important", asks("2"));
+    important["spec"]["priority"] = json!(100);
+    state.queue.add(info(&important));
+    let popped = state.queue.pop().unwrap();
+    let Outcome::Wait(report) = state.cycle(&popped, &namespaces) else {
+        panic!("there is no room yet");
+    };
+    let (cleared, victims) = report.cleared.unwrap();
+    assert_eq!((cleared.as_str(), victims[0].key().name.as_str()), ("a", "low"));
+    let low = Arc::new(pod_of(&low));
+    let event = state.cache.pod_changed(Some(&low), None);
+    state.queue.move_on(event);
+    let message = outcome(&pod("sly", asks("1")), &state);
+    assert!(
+        message.contains("Insufficient cpu"),
+        "less important pods do not get it: {message}"
+    );
+    let mut boss = pod("boss", asks("1"));
+    boss["spec"]["priority"] = json!(1000);
+    assert_eq!(outcome(&boss, &state), "a", "more important ones do");
+    assert_eq!(state.cycle(&popped, &namespaces), Outcome::Bind("a".into()));
+    assert_eq!(state.queue.nomination("important"), None, "it has moved in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_most_important_pod_is_next_and_equals_come_in_order() {
+    let mut queue = SchedulingQueue::default();
+    for (name, priority) in [("a", 0), ("b", 5), ("c", 0), ("d", 5)] {
+        queue.add(info(&pod(name, json!({ "priority": priority }))));
+    }
+    let order: Vec<String> = std::iter::from_fn(|| queue.pop()).map(|pod| pod.key().name).collect();
+    assert_eq!(order, ["b", "d", "a", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_fits_nowhere_waits_for_what_can_help_and_backs_off() {
+    let mut queue = SchedulingQueue::default();
+    let waiting = info(&pod("p", json!({})));
+    let key = waiting.key();
+    queue.add(waiting.clone());
+    assert!(queue.pop().is_some());
+    queue.add_unschedulable(&key, ClusterEvent::NODE_ADD);
+    queue.move_on(ClusterEvent::POD_DELETE);
+    queue.add(waiting.clone());
+    assert!(queue.pop().is_none(), "neither that event nor its own status helps");
+    assert_eq!(
+        queue.next_at().map(|at| (at - tokio::time::Instant::now()).as_secs()),
+        Some(300)
+    );
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        queue.move_on(ClusterEvent::NODE_ADD | ClusterEvent::NODE_LABEL);
+        let at = queue.next_at().expect("it is in back-off");
+        waits.push((at - tokio::time::Instant::now()).as_secs());
+        assert!(queue.pop().is_none(), "not before its back-off has passed");
+        tokio::time::advance(at - tokio::time::Instant::now()).await;
+        assert!(queue.pop().is_some());
+        queue.add_unschedulable(&key, ClusterEvent::NODE_ADD);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 10, 10]);
+    tokio::time::advance(std::time::Duration::from_secs(300)).await;
+    assert!(queue.pop().is_some(), "after five minutes it is tried anyway");
+    queue.remove(&key);
+    queue.add_backoff(&key);
+    assert!(
+        queue.pop().is_none() && queue.next_at().is_none(),
+        "what is gone stays gone"
+    );
 }
 
 #[test]
@@ -315,5 +453,5 @@ fn init_containers_count_by_their_peak_and_sidecars_stay() {
         ],
         "overhead": { "cpu": "10m" },
     });
-    assert_eq!(demand::Demand::of(&pod_of(&pod("p", spec))).exact.get("cpu"), 910);
+    assert_eq!(info(&pod("p", spec)).requests.milli_cpu, 910);
 }

@@ -1,0 +1,22 @@
+//! The plugins of the default profile, in the order in which they filter.
+
+mod inter_pod_affinity;
+mod node;
+mod resources;
+mod topology_spread;
+
+pub(crate) use node::tolerates;
+
+use super::framework::Plugin;
+
+/// Every plugin. One that is not asked at an extension point answers nothing there.
+pub(crate) const ALL: &[&'static dyn Plugin] = &[
+    &node::NodeUnschedulable,
+    &node::TaintToleration,
+    &node::NodeAffinity,
+    &resources::NodePorts,
+    &resources::Fit,
+    &topology_spread::PodTopologySpread,
+    &inter_pod_affinity::InterPodAffinity,
+    &resources::BalancedAllocation,
+];
