@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use knarr_resource::{Registry, ResourceInfo, Subresource};
 use knarr_schema::openapi::{Served, ServedSubresource};
 use serde_json::{Value, json};
@@ -111,8 +111,8 @@ impl Discovery {
                     .map(|version| self.aggregated_version(group, version))
                     .collect();
                 let metadata = match core {
-                    true => json!({"creationTimestamp": null}),
-                    false => json!({"name": group, "creationTimestamp": null}),
+                    true => json!({}),
+                    false => json!({"name": group}),
                 };
                 json!({"metadata": metadata, "versions": versions})
             })
@@ -262,16 +262,31 @@ fn wanted(clause: &Clause<'_>) -> Option<Option<&'static str>> {
     })
 }
 
-/// An aggregated document as a response.
-pub(crate) fn respond(document: &Value, version: &str) -> Response<Body> {
-    let mut response = Response::new(Body::from(document.to_string()));
-    let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
-    if let Ok(media) = HeaderValue::from_str(&media) {
-        response.headers_mut().insert(header::CONTENT_TYPE, media);
+/// An aggregated document as a response, or 304 for a client that has it.
+pub(crate) fn respond(document: &Value, version: &str, headers: &HeaderMap) -> Response<Body> {
+    let text = document.to_string();
+    let digest = ring::digest::digest(&ring::digest::SHA512, text.as_bytes());
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    let tag = format!("\"{digest}\"");
+    let mut response = Response::default();
+    if headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|sent| sent == tag.as_str())
+    {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        *response.body_mut() = Body::from(text);
+        let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+        if let Ok(media) = HeaderValue::from_str(&media) {
+            response.headers_mut().insert(header::CONTENT_TYPE, media);
+        }
     }
-    response
-        .headers_mut()
-        .insert(header::VARY, HeaderValue::from_static("Accept"));
+    let out = response.headers_mut();
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        out.insert(header::ETAG, tag);
+    }
+    out.insert(header::VARY, HeaderValue::from_static("Accept"));
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
     response
 }
 

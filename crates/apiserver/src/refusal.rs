@@ -156,19 +156,30 @@ pub(crate) fn modified(resource: &ResourceInfo, name: &str) -> Failure {
     )
 }
 
-/// The failure as an HTTP response.
-pub(crate) fn response(failure: &Failure) -> Response<Body> {
-    let mut status = failure.to_value();
-    if let Some(token) = status["details"].get(CONTINUE).cloned() {
-        status["metadata"]["continue"] = token;
-        status["details"] = Value::Null;
+/// 504: the server gave up.
+pub(crate) fn timeout(message: &str) -> Failure {
+    Failure {
+        details: json!({}),
+        ..plain(504, "Timeout", format!("Timeout: {message}"))
     }
-    let mut body = status.to_string();
-    body.push('\n');
-    let mut response = Response::new(Body::from(body));
+}
+
+/// 429 before anything was looked at.
+pub(crate) fn busy() -> Response<Body> {
+    let sentence = "Too many requests, please try again later.";
+    let mut response = crate::http::text(StatusCode::TOO_MANY_REQUESTS, sentence);
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// The failure as an HTTP response, without a body yet: what that is written in is known where requests come in, see
+/// [`crate::http::render::finish_status`].
+pub(crate) fn response(failure: Failure) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     match failure.code {
         401 => {
@@ -179,5 +190,16 @@ pub(crate) fn response(failure: &Failure) -> Response<Body> {
         }
         _ => {}
     }
+    response.extensions_mut().insert(failure);
     response
+}
+
+/// The failure as a `Status`.
+pub(crate) fn status(failure: &Failure) -> Value {
+    let mut status = failure.to_value();
+    if let Some(token) = status["details"].get(CONTINUE).cloned() {
+        status["metadata"]["continue"] = token;
+        status["details"] = Value::Null;
+    }
+    status
 }

@@ -16,6 +16,7 @@ use crate::auth::rbac::Policy;
 use crate::auth::token::Signer;
 use crate::discovery::Discovery;
 use crate::error::Error;
+use crate::http::inflight::Inflight;
 use crate::store::{self, Expect, Index, Slot, Spec, Store, Write, WriteError};
 use crate::{Options, discovery};
 
@@ -54,6 +55,8 @@ pub(crate) struct Server {
     pub services: tokio::sync::Mutex<()>,
     /// Held while an eviction is weighed against the disruption budgets and until it is stored.
     pub evictions: tokio::sync::Mutex<()>,
+    /// The requests that are worked on.
+    pub inflight: Inflight,
     /// Ends every watch.
     pub stopping: CancellationToken,
     served: RwLock<Arc<Served>>,
@@ -86,6 +89,7 @@ impl Server {
             policy: Mutex::new(None),
             services: tokio::sync::Mutex::new(()),
             evictions: tokio::sync::Mutex::new(()),
+            inflight: Inflight::default(),
             stopping: CancellationToken::new(),
             served: RwLock::new(Arc::new(Served::new(registry))),
             slots: RwLock::new(slots),

@@ -13,4 +13,5 @@ mod api {
     pub mod patches;
     pub mod pods;
     pub mod watches;
+    pub mod wire;
 }

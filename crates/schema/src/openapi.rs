@@ -5,12 +5,14 @@
 
 mod component;
 mod path;
+mod protobuf;
 mod roots;
 mod swagger;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -60,8 +62,8 @@ pub struct ServedSubresource {
 pub struct Document {
     /// Upper-case hex, without quotes; the `hash` in the index.
     pub etag: String,
-    /// The body.
-    pub json: Vec<u8>,
+    /// JSON, or protobuf if that was asked for.
+    pub body: Bytes,
 }
 
 /// The documents of one set of served resources; each is made when first asked for.
@@ -98,30 +100,45 @@ impl OpenApi {
         if !self.served.iter().any(|served| served.path() == path) {
             return None;
         }
-        Some(self.once(path, || (self.hash(path), self.v3(path))))
+        Some(self.once(path, || (self.hash(path), self.v3(path).to_string().into_bytes())))
     }
 
     /// `GET /openapi/v2` for JSON.
     pub fn v2_json(&self) -> Arc<Document> {
-        self.once("v2", || {
-            let mut groups: Vec<String> = self.served.iter().map(Served::path).collect();
-            groups.sort();
-            groups.dedup();
-            let hashes: Vec<String> = groups.iter().map(|path| self.hash(path)).collect();
-            let document = swagger::from_v3(groups.iter().map(|path| self.v3(path)), VERSION);
-            (digest(hashes.concat().as_bytes()), document)
+        self.once("v2", || (self.v2_hash("json"), self.v2().to_string().into_bytes()))
+    }
+
+    /// `GET /openapi/v2` for protobuf (`application/com.github.proto-openapi.spec.v2@v1.0+protobuf`).
+    pub fn v2_protobuf(&self) -> Arc<Document> {
+        self.once("v2 protobuf", || {
+            (self.v2_hash("protobuf"), protobuf::encode(&self.v2()))
         })
     }
 
-    fn once(&self, key: &str, make: impl FnOnce() -> (String, Value)) -> Arc<Document> {
+    fn v2(&self) -> Value {
+        swagger::from_v3(self.groups().iter().map(|path| self.v3(path)), VERSION)
+    }
+
+    fn v2_hash(&self, form: &str) -> String {
+        let hashes: Vec<String> = self.groups().iter().map(|path| self.hash(path)).collect();
+        digest(format!("{form} {}", hashes.concat()).as_bytes())
+    }
+
+    /// The paths of the v3 documents.
+    fn groups(&self) -> Vec<String> {
+        let mut groups: Vec<String> = self.served.iter().map(Served::path).collect();
+        groups.sort();
+        groups.dedup();
+        groups
+    }
+
+    fn once(&self, key: &str, make: impl FnOnce() -> (String, Vec<u8>)) -> Arc<Document> {
         // A poisoned lock only means that another request panicked; what is in the map is complete.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let document = made.entry(key.to_owned()).or_insert_with(|| {
-            let (etag, document) = make();
-            Arc::new(Document {
-                etag,
-                json: document.to_string().into_bytes(),
-            })
+            let (etag, body) = make();
+            let body = body.into();
+            Arc::new(Document { etag, body })
         });
         Arc::clone(document)
     }
@@ -187,11 +204,6 @@ impl Served {
 
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect()
-}
-
-/// `GET /openapi/v2` for protobuf (to be sent as `application/octet-stream`).
-pub fn v2_stub() -> &'static [u8] {
-    b"\x0a\x03\x32\x2e\x30\x12\x06\x0a\x01\x4b\x12\x01\x31"
 }
 
 #[cfg(test)]

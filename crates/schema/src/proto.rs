@@ -8,7 +8,7 @@
 //! made has cost the sender at least one byte.
 
 mod value;
-mod wire;
+pub(crate) mod wire;
 
 use serde_json::{Map, Value};
 

@@ -113,6 +113,23 @@ pub(crate) fn negotiate(headers: &HeaderMap, query: &Query) -> Result<Form, Fail
     Err(refusal::not_acceptable())
 }
 
+/// What a Status is written in: whatever form was asked for, a refusal takes none but its own.
+pub(crate) fn for_status(headers: &HeaderMap, query: &Query) -> Encoding {
+    let json = match pretty(headers, query) {
+        true => Encoding::Pretty,
+        false => Encoding::Json,
+    };
+    clauses(headers)
+        .iter()
+        .filter(|clause| ["as", "g", "v"].iter().all(|param| clause.param(param).is_none()))
+        .find_map(|clause| match clause.media {
+            _ if clause.is_json() => Some(json),
+            "application/yaml" => Some(Encoding::Yaml),
+            _ => None,
+        })
+        .unwrap_or(json)
+}
+
 /// Whether a person reads along: by request, or by the look of the program.
 fn pretty(headers: &HeaderMap, query: &Query) -> bool {
     if query.get("pretty").is_some() {

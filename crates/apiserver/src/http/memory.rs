@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::DuplexStream;
 use tower::Service;
 
+use super::Peer;
 use crate::auth::User;
 use crate::server::Server;
 
@@ -50,7 +51,7 @@ impl Service<Uri> for Connector {
         let (server, user) = (self.server.clone(), self.user.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let (server, user) = (server.clone(), user.clone());
-            async move { Ok::<_, Infallible>(super::handle(server, Some(user), request.map(Body::new)).await) }
+            async move { Ok::<_, Infallible>(super::handle(server, Peer::Local(user), request.map(Body::new)).await) }
         });
         tokio::spawn(async move {
             let connection = http1::Builder::new().serve_connection(TokioIo::new(far), service);

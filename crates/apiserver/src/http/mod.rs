@@ -3,17 +3,22 @@
 pub(crate) mod accept;
 pub(crate) mod body;
 pub(crate) mod call;
+mod drain;
+mod gzip;
+pub(crate) mod inflight;
 pub(crate) mod listen;
 pub(crate) mod memory;
+pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod query;
 pub(crate) mod render;
 mod root;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use knarr_resource::Failure;
 
 use crate::auth::rbac::{self, Attributes};
@@ -24,36 +29,143 @@ use call::Call;
 use path::{ResourcePath, Route};
 use query::Query;
 
-/// Answers one request. `known` is the user of a connection that was authenticated when it was made.
-pub(crate) async fn handle(server: Arc<Server>, known: Option<User>, request: Request<Body>) -> Response<Body> {
-    let audit = HeaderValue::from_str(&knarr_resource::new_uid());
-    let head = request.method() == Method::HEAD;
-    let mut response = match answer(server, known, request).await {
-        Ok(response) => response,
-        Err(failure) => refusal::response(&failure),
+/// How long a request may take that is not meant to last, as in `kube-apiserver` (`--request-timeout`).
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Who is at the other end of a connection.
+pub(crate) enum Peer {
+    /// A component in this process, authenticated when its connection was made.
+    Local(User),
+    /// Somebody whose requests say who they are.
+    Remote,
+}
+
+/// Answers one request.
+pub(crate) async fn handle(server: Arc<Server>, peer: Peer, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    if parts.version == Version::HTTP_11 && !parts.headers.contains_key(header::HOST) {
+        return close(text(
+            StatusCode::BAD_REQUEST,
+            "400 Bad Request: missing required Host header",
+        ));
+    }
+    let (body, rest) = drain::lend(body);
+    let request = Request::from_parts(parts, body);
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let route = path::route(request.uri().path());
+    let lasts = route.lasts(&query);
+    let remote = matches!(peer, Peer::Remote);
+    let method = request.method().clone();
+    let encoding = accept::for_status(request.headers(), &query);
+    let compressed = remote && !lasts && gzip::accepted(request.headers());
+    let always_compressed = request.uri().path().starts_with("/openapi/");
+    let waits_for_continue = request.headers().contains_key(header::EXPECT);
+    let version = request.version();
+
+    let deadline = match remote && !lasts {
+        true => timeout(&query),
+        false => Ok(None),
     };
-    if head {
+    let (answered, late) = match deadline {
+        Err(failure) => (Err(failure), false),
+        Ok(None) => (answer(server, peer, route, query, request).await, false),
+        Ok(Some(limit)) => match tokio::time::timeout(limit, answer(server, peer, route, query, request)).await {
+            Ok(answered) => (answered, false),
+            Err(_) => (
+                Err(refusal::timeout("request did not complete within the allotted timeout")),
+                true,
+            ),
+        },
+    };
+    let mut response = answered.unwrap_or_else(|failure| refusal::response(failure));
+    render::finish_status(&mut response, encoding);
+    if method == Method::HEAD {
         // HTTP/1 drops such a body by itself, but in HTTP/2 it is a violation of the protocol.
         *response.body_mut() = Body::empty();
+    } else if compressed {
+        response = gzip::compress(response, always_compressed).await;
     }
-    if let Ok(id) = audit {
+    if let Ok(id) = HeaderValue::from_str(&knarr_resource::new_uid()) {
         response.headers_mut().insert("audit-id", id);
+    }
+    if remote && (late || !rest.settle(waits_for_continue).await) && version < Version::HTTP_2 {
+        response = close(response);
     }
     response
 }
 
-async fn answer(server: Arc<Server>, known: Option<User>, request: Request<Body>) -> Result<Response<Body>, Failure> {
+/// Tells an HTTP/1 client not to use the connection again.
+fn close(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A sentence that is not a Status, as Go's `http.Error` writes it.
+pub(crate) fn text(code: StatusCode, sentence: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{sentence}\n")));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// No API is served under this path.
+pub(crate) fn not_found() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "404 page not found")
+}
+
+/// How long the request may take: at most [`DEADLINE`], less if the client says so.
+fn timeout(query: &Query) -> Result<Option<Duration>, Failure> {
+    let Some(wanted) = query.get("timeout") else {
+        return Ok(Some(DEADLINE));
+    };
+    let wanted = options::duration(wanted).ok_or_else(|| {
+        Failure::bad_request(format!(
+            "invalid timeout specified in the request URL - time: invalid duration {wanted:?}"
+        ))
+    })?;
+    Ok(Some(if wanted.is_zero() {
+        DEADLINE
+    } else {
+        wanted.min(DEADLINE)
+    }))
+}
+
+async fn answer(
+    server: Arc<Server>,
+    peer: Peer,
+    route: Route,
+    query: Query,
+    request: Request<Body>,
+) -> Result<Response<Body>, Failure> {
+    let (known, remote) = match peer {
+        Peer::Local(user) => (Some(user), false),
+        Peer::Remote => (None, true),
+    };
     let user = match known {
         // A client in this process may still send credentials of its own; they are more specific.
-        Some(user) if !request.headers().contains_key(http::header::AUTHORIZATION) => user,
+        Some(user) if !request.headers().contains_key(header::AUTHORIZATION) => user,
         _ => authn::authenticate(&server, request.headers())?,
     };
     let user = authn::impersonate(&server, user, request.headers())?;
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    let path = request.uri().path().to_owned();
-    match path::route(&path) {
+    let host = server.clone();
+    let _seat = match remote && !route.lasts(&query) {
+        true => Some(match host.inflight.enter(&user).await {
+            Some(seat) => seat,
+            None => return Ok(refusal::busy()),
+        }),
+        false => None,
+    };
+    match route {
         Route::Resource(place) => resource(server, user, place, query, request).await,
         route => {
+            let path = request.uri().path().to_owned();
             let attributes = Attributes {
                 verb: plain_verb(request.method()),
                 group: "",
@@ -91,9 +203,17 @@ async fn resource(
         path: None,
     };
     permit(&server, &user, &attributes)?;
-    let resource = server
-        .resource(&place.group, &place.version, &place.plural)
-        .ok_or_else(refusal::unknown_path)?;
+    let registry = server.served().registry.clone();
+    let Some(resource) = registry.find(&place.group, &place.version, &place.plural).cloned() else {
+        // Inside of a served version a 404 is a Status.
+        let served = registry
+            .iter()
+            .any(|own| own.group == place.group && own.version == place.version);
+        return match served {
+            true => Err(refusal::unknown_path()),
+            false => Ok(not_found()),
+        };
+    };
     if !resource.namespaced && !place.namespace.is_empty() {
         return Err(refusal::unknown_path());
     }
@@ -120,6 +240,12 @@ async fn resource(
     if call.rest.is_some() && place.subresource != "proxy" {
         return Err(refusal::unknown_path());
     }
+    if call.parts.method == Method::HEAD && place.subresource != "proxy" {
+        return Err(refusal::method_not_allowed());
+    }
+    if !streams(&place.subresource) {
+        options::check(&call)?;
+    }
     match &call.subresource {
         Some(_) => subresource::answer(server, call, body).await,
         None => {
@@ -132,6 +258,11 @@ async fn resource(
             verb::answer(server, call, body).await
         }
     }
+}
+
+/// Whether a subresource is a connection to somewhere else rather than something to write.
+fn streams(subresource: &str) -> bool {
+    matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy")
 }
 
 /// Checks the permission. Who has not said who they are is asked to, rather than told no.
@@ -154,7 +285,7 @@ fn plain_verb(method: &Method) -> &'static str {
 fn resource_verb(method: &Method, place: &ResourcePath, query: &Query) -> &'static str {
     let one = !place.name.is_empty();
     match *method {
-        Method::GET | Method::HEAD if place.watch || (query.flag("watch") && place.subresource.is_empty()) => "watch",
+        Method::GET | Method::HEAD if place.watches(query) => "watch",
         Method::GET | Method::HEAD if one => "get",
         Method::GET | Method::HEAD => "list",
         Method::POST => "create",

@@ -2,6 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::query::Query;
+
 /// A path under `/api/V` or `/apis/G/V` that names a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResourcePath {
@@ -20,6 +22,13 @@ pub(crate) struct ResourcePath {
     pub watch: bool,
 }
 
+impl ResourcePath {
+    /// Whether a GET is a watch. `?watch=1` means something for a collection only.
+    pub(crate) fn watches(&self, query: &Query) -> bool {
+        self.watch || (query.flag("watch") && self.name.is_empty())
+    }
+}
+
 /// The kinds of paths an API server answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -31,6 +40,16 @@ pub(crate) enum Route {
     },
     /// Everything else, discovery roots and health checks included.
     Other,
+}
+
+impl Route {
+    /// Whether a request may last as long as the client likes.
+    pub(crate) fn lasts(&self, query: &Query) -> bool {
+        match self {
+            Self::Resource(place) => place.watches(query) || super::streams(&place.subresource),
+            _ => false,
+        }
+    }
 }
 
 /// Reads a path. The same rules decide what RBAC checks and what is served, so that the two never disagree.

@@ -208,7 +208,7 @@ impl Writer {
 
     /// The object of a bookmark: nothing but a version.
     pub(crate) fn bookmark(&self, version: u64, initial_events_end: bool) -> Bytes {
-        let mut meta = json!({"resourceVersion": version.to_string(), "creationTimestamp": null});
+        let mut meta = json!({"resourceVersion": version.to_string()});
         if initial_events_end {
             meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
@@ -312,6 +312,22 @@ pub(crate) fn finish(encoding: Encoding, code: StatusCode, json: Vec<u8>) -> Res
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     Ok(response)
+}
+
+/// Writes the Status of a failure that [`refusal::response`] has begun to answer with.
+pub(crate) fn finish_status(response: &mut Response<Body>, encoding: Encoding) {
+    let Some(failure) = response.extensions_mut().remove::<Failure>() else {
+        return;
+    };
+    let status = to_vec(&refusal::status(&failure));
+    // It can be written in every encoding; if not, an empty body with the right code is the best that is left.
+    if let Ok(written) = finish(encoding, response.status(), status) {
+        let (parts, body) = written.into_parts();
+        if let Some(media) = parts.headers.get(header::CONTENT_TYPE) {
+            response.headers_mut().insert(header::CONTENT_TYPE, media.clone());
+        }
+        *response.body_mut() = body;
+    }
 }
 
 /// Adds what the client should know but need not act on, as kubectl prints it.

@@ -3,12 +3,12 @@
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use knarr_resource::Failure;
-use knarr_schema::openapi::{self, Document};
+use knarr_schema::openapi::Document;
 use serde_json::{Value, json};
 
 use super::path::Route;
 use super::query::Query;
-use super::{accept, render};
+use super::{accept, not_found, render, text};
 use crate::auth::token::ISSUER;
 use crate::server::Server;
 use crate::{discovery, refusal};
@@ -22,82 +22,50 @@ pub(crate) fn answer(
 ) -> Result<Response<Body>, Failure> {
     let headers = request.headers();
     let served = server.served();
-    if let Route::Version { group, version } = &route {
-        reading(request)?;
-        let document = served
-            .discovery
-            .version(group, version)
-            .ok_or_else(refusal::unknown_path)?;
-        return json_response(headers, query, &document);
-    }
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    if !matches!(parts.first(), Some(&("healthz" | "livez" | "readyz"))) {
-        known(&parts)?;
+    let found = match (&route, parts.as_slice()) {
+        (Route::Version { group, version }, _) => served.discovery.version(group, version),
+        (_, ["apis", group]) => served.discovery.group(group),
+        (_, ["api"]) if discovery::aggregation(headers).is_none() => {
+            let address = server.options.advertise.map(|address| address.to_string());
+            Some(served.discovery.core(&address.unwrap_or_default()))
+        }
+        (_, ["apis"]) if discovery::aggregation(headers).is_none() => Some(served.discovery.group_list()),
+        (_, ["version"]) => Some(version(server)),
+        (_, [".well-known", "openid-configuration"]) => Some(json!({
+            "issuer": ISSUER,
+            "jwks_uri": format!("{ISSUER}/openid/v1/jwks"),
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        })),
+        (_, ["openid", "v1", "jwks"]) => Some(server.signer.jwks()),
+        _ => None,
+    };
+    if let Some(document) = found {
+        return match *request.method() {
+            Method::GET => json_response(headers, query, &document),
+            _ => Err(refusal::method_not_allowed()),
+        };
     }
-    reading(request)?;
+    // What follows is not part of the API in the narrow sense: any method will do, and a 404 is a page.
     match parts.as_slice() {
         [] => json_response(headers, query, &json!({"paths": paths(server)})),
-        ["api"] => match discovery::aggregation(headers) {
-            Some(version) => Ok(discovery::respond(&served.discovery.aggregated(true, version), version)),
-            None => {
-                let address = server
-                    .options
-                    .advertise
-                    .map(|address| address.to_string())
-                    .unwrap_or_default();
-                json_response(headers, query, &served.discovery.core(&address))
-            }
-        },
-        ["apis"] => match discovery::aggregation(headers) {
-            Some(version) => Ok(discovery::respond(
-                &served.discovery.aggregated(false, version),
-                version,
-            )),
-            None => json_response(headers, query, &served.discovery.group_list()),
-        },
-        ["apis", group] => {
-            let document = served.discovery.group(group).ok_or_else(refusal::unknown_path)?;
-            json_response(headers, query, &document)
+        [root @ ("api" | "apis")] => {
+            let version = discovery::aggregation(headers).unwrap_or("v2");
+            let document = served.discovery.aggregated(*root == "api", version);
+            Ok(discovery::respond(&document, version, headers))
         }
-        ["version"] => json_response(headers, query, &version(server)),
         ["openapi", "v2"] => Ok(openapi_v2(server, headers)),
         ["openapi", "v3"] => json_response(headers, query, &served.openapi.v3_index()),
-        ["openapi", "v3", group @ ..] => {
-            let document = served
-                .openapi
-                .v3_group(&group.join("/"))
-                .ok_or_else(refusal::unknown_path)?;
-            Ok(document_response(&document, headers, query))
+        ["openapi", "v3", group @ ..] => Ok(match served.openapi.v3_group(&group.join("/")) {
+            Some(document) => document_response(&document, headers, query),
+            None => not_found(),
+        }),
+        [endpoint @ ("healthz" | "livez" | "readyz"), check @ ..] => {
+            Ok(health(server, endpoint, &check.join("/"), query))
         }
-        [".well-known", "openid-configuration"] => json_response(
-            headers,
-            query,
-            &json!({
-                "issuer": ISSUER,
-                "jwks_uri": format!("{ISSUER}/openid/v1/jwks"),
-                "response_types_supported": ["id_token"],
-                "subject_types_supported": ["public"],
-                "id_token_signing_alg_values_supported": ["ES256"],
-            }),
-        ),
-        ["openid", "v1", "jwks"] => json_response(headers, query, &server.signer.jwks()),
-        [endpoint @ ("healthz" | "livez" | "readyz"), check @ ..] => health(server, endpoint, check, query),
-        _ => Err(refusal::unknown_path()),
-    }
-}
-
-/// 404 goes before 405.
-fn known(parts: &[&str]) -> Result<(), Failure> {
-    match parts.first() {
-        None | Some(&("api" | "apis" | "version" | "openapi" | "openid" | ".well-known")) => Ok(()),
-        _ => Err(refusal::unknown_path()),
-    }
-}
-
-fn reading(request: &Request<Body>) -> Result<(), Failure> {
-    match *request.method() {
-        Method::GET | Method::HEAD => Ok(()),
-        _ => Err(refusal::method_not_allowed()),
+        _ => Ok(not_found()),
     }
 }
 
@@ -170,18 +138,38 @@ fn paths(server: &Server) -> Vec<String> {
     paths
 }
 
-/// Old clients insist on protobuf and go on to v3 when it decodes; others get JSON.
+/// JSON, or protobuf for those who prefer it: kubectl before 1.27, and client-go's discovery.
 fn openapi_v2(server: &Server, headers: &HeaderMap) -> Response<Body> {
-    let wants_json = accept::clauses(headers)
-        .first()
-        .is_none_or(|clause| matches!(clause.media, "application/json" | "*/*" | "application/*"));
-    if wants_json {
-        return document_response(&server.served().openapi.v2_json(), headers, &Query::default());
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    let openapi = &server.served().openapi;
+    if !headers.contains_key(header::ACCEPT) {
+        return document_response(&openapi.v2_json(), headers, &Query::default());
     }
-    let mut response = Response::new(Body::from(openapi::v2_stub()));
-    // The type that clients ask for contains an "@", which their own parser does not accept in an answer.
-    let media = HeaderValue::from_static("application/octet-stream");
-    response.headers_mut().insert(header::CONTENT_TYPE, media);
+    let wanted = accept::clauses(headers)
+        .into_iter()
+        .find_map(|clause| match clause.media {
+            "application/json" | "*/*" | "application/*" => Some(false),
+            // Clients ask with an "@", which Go's own parser of media types does not accept in an answer.
+            PROTOBUF | "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" => Some(true),
+            _ => None,
+        });
+    let mut response = match wanted {
+        Some(true) => {
+            let mut response = document_response(&openapi.v2_protobuf(), headers, &Query::default());
+            let media = HeaderValue::from_static(PROTOBUF);
+            response.headers_mut().insert(header::CONTENT_TYPE, media);
+            response
+        }
+        Some(false) => document_response(&openapi.v2_json(), headers, &Query::default()),
+        None => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+            response
+        }
+    };
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("Accept"));
     response
 }
 
@@ -196,7 +184,7 @@ fn document_response(document: &Document, headers: &HeaderMap, query: &Query) ->
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         }
-        false => Response::new(Body::from(document.json.clone())),
+        false => Response::new(Body::from(document.body.clone())),
     };
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -204,54 +192,85 @@ fn document_response(document: &Document, headers: &HeaderMap, query: &Query) ->
         out.insert(header::ETAG, tag);
     }
     // Under a URL that contains the hash, the document can never change.
-    if query.get("hash").is_some_and(|hash| hash == document.etag) {
-        out.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
-    }
+    let cache = match query.get("hash").is_some_and(|hash| hash == document.etag) {
+        true => "public, immutable",
+        false => "no-cache, private",
+    };
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     response
 }
 
-fn health(server: &Server, endpoint: &str, check: &[&str], query: &Query) -> Result<Response<Body>, Failure> {
-    let ready = server.is_ready();
-    let checks: &[(&str, bool)] = match endpoint {
-        "livez" => &[("ping", true)],
-        _ => &[
-            ("ping", true),
-            ("etcd", ready),
-            ("poststarthook/rbac/bootstrap-roles", ready),
-            ("shutdown", ready),
-        ],
-    };
-    let wanted = check.join("/");
-    let checks: Vec<_> = checks
-        .iter()
-        .filter(|(name, _)| wanted.is_empty() || *name == wanted)
-        .collect();
-    if checks.is_empty() {
-        return Err(refusal::unknown_path());
+/// Whether the server is in health: all of it, or one check by name, as `k8s.io/apiserver/pkg/server/healthz`.
+fn health(server: &Server, endpoint: &str, wanted: &str, query: &Query) -> Response<Body> {
+    let checks = checks(server, endpoint);
+    if !wanted.is_empty() {
+        return match checks.iter().find(|(name, _)| *name == wanted) {
+            Some((_, None)) => plain("ok".to_owned()),
+            Some((_, Some(reason))) => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &format!("internal server error: {reason}"),
+            ),
+            None => not_found(),
+        };
     }
-    let passed = checks.iter().all(|(_, passed)| *passed);
-    let verbose = query.all("verbose").next().is_some();
-    let text = if passed && !verbose {
-        "ok".to_owned()
-    } else {
-        let mut text = String::new();
-        for (name, passed) in checks {
-            text.push_str(&match passed {
-                true => format!("[+]{name} ok\n"),
-                false => format!("[-]{name} failed: reason withheld\n"),
-            });
-        }
-        text.push_str(&format!(
-            "{endpoint} check {}\n",
-            if passed { "passed" } else { "failed" }
+    let (mut report, mut failed) = (String::new(), false);
+    let mut excluded: Vec<&str> = query.all("exclude").collect();
+    for (name, trouble) in checks {
+        let before = excluded.len();
+        excluded.retain(|own| *own != name);
+        report.push_str(&match trouble {
+            _ if excluded.len() < before => format!("[+]{name} excluded: ok\n"),
+            None => format!("[+]{name} ok\n"),
+            Some(_) => {
+                failed = true;
+                // Who may see this page need not know more.
+                format!("[-]{name} failed: reason withheld\n")
+            }
+        });
+    }
+    if !excluded.is_empty() {
+        let names: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
+        let names = names.join(",");
+        report.push_str(&format!(
+            "warn: some health checks cannot be excluded: no matches for {names}\n"
         ));
-        text
-    };
-    let mut response = Response::new(Body::from(text));
-    if !passed {
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
-    let media = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, media);
-    Ok(response)
+    if failed {
+        return text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!("{report}{endpoint} check failed"),
+        );
+    }
+    match query.all("verbose").next() {
+        None => plain("ok".to_owned()),
+        Some(_) => plain(format!("{report}{endpoint} check passed\n")),
+    }
+}
+
+/// The checks of an endpoint, each with what is wrong.
+fn checks(server: &Server, endpoint: &str) -> Vec<(&'static str, Option<String>)> {
+    let when = |bad: bool, why: &str| bad.then(|| why.to_owned());
+    let mut checks = vec![("ping", None)];
+    if endpoint != "livez" {
+        let starting = !server.is_ready() && !server.stopping.is_cancelled();
+        checks.push(("etcd", when(starting, "the store is not open yet")));
+        checks.push(("poststarthook/rbac/bootstrap-roles", when(starting, "not finished")));
+    }
+    if endpoint == "readyz" {
+        let stopping = server.stopping.is_cancelled();
+        checks.push(("shutdown", when(stopping, "process is shutting down")));
+    }
+    checks
+}
+
+fn plain(body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
 }

@@ -31,7 +31,7 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<R
         }
         name => name.to_owned(),
     };
-    let dry_run = call.query.dry_run()?;
+    let dry_run = call.query.dry_run();
     let slot = server.slot_of(&pods);
     let key = store::key(&call.namespace, &name);
     loop {

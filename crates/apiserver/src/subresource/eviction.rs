@@ -17,12 +17,10 @@ use crate::verb::delete::{self, DeleteOptions};
 pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
     let (eviction, _) = body::decode(call.header("content-type"), "Eviction", bytes)?;
     let api_version = eviction["apiVersion"].as_str().unwrap_or("policy/v1");
-    if !matches!(api_version, "policy/v1" | "policy/v1beta1")
-        || !matches!(eviction["kind"].as_str(), None | Some("Eviction"))
-    {
+    let kind = eviction["kind"].as_str().unwrap_or("Eviction");
+    if (api_version, kind) != ("policy/v1", "Eviction") {
         return Err(Failure::bad_request(format!(
-            "an eviction of policy/v1 or policy/v1beta1 is expected here, not {} of {api_version}",
-            eviction["kind"]
+            "no kind {kind:?} is registered for version {api_version:?}"
         )));
     }
     let name = eviction["metadata"]["name"].as_str().unwrap_or_default();
@@ -35,7 +33,7 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<R
         Value::Null => DeleteOptions::default(),
         options => DeleteOptions::parse(options.clone())?,
     };
-    if call.query.dry_run()? {
+    if call.query.dry_run() {
         options.dry_run = Some(vec!["All".into()]);
     }
     let dry = options.dry_run.as_ref().is_some_and(|values| !values.is_empty());

@@ -35,7 +35,7 @@ pub(crate) async fn answer(server: &Server, call: &Call, body: &[u8]) -> Result<
         outcome.respond(server, call, StatusCode::CREATED)
     };
     // A refusal does not silence the warnings: a field with a typo is often why a required one is missing.
-    let mut response = created.await.unwrap_or_else(|failure| refusal::response(&failure));
+    let mut response = created.await.unwrap_or_else(refusal::response);
     render::warn(&mut response, &warnings);
     Ok(response)
 }
@@ -68,7 +68,7 @@ pub(crate) enum Track {
 
 /// Takes a new object through defaults, admission and validation, and stores it.
 pub(crate) async fn insert(server: &Server, call: &Call, object: Value, track: Track) -> Result<Outcome, Failure> {
-    let dry_run = call.query.dry_run()?;
+    let dry_run = call.query.dry_run();
     let resource = &call.resource;
     let now = server.clock.now();
     let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();

@@ -9,13 +9,14 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use knarr_resource::admission::{self, Operation};
-use knarr_resource::{Cause, Failure, FieldError, Path};
+use knarr_resource::{Cause, Errors, Failure, Path};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::select::Selection;
 use crate::http::body;
 use crate::http::call::Call;
+use crate::http::options;
 use crate::http::render::{self, Writer};
 use crate::object::{is_deleting, is_gone};
 use crate::refusal;
@@ -57,14 +58,29 @@ impl DeleteOptions {
                     .query
                     .get("orphanDependents")
                     .map(|_| call.query.flag("orphanDependents")),
+                dry_run: Some(call.query.all("dryRun").map(str::to_owned).collect()),
                 ..Self::default()
             }
         } else {
             let (value, _) = body::decode(call.header("content-type"), "DeleteOptions", bytes)?;
+            Self::is_meant(call, &value)?;
             Self::parse(value)?
         };
         options.check(call)?;
         Ok(options)
+    }
+
+    /// Refuses a body that is something else. Every group has these options under its own name.
+    fn is_meant(call: &Call, value: &Value) -> Result<(), Failure> {
+        let text = |key: &str| value[key].as_str().unwrap_or_default();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        let known = matches!(api_version, "" | "v1" | "meta.k8s.io/v1") || api_version == call.resource.api_version();
+        if !known || !matches!(kind, "" | "DeleteOptions") {
+            return Err(Failure::bad_request(format!(
+                "no kind {kind:?} is registered for version {api_version:?}"
+            )));
+        }
+        Ok(())
     }
 
     pub(crate) fn parse(value: Value) -> Result<Self, Failure> {
@@ -73,39 +89,23 @@ impl DeleteOptions {
     }
 
     fn check(&mut self, call: &Call) -> Result<(), Failure> {
-        let bad = |field: &str, cause, value: Value, detail: &str| {
-            let error = FieldError {
-                path: Path::new(field),
-                cause,
-                value,
-                detail: detail.into(),
-            };
-            Err(Failure::invalid("meta.k8s.io", "DeleteOptions", "", &[error]))
-        };
+        let path = Path::new("propagationPolicy");
+        let mut errors = Errors::new();
         if self.propagation_policy.is_some() && self.orphan_dependents.is_some() {
             let why = "orphanDependents and deletionPropagation cannot be both set";
-            return bad("propagationPolicy", Cause::Invalid, json!(self.propagation_policy), why);
+            errors.push(&path, Cause::Invalid, json!(self.propagation_policy), why);
         }
         match self.propagation_policy.as_deref() {
             None | Some("Background" | "Foreground" | "Orphan") => {}
             Some(other) => {
-                let why = r#"supported values: "Background", "Foreground", "Orphan""#;
-                return bad("propagationPolicy", Cause::NotSupported, json!(other), why);
+                let why = r#"supported values: "Foreground", "Background", "Orphan", "nil""#;
+                errors.push(&path, Cause::NotSupported, other, why);
             }
         }
-        match self.dry_run.as_deref().unwrap_or_default() {
-            [] => {}
-            [all] if all == "All" => {}
-            other => {
-                return bad(
-                    "dryRun",
-                    Cause::NotSupported,
-                    json!(other),
-                    r#"supported values: "All""#,
-                );
-            }
-        }
-        if call.query.dry_run()? {
+        let dry_run: Vec<&str> = self.dry_run.iter().flatten().map(String::as_str).collect();
+        options::dry_run(&dry_run, &mut errors);
+        options::refuse("DeleteOptions", errors)?;
+        if call.query.dry_run() {
             self.dry_run = Some(vec!["All".into()]);
         }
         // Negative grace periods are an old way to ask for the shortest one.

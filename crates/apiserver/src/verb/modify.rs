@@ -71,7 +71,7 @@ pub(crate) async fn modify(
     track: Track,
     mut change: impl FnMut(Value) -> Result<Value, Failure>,
 ) -> Result<Outcome, Failure> {
-    let dry_run = call.query.dry_run()?;
+    let dry_run = call.query.dry_run();
     let resource = &call.resource;
     let slot = server.slot_of(resource);
     let key = call.key();

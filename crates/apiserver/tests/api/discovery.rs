@@ -119,5 +119,87 @@ async fn openapi_documents_are_served_under_their_hash() {
         .body(kube::client::Body::empty())
         .unwrap();
     let response = cluster.admin.send(request).await.unwrap();
-    assert_eq!(response.headers()["content-type"], "application/octet-stream");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    );
+    let body = http_body_util::BodyExt::collect(response.into_body())
+        .await
+        .unwrap()
+        .to_bytes();
+    assert!(
+        body.starts_with(b"\x0a\x032.0") && body.len() > 100_000,
+        "{}",
+        body.len()
+    );
+    let unknown = cluster
+        .send(Method::GET, "/openapi/v2", &[("accept", "text/html")], "")
+        .await;
+    assert_eq!(unknown.code, 406);
+}
+
+#[tokio::test(start_paused = true)]
+async fn aggregated_discovery_is_sent_once_to_a_client_that_keeps_it() {
+    let cluster = Cluster::start().await;
+    for root in ["/api", "/apis"] {
+        let answer = cluster.send(Method::GET, root, &[("accept", V2)], "").await;
+        assert_eq!(answer.headers["vary"], "Accept");
+        assert_eq!(answer.headers["cache-control"], "public");
+        assert!(!answer.text.contains("creationTimestamp"));
+        let tag = answer.headers["etag"].to_str().unwrap().to_owned();
+        let headers = [("accept", V2), ("if-none-match", tag.as_str())];
+        let again = cluster.send(Method::GET, root, &headers, "").await;
+        assert_eq!((again.code, again.text.as_str()), (304, ""));
+        assert_eq!(again.headers["etag"], tag);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_api_is_a_page_that_was_not_found() {
+    let cluster = Cluster::start().await;
+    for path in [
+        "/foo",
+        "/apis/nope",
+        "/apis/nope/v1/x",
+        "/api/v9",
+        "/apis/apps/v9/deployments",
+        "/readyz/none",
+    ] {
+        let answer = cluster.get(path).await;
+        assert_eq!(
+            (answer.code, answer.text.as_str()),
+            (404, "404 page not found\n"),
+            "{path}"
+        );
+        assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+    }
+    assert_eq!(
+        cluster.get("/api/v1/foos").await.failure().0,
+        404,
+        "inside a served version it is a Status"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_health_check_can_be_asked_for_or_left_out_by_name() {
+    let cluster = Cluster::start().await;
+    assert_eq!(cluster.get("/readyz/etcd").await.text, "ok");
+    let report = cluster.get("/readyz?verbose&exclude=etcd&exclude=none").await.text;
+    assert!(report.contains("[+]etcd excluded: ok\n"), "{report}");
+    assert!(
+        report.contains("warn: some health checks cannot be excluded: no matches for \"none\"\n"),
+        "{report}"
+    );
+    cluster.server.shutdown().await;
+    let refused = cluster.get("/readyz").await;
+    assert!(
+        refused.text.contains("[-]shutdown failed: reason withheld\n"),
+        "{refused:?}"
+    );
+    assert_eq!(
+        cluster.get("/readyz/shutdown").await.text,
+        "internal server error: process is shutting down\n"
+    );
+    assert_eq!(cluster.get("/livez").await.text, "ok");
 }

@@ -43,10 +43,6 @@ async fn refusals_are_worded_as_kubernetes_words_them() {
             "NotFound",
             "deployments.apps \"x\" not found",
         ),
-        (get("/nothing"), 404, "NotFound", unknown),
-        (get("/api/v2/pods"), 404, "NotFound", unknown),
-        (get("/apis/apps/v1beta1/deployments"), 404, "NotFound", unknown),
-        (get("/apis/extensions/v1beta1"), 404, "NotFound", unknown),
         (get("/api/v1/pods/x"), 404, "NotFound", unknown),
         (get(&format!("{PODS}/x/nothing")), 404, "NotFound", unknown),
         (
@@ -188,8 +184,8 @@ async fn typos_are_refused_warned_of_or_ignored() {
             .post(&format!("{PODS}?fieldValidation=Maybe"), typo)
             .await
             .failure()
-            .0,
-        400
+            .2,
+        "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Maybe\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
     );
     let mut wrong = deployment("d");
     wrong["spec"]["replicas"] = json!("three");
@@ -267,10 +263,80 @@ async fn a_dry_run_changes_nothing() {
         cluster
             .post(&format!("{CONFIGMAPS}?dryRun=Some"), configmap("b", json!({})))
             .await
-            .failure()
-            .0,
-        400
+            .failure(),
+        (
+            422,
+            "Invalid".into(),
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported values: \"All\"".into()
+        )
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_options_of_a_write_have_rules() {
+    let cluster = Cluster::start().await;
+    cluster.post(CONFIGMAPS, configmap("a", json!({}))).await.ok();
+    let long = "a".repeat(129);
+    let path = format!("{CONFIGMAPS}/a");
+    let created = cluster
+        .post(&format!("{CONFIGMAPS}?fieldManager={long}"), configmap("b", json!({})))
+        .await;
+    let too_long = "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long: may not be more than 128 bytes";
+    assert_eq!(created.failure(), (422, "Invalid".into(), too_long.into()));
+    assert_eq!(created.json()["details"]["causes"][0]["field"], "fieldManager");
+    let applied = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+    let applied = cluster
+        .patch(&format!("{path}?fieldManager=a%0ab"), "apply", applied)
+        .await;
+    assert_eq!(
+        applied.failure().2,
+        "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Invalid value: \"a\\nb\": invalid character U+000A (at position 1)"
+    );
+    let updated = cluster
+        .put(&format!("{path}?fieldManager={long}"), configmap("a", json!({})))
+        .await;
+    assert!(updated.failure().2.starts_with("UpdateOptions.meta.k8s.io"));
+    let forced = cluster.patch(&format!("{path}?force=true"), "merge", json!({})).await;
+    assert_eq!(
+        forced.failure().2,
+        "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"
+    );
+    let deleted = cluster.delete(&format!("{path}?dryRun=foo"), json!(null)).await;
+    assert!(
+        deleted
+            .failure()
+            .2
+            .starts_with("DeleteOptions.meta.k8s.io \"\" is invalid: dryRun")
+    );
+    let orphan = cluster.delete(&path, json!({"propagationPolicy": "Never"})).await;
+    assert_eq!(orphan.failure().0, 422);
+    cluster.get(&path).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_with_the_body_of_something_else_deletes_nothing() {
+    let cluster = Cluster::start().await;
+    cluster.post(CONFIGMAPS, configmap("a", json!({}))).await.ok();
+    let path = format!("{CONFIGMAPS}/a");
+    for body in [
+        json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "x"}}),
+        json!({"kind": "Foo", "apiVersion": "v1"}),
+        json!({"kind": "DeleteOptions", "apiVersion": "nope/v1"}),
+    ] {
+        assert_eq!(cluster.delete(&path, body.clone()).await.failure().0, 400, "{body}");
+        assert_eq!(cluster.delete(CONFIGMAPS, body).await.failure().0, 400);
+    }
+    cluster.get(&path).await.ok();
+    let options = json!({"kind": "DeleteOptions", "apiVersion": "apps/v1"});
+    cluster.delete(&path, options).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_named_object_is_got_whatever_watch_says() {
+    let cluster = Cluster::start().await;
+    cluster.post(CONFIGMAPS, configmap("a", json!({}))).await.ok();
+    let got = cluster.get(&format!("{CONFIGMAPS}/a?watch=1")).await.ok();
+    assert_eq!(got["kind"], "ConfigMap");
 }
 
 #[tokio::test(start_paused = true)]

@@ -222,7 +222,7 @@ async fn proxies_reach_pods_and_the_ready_endpoints_of_services() {
 async fn evictions_delete_pods() {
     let (cluster, _) = cluster_with(pod("p", json!({}))).await;
     let eviction = json!({
-        "apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "p", "namespace": "default"},
+        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p", "namespace": "default"},
         "deleteOptions": {"gracePeriodSeconds": 5},
     });
     let answer = cluster.post(&format!("{PODS}/p/eviction"), eviction).await;

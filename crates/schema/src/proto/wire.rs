@@ -1,10 +1,10 @@
-//! Protobuf's wire format: numbered fields of four encodings.
+//! Protobuf's wire format: numbered fields of four encodings, read and written.
 
 use super::ProtoError;
 
 /// A field's content.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Payload<'a> {
+pub(crate) enum Payload<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
@@ -21,14 +21,14 @@ impl<'a> Payload<'a> {
         }
     }
 
-    pub(super) fn unexpected(self, field: &str) -> ProtoError {
+    pub(crate) fn unexpected(self, field: &str) -> ProtoError {
         ProtoError::WireType {
             field: field.to_owned(),
             wire_type: self.wire_type(),
         }
     }
 
-    pub(super) fn bytes(self, field: &str) -> Result<&'a [u8], ProtoError> {
+    pub(crate) fn bytes(self, field: &str) -> Result<&'a [u8], ProtoError> {
         if let Payload::Bytes(bytes) = self {
             Ok(bytes)
         } else {
@@ -36,11 +36,11 @@ impl<'a> Payload<'a> {
         }
     }
 
-    pub(super) fn text(self, field: &str) -> Result<&'a str, ProtoError> {
+    pub(crate) fn text(self, field: &str) -> Result<&'a str, ProtoError> {
         std::str::from_utf8(self.bytes(field)?).map_err(|_| ProtoError::Utf8(field.to_owned()))
     }
 
-    pub(super) fn varint(self, field: &str) -> Result<u64, ProtoError> {
+    pub(crate) fn varint(self, field: &str) -> Result<u64, ProtoError> {
         if let Payload::Varint(number) = self {
             Ok(number)
         } else {
@@ -50,19 +50,19 @@ impl<'a> Payload<'a> {
 }
 
 /// Reads the fields of one message; never beyond its bytes.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Reader(bytes)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The next field's number and content, none at the end of the message.
-    pub(super) fn next(&mut self) -> Result<Option<(u32, Payload<'a>)>, ProtoError> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u32, Payload<'a>)>, ProtoError> {
         if self.0.is_empty() {
             return Ok(None);
         }
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         Ok(Some((number, payload)))
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, ProtoError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, ProtoError> {
         let mut number = 0u64;
         for shift in (0..70).step_by(7) {
             let (&byte, rest) = self.0.split_first().ok_or(ProtoError::Truncated)?;
@@ -116,4 +116,42 @@ impl<'a> Reader<'a> {
         self.0 = rest;
         Ok(*taken)
     }
+}
+
+/// Writes a field of the integer encoding.
+pub(crate) fn varint(out: &mut Vec<u8>, number: u32, value: u64) {
+    raw_varint(out, u64::from(number) << 3);
+    raw_varint(out, value);
+}
+
+/// Writes a field of eight bytes.
+pub(crate) fn fixed64(out: &mut Vec<u8>, number: u32, bits: u64) {
+    raw_varint(out, u64::from(number) << 3 | 1);
+    out.extend_from_slice(&bits.to_le_bytes());
+}
+
+/// Writes a field of any bytes: a string, or a message that is ready.
+pub(crate) fn bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    raw_varint(out, u64::from(number) << 3 | 2);
+    raw_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Writes a field that is a message.
+pub(crate) fn nested(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    raw_varint(out, u64::from(number) << 3 | 2);
+    let start = out.len();
+    write(out);
+    // The length goes in front, but how many bytes it takes is known only now. Most messages are short.
+    let mut length = Vec::with_capacity(5);
+    raw_varint(&mut length, (out.len() - start) as u64);
+    out.splice(start..start, length);
+}
+
+fn raw_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }

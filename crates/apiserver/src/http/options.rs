@@ -1,0 +1,145 @@
+//! The query parameters of writes: `CreateOptions`, `UpdateOptions` and `PatchOptions`, with the rules of
+//! `k8s.io/apimachinery/pkg/apis/meta/v1/validation`.
+
+use std::time::Duration;
+
+use knarr_resource::{Cause, Errors, Failure, Path};
+use serde_json::{Value, json};
+
+use super::body::essence;
+use super::call::Call;
+
+/// The longest `fieldManager`, in bytes.
+const MANAGER: usize = 128;
+
+/// Refuses options that the verb does not know.
+pub(crate) fn check(call: &Call) -> Result<(), Failure> {
+    let kind = match call.verb {
+        "create" => "CreateOptions",
+        "update" => "UpdateOptions",
+        "patch" => "PatchOptions",
+        _ => return Ok(()),
+    };
+    let mut errors = Errors::new();
+    if kind == "PatchOptions" {
+        if essence(call.header("content-type")) == "application/apply-patch+yaml" {
+            if call.query.get("fieldManager").is_none() {
+                errors.push(
+                    &Path::new("fieldManager"),
+                    Cause::Required,
+                    Value::Null,
+                    "is required for apply patch",
+                );
+            }
+        } else if call.query.all("force").next().is_some() {
+            errors.push(
+                &Path::new("force"),
+                Cause::Forbidden,
+                Value::Null,
+                "may not be specified for non-apply patch",
+            );
+        }
+    }
+    manager(call.query.get("fieldManager").unwrap_or_default(), &mut errors);
+    let dry_run: Vec<&str> = call.query.all("dryRun").collect();
+    self::dry_run(&dry_run, &mut errors);
+    match call.query.get("fieldValidation") {
+        None | Some("Ignore" | "Strict" | "Warn") => {}
+        Some(other) => errors.push(
+            &Path::new("fieldValidation"),
+            Cause::NotSupported,
+            other,
+            r#"supported values: "", "Ignore", "Strict", "Warn""#,
+        ),
+    }
+    refuse(kind, errors)
+}
+
+/// 422 if there is something wrong with the options of this kind.
+pub(crate) fn refuse(kind: &str, errors: Errors) -> Result<(), Failure> {
+    match errors.into_vec() {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(Failure::invalid("meta.k8s.io", kind, "", &errors)),
+    }
+}
+
+/// What `dryRun` may say.
+pub(crate) fn dry_run(values: &[&str], errors: &mut Errors) {
+    if values.iter().any(|value| *value != "All") {
+        let path = Path::new("dryRun");
+        errors.push(&path, Cause::NotSupported, json!(values), r#"supported values: "All""#);
+    }
+}
+
+fn manager(name: &str, errors: &mut Errors) {
+    let path = Path::new("fieldManager");
+    if name.len() > MANAGER {
+        let detail = format!("may not be more than {MANAGER} bytes");
+        errors.push(&path, Cause::TooLong, Value::Null, detail);
+    }
+    for (at, character) in name.char_indices().filter(|(_, c)| !printable(*c)) {
+        let detail = format!("invalid character U+{:04X} (at position {at})", u32::from(character));
+        errors.push(&path, Cause::Invalid, name, detail);
+    }
+}
+
+/// As `unicode.IsPrint` of Go.
+fn printable(character: char) -> bool {
+    match character {
+        ' ' | '"' | '\'' | '\\' => true,
+        other => !other.is_whitespace() && !other.is_control() && !other.escape_debug().to_string().starts_with("\\u"),
+    }
+}
+
+/// A duration as Go writes it: `1m30s`, `500ms`, `0`. None if it is none, or negative.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut seconds = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(digits);
+        let end = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        let unit = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" | "μs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * unit;
+        rest = after;
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        for (text, millis) in [
+            ("1m30s", 90_000),
+            ("500ms", 500),
+            ("0", 0),
+            ("0s", 0),
+            ("1.5h", 5_400_000),
+        ] {
+            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "5", "s", "-1s", "1x", "1s2", "1..2s", "1e400s"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+}
