@@ -244,6 +244,7 @@ async fn resource(
         return Err(refusal::method_not_allowed());
     }
     if !streams(&place.subresource) {
+        call.form()?;
         options::check(&call)?;
     }
     match &call.subresource {

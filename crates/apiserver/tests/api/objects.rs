@@ -327,7 +327,7 @@ async fn a_deletion_with_the_body_of_something_else_deletes_nothing() {
         assert_eq!(cluster.delete(CONFIGMAPS, body).await.failure().0, 400);
     }
     cluster.get(&path).await.ok();
-    let options = json!({"kind": "DeleteOptions", "apiVersion": "apps/v1"});
+    let options = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
     cluster.delete(&path, options).await.ok();
 }
 
