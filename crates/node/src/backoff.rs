@@ -52,6 +52,11 @@ impl Backoff {
     }
 }
 
+/// Up to half as long again, so that what failed together is not tried again together.
+pub(crate) fn jitter(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 + rand::random::<f64>() / 2.0)
+}
+
 /// `at` later by `wait`.
 pub(crate) fn add(at: Timestamp, wait: Duration) -> Timestamp {
     SignedDuration::try_from(wait)

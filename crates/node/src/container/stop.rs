@@ -53,16 +53,20 @@ pub(crate) fn stop(
         if grace.is_zero() {
             return kill(&cx, &instance).await;
         }
+        let (namespace, name) = crate::pod::key(&pod);
+        let name = format!("{name}_{namespace}({})", crate::pod::uid(&pod));
         let hook = container
             .lifecycle
             .as_ref()
             .and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         if let Some(hook) = hook {
             tokio::select! {
-                outcome = super::run_hook(&cx, &instance.id, &container, hook, pod_ip) => {
+                outcome = super::run_hook(&cx, &instance.id, &name, &container, hook, pod_ip) => {
                     if let Err(message) = outcome {
+                        // What the hook has said may be secret, and events are read by many.
+                        tracing::warn!(target: "kubelet", pod = %name, container = %container.name, "{message}");
                         let about = event::reference(&pod, Some(format!("spec.containers{{{}}}", container.name)));
-                        cx.events.warning(about, "FailedPreStopHook", message);
+                        cx.events.warning(about, "FailedPreStopHook", "PreStopHook failed");
                     }
                 }
                 () = passed(&mut until) => {}

@@ -2,19 +2,23 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
 use knarr_runtime::ExitStatus;
-use kube::Api;
-use kube::api::{DeleteParams, Preconditions};
+use tokio::time::Instant as Moment;
 
-use super::state::{Ended, Role, State};
-use super::worker::{Flow, Worker};
+use super::state::{Ended, Instance, POST_START_ERROR, Role, Sandbox, Startup, State};
+use super::worker::{Flow, Work, Worker};
 use super::{key, uid};
+use crate::backoff;
 use crate::container;
 use crate::volume;
 
 /// What containers get when the kubelet stops, however long they may take otherwise.
 const LEAVING: Duration = Duration::from_secs(5);
+
+/// What those get at least whose turn comes when the pod's grace period is nearly over.
+const LEAST_GRACE: Duration = Duration::from_secs(2);
+/// After a failed hook it is first told that it failed.
+const HOOK_FAILED: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// Begins to end a container, and says why.
@@ -44,14 +48,19 @@ impl Worker {
         let signal = container::signal_number(&own.or_else(image).unwrap_or_default());
         let instance = running.instance.clone();
         running.stop = Some(container::stop(self.cx.clone(), pod, spec, instance, signal, grace, ip));
-        let state = &mut self.state.containers[index];
-        state.stopping = true;
-        // Whoever is about to end takes no more requests.
-        state.ready = state.ready && self.pod.metadata.deletion_timestamp.is_some();
+        if let Some(instance) = self.state.containers[index].instance_mut() {
+            instance.stopping = true;
+        }
     }
 
-    /// Ends what runs: everything that is no sidecar first, then the sidecars, last started first.
-    fn end_all(&mut self, grace: Duration) {
+    /// Ends what runs: everything that is no sidecar first, then the sidecars, last started first. They share the pod's grace period; what
+    /// comes late gets a little of its own.
+    fn end_all(&mut self) {
+        let since = *self.terminating.get_or_insert_with(Moment::now);
+        let grace = match self.grace() {
+            Duration::ZERO => Duration::ZERO,
+            grace => grace.saturating_sub(since.elapsed()).max(LEAST_GRACE),
+        };
         let running = |index: &usize| self.state.containers[*index].running();
         let indexes: Vec<usize> = (0..self.state.containers.len()).filter(running).collect();
         let sidecar = |index: &usize| self.state.containers[*index].role == Role::Sidecar;
@@ -72,10 +81,7 @@ impl Worker {
         let Some(running) = self.running.remove(&spec.name) else {
             return;
         };
-        let since = match &self.state.containers[index].state {
-            State::Running { since, .. } => Some(*since),
-            _ => None,
-        };
+        let last = self.state.containers[index].instance().cloned();
         let reason = match exit {
             ExitStatus { oom_killed: true, .. } => "OOMKilled",
             ExitStatus { code: 0, .. } => "Completed",
@@ -87,14 +93,24 @@ impl Worker {
             exit_code: exit.code,
             reason: reason.into(),
             message: container::termination_message(&running.termination_file, spec, exit, &instance.log),
-            started_at: since,
+            started_at: last.as_ref().map(|instance| instance.since),
             finished_at: self.cx.clock.now_seconds(),
         };
-        let state = &mut self.state.containers[index];
-        state.state = State::Ended(ended);
-        (state.ready, state.started, state.hook_pending, state.stopping) = (false, false, false, false);
         let id = instance.id.clone();
         self.discard(id);
+        let again = self.follows(index, &ended);
+        let now = self.cx.clock.now();
+        let state = &mut self.state.containers[index];
+        state.state = State::Ended(ended);
+        if let Some(Instance {
+            startup: Startup::PostStartFailed(message),
+            ..
+        }) = last
+            && again
+        {
+            state.wait(POST_START_ERROR, message);
+            state.retry_at = Some(backoff::add(now, HOOK_FAILED));
+        }
     }
 
     /// The pod is over: what still runs is ended, and the sandbox goes. Logs and the object stay.
@@ -102,13 +118,12 @@ impl Worker {
         if self.running.is_empty() {
             self.remove_sandbox().await;
         } else {
-            let grace = self.grace();
-            self.end_all(grace);
+            self.end_all();
         }
     }
 
     async fn remove_sandbox(&mut self) {
-        if !std::mem::take(&mut self.state.sandbox) {
+        if !matches!(std::mem::take(&mut self.state.sandbox), Sandbox::Ready { .. }) {
             return;
         }
         if let Err(error) = self.cx.runtime.remove_sandbox(uid(&self.pod)).await {
@@ -118,39 +133,11 @@ impl Worker {
 
     /// The pod is deleted: its containers are ended, then the API server is told that it may forget the pod.
     pub(super) async fn delete(&mut self) {
-        if self.released {
-            return;
-        }
-        self.state.deleted = true;
         if !self.running.is_empty() {
-            let grace = self.grace();
-            self.end_all(grace);
-            return;
+            return self.end_all();
         }
         self.remove_sandbox().await;
-        self.show();
-        self.report().await;
-        let Some(api) = self.api.clone() else {
-            return;
-        };
-        let (namespace, name) = key(&api);
-        let parameters = DeleteParams {
-            grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions {
-                uid: api.metadata.uid.clone(),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        let pods: Api<Pod> = Api::namespaced(self.cx.client.clone(), &namespace);
-        match pods.delete(&name, &parameters).await {
-            Ok(_) => self.released = true,
-            Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => self.released = true,
-            Err(error) => {
-                tracing::warn!(pod = %self.full_name(), %error, "not deleted");
-                self.wake_in(Duration::from_secs(2));
-            }
-        }
+        self.work = Work::TerminatedPod;
     }
 
     /// The object is gone: so is the pod, without delay.
@@ -183,7 +170,7 @@ impl Worker {
     pub(super) async fn leave(&mut self) -> Flow {
         if self.running.is_empty() {
             self.remove_sandbox().await;
-            self.report().await;
+            self.report();
             return Flow::Done;
         }
         let grace = self.grace().min(LEAVING);

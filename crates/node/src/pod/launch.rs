@@ -5,19 +5,19 @@ use std::time::Duration;
 use knarr_runtime::RuntimeError;
 use tokio::time::Instant;
 
-use super::state::{Ended, Role, State};
-use super::worker::{Happening, Logs, Running, Signal, Worker};
+use super::state::{self, Ended, Ran, Startup, State};
+use super::sync::startup;
+use super::worker::{ContainerEvent, Logs, PodLifecycleEvent, Running, Worker};
 use super::{key, uid};
 use crate::backoff;
 use crate::container::{self, Instance, Prepared, Refused};
 use crate::image::{self, Unusable};
 use crate::log::ContainerLog;
-use crate::object::Kind;
 
 /// After a failed pull it is first told that it failed, then that it will be tried again.
 const PULL_FAILED: Duration = Duration::from_secs(2);
-/// When a container that could not be created is tried again at the latest.
-const CREATE_RETRY: Duration = Duration::from_secs(10);
+/// When a pod whose last synchronisation has failed is looked at again, before jitter: upstream's `backOffPeriod`.
+const SYNC_RETRY: Duration = Duration::from_secs(10);
 
 impl Worker {
     /// Starts the container at `index`, or says in its state why that is not possible now.
@@ -42,7 +42,7 @@ impl Worker {
         events.normal(about.clone(), "Pulled", found.message);
 
         let container = &self.state.containers[index];
-        let attempt = u32::try_from(container.restarts + i32::from(container.ran)).unwrap_or(0);
+        let attempt = u32::try_from(container.restarts + i32::from(container.ran != Ran::Never)).unwrap_or(0);
         let id = container::new_id(uid(&self.pod), &spec.name, attempt);
         let prepared = container::prepare(
             &self.cx,
@@ -88,12 +88,12 @@ impl Worker {
         if let State::Ended(ended) = &container.state {
             container.last = Some(ended.clone());
         }
-        if container.ran {
+        if container.ran != Ran::Never {
             container.crash.retried(now);
             container.restarts = container.restarts.saturating_add(1);
         }
-        (container.ran, container.ran_here, container.again) = (true, true, false);
-        container.retry_at = None;
+        (container.ran, container.again) = (Ran::Here, false);
+        (container.retry_at, container.remind_at, container.pull_failed) = (None, None, None);
         container.pull = backoff::Backoff::kubelet();
         container.image = Some((found.name, found.image.repo_digest.clone()));
         container.asked_image = reference;
@@ -121,23 +121,25 @@ impl Worker {
             }
         };
         events.normal(about, "Started", "Container started");
-        container.state = State::Running {
-            id: id.clone(),
-            since: self.cx.clock.now_seconds(),
-        };
         let hook = spec
             .lifecycle
             .as_ref()
             .and_then(|lifecycle| lifecycle.post_start.clone());
-        let probed = !matches!(role, Role::Init | Role::Ephemeral);
-        container.hook_pending = hook.is_some();
-        container.started = !probed || spec.startup_probe.is_none();
-        container.ready = container.started && (!probed || spec.readiness_probe.is_none()) && role != Role::Init;
+        container.state = State::Running(state::Instance {
+            id: id.clone(),
+            since: self.cx.clock.now_seconds(),
+            startup: if hook.is_some() {
+                Startup::PostStart
+            } else {
+                startup(role, &spec)
+            },
+            stopping: false,
+        });
 
         let (tell, container_name, instance_id) = (self.tell.clone(), spec.name.clone(), id.clone());
         let ended = move |status| {
-            let what = Happening::Exited(status);
-            let _ = tell.send(Signal {
+            let what = PodLifecycleEvent::ContainerDied(status);
+            let _ = tell.send(ContainerEvent {
                 container: container_name,
                 id: instance_id,
                 what,
@@ -146,9 +148,10 @@ impl Worker {
         let instance = Instance::new(id.clone(), started, tty, stdin_once, log, ended);
         if let Some(hook) = hook {
             let (cx, tell, ip, spec) = (self.cx.clone(), self.tell.clone(), self.probe_ip(), spec.clone());
+            let pod = self.full_name();
             instance.accompany(async move {
-                let what = Happening::Hook(container::run_hook(&cx, &id, &spec, &hook, ip).await);
-                let _ = tell.send(Signal {
+                let what = PodLifecycleEvent::PostStart(container::run_hook(&cx, &id, &pod, &spec, &hook, ip).await);
+                let _ = tell.send(ContainerEvent {
                     container: spec.name,
                     id,
                     what,
@@ -162,37 +165,25 @@ impl Worker {
             stop: None,
         };
         self.running.insert(spec.name.clone(), running);
-        if !self.state.containers[index].hook_pending {
+        if !self.state.containers[index].in_hook() {
             self.probe(index);
         }
     }
 
-    /// A pull has failed not long ago: says so once, and waits. True while that lasts.
+    /// A pull has failed not long ago: says so, again with every look at it, and waits. True while that lasts.
     fn pull_backs_off(&mut self, index: usize, reference: &str) -> bool {
         let now = self.cx.clock.now();
         let container = &mut self.state.containers[index];
-        let State::Waiting(Some(why)) = &container.state else {
+        let Some((failed_at, why)) = &container.pull_failed else {
             return false;
         };
-        // The failure itself has been shown until `retry_at`.
-        let shown = jiff::SignedDuration::try_from(PULL_FAILED).unwrap_or_default();
-        let failed_at = container
-            .retry_at
-            .and_then(|at| at.checked_sub(shown).ok())
-            .unwrap_or(now);
-        if why.reason != "ErrImagePull" {
-            return false;
-        }
-        let Some((_, until)) = container.pull.wait(failed_at) else {
-            return false;
-        };
-        if until <= now {
+        if container.pull.wait(*failed_at).is_none_or(|(_, until)| until <= now) {
             return false;
         }
         let message = format!("Back-off pulling image {reference:?}");
-        let detail = format!("{message}: ErrImagePull: {}", why.message);
+        let detail = format!("{message}: ErrImagePull: {why}");
         container.wait("ImagePullBackOff", detail);
-        container.retry_at = Some(until);
+        container.retry_at = Some(backoff::add(now, backoff::jitter(SYNC_RETRY)));
         let name = container.name.clone();
         let about = self.about_container(&name);
         self.cx.events.normal(about.clone(), "BackOff", message);
@@ -212,16 +203,15 @@ impl Worker {
         events.warning(about.clone(), reason, message);
         events.warning(about, "Failed", format!("Error: {}", unusable.reason));
         let container = &mut self.state.containers[index];
-        if let State::Ended(ended) = &container.state {
-            container.last = Some(ended.clone());
-        }
-        container.wait(unusable.reason, unusable.message);
-        if unusable.tried {
+        let wait = if unusable.tried {
             container.pull.retried(now);
-            container.retry_at = Some(backoff::add(now, PULL_FAILED));
+            container.pull_failed = Some((now, unusable.message.clone()));
+            PULL_FAILED
         } else {
-            container.retry_at = Some(backoff::add(now, CREATE_RETRY));
-        }
+            backoff::jitter(SYNC_RETRY)
+        };
+        container.wait(unusable.reason, unusable.message);
+        container.retry_at = Some(backoff::add(now, wait));
     }
 
     /// The container cannot be created as things are.
@@ -232,15 +222,8 @@ impl Worker {
             "Failed",
             format!("Error: {}", refused.message),
         );
-        if refused.reason == "CreateContainerConfigError" {
-            // What is missing may come.
-            self.follow_objects(vec![Kind::ConfigMap, Kind::Secret]);
-        }
-        let retry_at = backoff::add(self.cx.clock.now(), CREATE_RETRY);
+        let retry_at = backoff::add(self.cx.clock.now(), backoff::jitter(SYNC_RETRY));
         let container = &mut self.state.containers[index];
-        if let State::Ended(ended) = &container.state {
-            container.last = Some(ended.clone());
-        }
         container.wait(refused.reason, refused.message);
         container.retry_at = Some(retry_at);
     }
@@ -259,7 +242,7 @@ impl Worker {
 fn start_error(error: &RuntimeError) -> String {
     match error {
         RuntimeError::NoSuchProgram(text) => format!(
-            "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: \
              unable to start container process: error during container init: {text}: unknown"
         ),
         other => other.to_string(),

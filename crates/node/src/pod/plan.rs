@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::state::{ContainerState, Ended, Role, State};
+use super::state::{ContainerState, Ended, Ran, Role, Startup, State};
 
 /// The next steps.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,7 +74,7 @@ pub(crate) fn plan(pod: &Pod, declared: &[(Role, Container)], containers: &[Cont
         }
     }
     // Once the app containers have been started, init containers are history.
-    let initialised = of_role(Role::App).any(|container| container.ran_here);
+    let initialised = of_role(Role::App).any(|container| container.ran == Ran::Here);
     for (index, container) in containers.iter().enumerate() {
         let proceed = match container.role {
             Role::Init if initialised => true,
@@ -86,7 +86,7 @@ pub(crate) fn plan(pod: &Pod, declared: &[(Role, Container)], containers: &[Cont
                 }
                 _ => false,
             },
-            Role::Sidecar => initialised || (container.running() && container.started && !container.hook_pending),
+            Role::Sidecar => initialised || container.started(),
             Role::App | Role::Ephemeral => true,
         };
         // A sidecar is kept alive even when it holds nobody up any more.
@@ -98,7 +98,10 @@ pub(crate) fn plan(pod: &Pod, declared: &[(Role, Container)], containers: &[Cont
         }
     }
     for (index, container) in apps() {
-        if container.running() && container.hook_pending && !container.stopping {
+        if container
+            .instance()
+            .is_some_and(|instance| instance.startup == Startup::PostStart && !instance.stopping)
+        {
             // The next one waits for this one's hook.
             break;
         }
@@ -116,7 +119,7 @@ impl Plan {
             self.wake_at(at);
             return;
         }
-        if let State::Ended(ended) = &container.state
+        if let Some(ended) = container.to_restart()
             && let Some((wait, until)) = container.crash.wait(ended.finished_at)
             && until > now
         {
@@ -136,7 +139,7 @@ impl Plan {
 mod tests {
     use serde_json::json;
 
-    use super::super::state;
+    use super::super::state::{self, Instance};
     use super::*;
 
     struct Case {
@@ -197,12 +200,18 @@ mod tests {
         }
 
         fn run(&mut self, name: &str) {
+            self.run_to(name, Startup::Started { ready: true });
+        }
+
+        fn run_to(&mut self, name: &str, startup: Startup) {
             let container = self.get(name);
-            container.state = State::Running {
+            container.state = State::Running(Instance {
                 id: "i".into(),
                 since: at(0),
-            };
-            (container.ran, container.ran_here, container.started) = (true, true, true);
+                startup,
+                stopping: false,
+            });
+            container.ran = Ran::Here;
         }
 
         fn end(&mut self, name: &str, exit_code: i32) {
@@ -227,19 +236,17 @@ mod tests {
         assert_eq!(case.starts(), [""; 0]);
         case.end("setup", 0);
         assert_eq!(case.starts(), ["proxy"]);
-        case.run("proxy");
-        case.get("proxy").started = false;
+        case.run_to("proxy", Startup::Probing);
         assert_eq!(case.starts(), [""; 0], "the sidecar's startup probe has not succeeded");
-        case.get("proxy").started = true;
+        case.run("proxy");
         assert_eq!(case.starts(), ["migrate"]);
         case.end("migrate", 1);
         assert_eq!(case.starts(), ["migrate"], "a failed init container is tried again");
         case.end("migrate", 0);
         assert_eq!(case.starts(), ["a", "b"]);
-        case.run("a");
-        case.get("a").hook_pending = true;
+        case.run_to("a", Startup::PostStart);
         assert_eq!(case.starts(), [""; 0], "the hook comes first");
-        case.get("a").hook_pending = false;
+        case.run("a");
         case.run("b");
         case.end("proxy", 1);
         assert_eq!(case.starts(), ["proxy"], "a sidecar is kept alive");

@@ -9,6 +9,9 @@ use k8s_openapi::api::core::v1::{
 
 use crate::backoff::Backoff;
 
+/// Why a container whose `postStart` hook has failed waits.
+pub(crate) const POST_START_ERROR: &str = "PostStartHookError";
+
 /// What kind of container it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -33,16 +36,73 @@ pub(crate) struct Ended {
     pub(crate) finished_at: Timestamp,
 }
 
+impl Ended {
+    /// As if it were killed now.
+    pub(crate) fn killed(now: Timestamp) -> Self {
+        Self {
+            id: None,
+            exit_code: 137,
+            reason: "Error".into(),
+            message: None,
+            started_at: None,
+            finished_at: now,
+        }
+    }
+}
+
 /// What a container does now.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum State {
     /// Not running, and why, if it is for more than not having been started yet.
     Waiting(Option<Reason>),
-    Running {
-        id: String,
-        since: Timestamp,
-    },
+    Running(Instance),
     Ended(Ended),
+}
+
+/// A running instance of a container.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Instance {
+    pub(crate) id: String,
+    pub(crate) since: Timestamp,
+    pub(crate) startup: Startup,
+    /// It is being ended.
+    pub(crate) stopping: bool,
+}
+
+/// How far a running instance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Startup {
+    /// Its `postStart` hook runs: it counts as not yet running.
+    PostStart,
+    /// The hook has failed, with this message.
+    PostStartFailed(String),
+    /// Its startup probe has not succeeded.
+    Probing,
+    Started {
+        ready: bool,
+    },
+}
+
+/// Which instances there have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    Never,
+    /// In a sandbox before the present one.
+    Before,
+    /// In the present sandbox.
+    Here,
+}
+
+/// The pod's sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sandbox {
+    /// There has been none.
+    #[default]
+    None,
+    /// There was one, and its processes are gone with it: with the kubelet's previous life, or with the runtime's.
+    Lost,
+    /// It is there, made in this epoch of the runtime.
+    Ready { epoch: u64 },
 }
 
 /// Why a container waits.
@@ -60,16 +120,7 @@ pub(crate) struct ContainerState {
     pub(crate) state: State,
     pub(crate) last: Option<Ended>,
     pub(crate) restarts: i32,
-    /// An instance has been made, so that the next is a restart.
-    pub(crate) ran: bool,
-    /// An instance has been started in the present sandbox.
-    pub(crate) ran_here: bool,
-    pub(crate) ready: bool,
-    pub(crate) started: bool,
-    /// Its `postStart` hook has not ended: it counts as not yet started.
-    pub(crate) hook_pending: bool,
-    /// It is being ended.
-    pub(crate) stopping: bool,
+    pub(crate) ran: Ran,
     /// It was ended in order to be started anew, whatever the restart policy says.
     pub(crate) again: bool,
     /// Image name and ID that the runtime uses.
@@ -78,8 +129,12 @@ pub(crate) struct ContainerState {
     pub(crate) asked_image: String,
     pub(crate) crash: Backoff,
     pub(crate) pull: Backoff,
+    /// The last pull has failed: when and why.
+    pub(crate) pull_failed: Option<(Timestamp, String)>,
     /// Not to be tried before this time.
     pub(crate) retry_at: Option<Timestamp>,
+    /// When it is told again that it waits for its restart.
+    pub(crate) remind_at: Option<Timestamp>,
 }
 
 impl ContainerState {
@@ -90,23 +145,60 @@ impl ContainerState {
             state: State::Waiting(None),
             last: None,
             restarts: 0,
-            ran: false,
-            ran_here: false,
-            ready: false,
-            started: false,
-            hook_pending: false,
-            stopping: false,
+            ran: Ran::Never,
             again: false,
             image: None,
             asked_image: String::new(),
             crash: Backoff::kubelet(),
             pull: Backoff::kubelet(),
+            pull_failed: None,
             retry_at: None,
+            remind_at: None,
         }
     }
 
     pub(crate) fn running(&self) -> bool {
-        matches!(self.state, State::Running { .. })
+        self.instance().is_some()
+    }
+
+    pub(crate) fn instance(&self) -> Option<&Instance> {
+        match &self.state {
+            State::Running(instance) => Some(instance),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn instance_mut(&mut self) -> Option<&mut Instance> {
+        match &mut self.state {
+            State::Running(instance) => Some(instance),
+            _ => None,
+        }
+    }
+
+    /// It runs, and its hook and its startup probe have succeeded.
+    pub(crate) fn started(&self) -> bool {
+        self.instance()
+            .is_some_and(|instance| matches!(instance.startup, Startup::Started { .. }))
+    }
+
+    pub(crate) fn ready(&self) -> bool {
+        self.instance()
+            .is_some_and(|instance| instance.startup == Startup::Started { ready: true })
+    }
+
+    /// It runs, but its hook has not succeeded, so that it is not seen to run.
+    pub(crate) fn in_hook(&self) -> bool {
+        self.instance()
+            .is_some_and(|instance| matches!(instance.startup, Startup::PostStart | Startup::PostStartFailed(_)))
+    }
+
+    /// What a container that is to be started again waits on: the end of the instance before.
+    pub(crate) fn to_restart(&self) -> Option<&Ended> {
+        match &self.state {
+            State::Ended(ended) => Some(ended),
+            State::Waiting(Some(why)) if why.reason == POST_START_ERROR => self.last.as_ref(),
+            _ => None,
+        }
     }
 
     pub(crate) fn ended(&self) -> Option<&Ended> {
@@ -119,9 +211,10 @@ impl ContainerState {
     pub(crate) fn wait(&mut self, reason: &str, message: impl Into<String>) {
         let message = message.into();
         let reason = reason.to_owned();
+        if let State::Ended(ended) = &self.state {
+            self.last = Some(ended.clone());
+        }
         self.state = State::Waiting(Some(Reason { reason, message }));
-        self.ready = false;
-        self.started = false;
     }
 }
 
@@ -130,15 +223,11 @@ impl ContainerState {
 pub(crate) struct PodState {
     /// In the order of the specification: init, app, ephemeral.
     pub(crate) containers: Vec<ContainerState>,
-    pub(crate) sandbox: bool,
+    pub(crate) sandbox: Sandbox,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) start_time: Option<Timestamp>,
     /// The pod has failed for a reason of its own: reason and message.
     pub(crate) failed: Option<(String, String)>,
-    /// It was deleted.
-    pub(crate) deleted: bool,
-    /// It was found at the start, its processes gone with the kubelet's previous life.
-    pub(crate) adopted: bool,
 }
 
 impl PodState {
@@ -149,7 +238,9 @@ impl PodState {
             .iter()
             .any(|container| matches!(container.role, Role::Init | Role::Sidecar));
         for container in &mut self.containers {
-            container.ran_here = false;
+            if container.ran == Ran::Here {
+                container.ran = Ran::Before;
+            }
             let again =
                 matches!(container.role, Role::Init | Role::Sidecar) || (has_init && container.role == Role::App);
             if again && let State::Ended(ended) = &container.state {
@@ -188,12 +279,14 @@ pub(crate) fn first_seen(pod: &Pod, now: Timestamp) -> PodState {
         init.chain(app)
             .chain(status.ephemeral_container_statuses.iter().flatten())
     };
-    let mut adopted = false;
+    let mut sandbox = Sandbox::None;
     let containers = declared(pod).into_iter().map(|(role, container)| {
         let mut state = ContainerState::new(&container.name, role);
         if let Some(known) = statuses().find(|known| known.name == container.name) {
             recall(&mut state, known, now);
-            adopted |= state.ran && !over;
+            if state.ran != Ran::Never && !over {
+                sandbox = Sandbox::Lost;
+            }
         }
         state
     });
@@ -204,12 +297,10 @@ pub(crate) fn first_seen(pod: &Pod, now: Timestamp) -> PodState {
         .filter(|_| status.phase.as_deref() == Some("Failed"));
     PodState {
         containers,
-        sandbox: false,
+        sandbox,
         ip: status.pod_ip.as_deref().filter(|_| over).and_then(|ip| ip.parse().ok()),
         start_time: status.start_time.as_ref().map(|time| time.0),
         failed: reason.map(|reason| (reason, status.message.clone().unwrap_or_default())),
-        deleted: false,
-        adopted,
     }
 }
 
@@ -230,7 +321,9 @@ fn recall(state: &mut ContainerState, known: &ContainerStatus, now: Timestamp) {
     let running = known.state.as_ref().and_then(|state| state.running.as_ref());
     state.restarts = known.restart_count;
     state.last = terminated(&known.last_state).map(|last| ended(&last, now));
-    state.ran = running.is_some() || state.last.is_some() || terminated(&known.state).is_some();
+    if running.is_some() || state.last.is_some() || terminated(&known.state).is_some() {
+        state.ran = Ran::Before;
+    }
     if !known.image_id.is_empty() {
         state.image = Some((known.image.clone(), known.image_id.clone()));
     }

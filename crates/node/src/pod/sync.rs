@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Container;
 use knarr_runtime::SandboxSpec;
 
 use super::plan::{Plan, plan, restarts};
-use super::state::{Reason, Role, State};
+use super::state::{Ended, Role, Sandbox, Startup, State};
 use super::uid;
-use super::worker::{Happening, Running, Signal, Worker};
+use super::worker::{ContainerEvent, PodLifecycleEvent, Running, Work, Worker};
 use crate::backoff;
 use crate::container;
 use crate::object::{self, Kind};
@@ -15,6 +16,10 @@ use crate::probe;
 
 /// Containers that one step starts at most; a guard against a plan that never comes to an end.
 const STARTS: usize = 1000;
+
+const CRASH_LOOP: &str = "CrashLoopBackOff";
+/// How often it is told that a container still waits for its restart: upstream's `syncFrequency`.
+const RESYNC: Duration = Duration::from_secs(60);
 
 impl Worker {
     /// Brings the pod forward as far as that goes without waiting.
@@ -24,7 +29,7 @@ impl Worker {
         }
         // A pod that was found with nothing left to restart needs no new sandbox to be told finished.
         if self.plan().finished {
-            self.over = true;
+            self.work = Work::TerminatingPod;
             return self.wind_up().await;
         }
         if !self.sandbox().await || !self.mount().await {
@@ -36,7 +41,7 @@ impl Worker {
             }
             let plan = self.plan();
             if plan.finished {
-                self.over = true;
+                self.work = Work::TerminatingPod;
                 return self.wind_up().await;
             }
             self.back_off(&plan);
@@ -69,16 +74,16 @@ impl Worker {
         let message = "Pod was active on the node longer than the specified deadline";
         self.cx.events.normal(self.about(), "DeadlineExceeded", message);
         self.state.failed = Some(("DeadlineExceeded".into(), message.into()));
-        self.over = true;
+        self.work = Work::TerminatingPod;
         true
     }
 
     /// Whether the sandbox has been lost with the runtime that made it.
     pub(super) fn look_for_sandbox(&mut self) -> bool {
-        let epoch = self.runtime.borrow_and_update().epoch;
-        let lost = self.state.sandbox && epoch != self.epoch;
+        let present = self.runtime.borrow_and_update().epoch;
+        let lost = matches!(self.state.sandbox, Sandbox::Ready { epoch } if epoch != present);
         if lost {
-            (self.state.sandbox, self.state.adopted) = (false, true);
+            self.state.sandbox = Sandbox::Lost;
         }
         lost
     }
@@ -86,7 +91,7 @@ impl Worker {
     /// Makes the sandbox, if there is none. False when it must wait: for the runtime to be there, for the containers of a sandbox that was
     /// lost to be known to have ended, for the next try.
     async fn sandbox(&mut self) -> bool {
-        if self.state.sandbox {
+        if matches!(self.state.sandbox, Sandbox::Ready { .. }) {
             return true;
         }
         let runtime = self.runtime.borrow_and_update().clone();
@@ -94,7 +99,7 @@ impl Worker {
             return false;
         }
         let now = self.cx.clock.now();
-        if let Some(at) = self.sandbox_at.filter(|at| *at > now) {
+        if let Some(at) = self.sandbox.at.filter(|at| *at > now) {
             self.wake_at(at);
             return false;
         }
@@ -113,13 +118,12 @@ impl Worker {
         };
         match self.cx.runtime.create_sandbox(spec).await {
             Ok(sandbox) => {
-                if std::mem::take(&mut self.state.adopted) {
+                if self.state.sandbox == Sandbox::Lost {
                     let message = "Pod sandbox changed, it will be killed and re-created.";
                     self.cx.events.normal(self.about(), "SandboxChanged", message);
                     self.state.begin_anew();
                 }
-                self.state.sandbox = true;
-                self.epoch = runtime.epoch;
+                self.state.sandbox = Sandbox::Ready { epoch: runtime.epoch };
                 self.state.ip = Some(sandbox.ip);
                 true
             }
@@ -131,10 +135,8 @@ impl Worker {
                     "FailedCreatePodSandBox",
                     format!("Failed to create pod sandbox: {error}"),
                 );
-                self.sandbox_retry.retried(now);
-                let until = self.sandbox_retry.wait(now).map(|(_, until)| until);
-                self.sandbox_at = until;
-                until.into_iter().for_each(|at| self.wake_at(at));
+                self.sandbox.failed(now);
+                self.sandbox.at.into_iter().for_each(|at| self.wake_at(at));
                 false
             }
         }
@@ -143,27 +145,26 @@ impl Worker {
     /// Sets the volumes up, and renews them when it is time. False when containers must wait for them.
     async fn mount(&mut self) -> bool {
         let now = self.cx.clock.now();
-        let due = self.mount_at.map_or(!self.mounted, |at| at <= now);
+        let due = self.mount.at.map_or(!self.mount.done, |at| at <= now);
         if !due {
-            self.mount_at.into_iter().for_each(|at| self.wake_at(at));
-            return self.mounted;
+            self.mount.at.into_iter().for_each(|at| self.wake_at(at));
+            return self.mount.done;
         }
         let place = self.cx.place(self.state.ip);
         let result = self.volumes.sync(&self.cx, &self.pod, &place).await;
         self.follow_objects(self.volumes.depends().iter().map(|key| key.kind).collect());
         match result {
             Ok(()) => {
-                self.mounted = true;
-                self.mount_at = self.volumes.refresh_at();
+                self.mount.done = true;
+                self.mount.at = self.volumes.refresh_at();
             }
             Err(failure) => {
                 self.cx.events.warning(self.about(), "FailedMount", failure.message());
-                self.mount_retry.retried(now);
-                self.mount_at = self.mount_retry.wait(now).map(|(_, until)| until);
+                self.mount.failed(now);
             }
         }
-        self.mount_at.into_iter().for_each(|at| self.wake_at(at));
-        self.mounted
+        self.mount.at.into_iter().for_each(|at| self.wake_at(at));
+        self.mount.done
     }
 
     /// Wants to be told of changed objects of these kinds from now on.
@@ -174,40 +175,40 @@ impl Worker {
         }
     }
 
-    /// An object has changed, this one or any: whoever needs it tries again.
-    pub(super) async fn object_changed(&mut self, changed: Option<object::Key>) {
-        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
-        if changed.as_ref().is_some_and(|key| key.namespace != namespace) {
-            return;
-        }
-        let mounted = changed.is_none_or(|key| self.volumes.depends().contains(&key));
-        if mounted {
-            self.mount_at = Some(self.cx.clock.now());
-        }
-        for container in &mut self.state.containers {
-            let waiting =
-                matches!(&container.state, State::Waiting(Some(why)) if why.reason == "CreateContainerConfigError");
-            if waiting {
-                container.retry_at = None;
-            }
+    /// An object has changed, this one or any: volumes that need it are renewed. A container that could not be created for want of it is tried
+    /// again in its time.
+    pub(super) fn object_changed(&mut self, changed: Option<object::Key>) {
+        if changed.is_none_or(|key| self.volumes.depends().contains(&key)) {
+            self.mount.at = Some(self.cx.clock.now());
         }
     }
 
-    /// Containers that have ended and wait for their restart.
+    /// Containers that have ended and wait for their restart. That they do is told at first, and again from time to time.
     fn back_off(&mut self, plan: &Plan) {
+        let (now, pod) = (self.cx.clock.now(), self.full_name());
         for (index, wait, until) in &plan.back_off {
-            let pod = self.full_name();
             let container = &mut self.state.containers[*index];
-            let name = container.name.clone();
-            if let State::Ended(ended) = &container.state {
-                container.last = Some(ended.clone());
-            }
+            let name = &container.name;
             let wait = backoff::go(*wait);
-            container.state = State::Waiting(Some(Reason {
-                reason: "CrashLoopBackOff".into(),
-                message: format!("back-off {wait} restarting failed container={name} pod={pod}"),
-            }));
+            let message = format!("back-off {wait} restarting failed container={name} pod={pod}");
+            container.wait(CRASH_LOOP, message);
             container.retry_at = Some(*until);
+            container.remind_at = Some(now);
+        }
+        for index in 0..self.state.containers.len() {
+            let container = &mut self.state.containers[index];
+            let waiting = matches!(&container.state, State::Waiting(Some(why)) if why.reason == CRASH_LOOP);
+            let Some(at) = container.remind_at.filter(|_| waiting) else {
+                continue;
+            };
+            if at > now {
+                self.wake_at(at);
+                continue;
+            }
+            let next = backoff::add(now, backoff::jitter(RESYNC));
+            container.remind_at = Some(next);
+            let name = container.name.clone();
+            self.wake_at(next);
             let message = format!("Back-off restarting failed container {name} in pod {pod}");
             self.cx.events.warning(self.about_container(&name), "BackOff", message);
         }
@@ -226,7 +227,8 @@ impl Worker {
             .filter(|index| {
                 let container = &self.state.containers[*index];
                 let image = self.declared.get(*index).and_then(|(_, spec)| spec.image.as_deref());
-                container.running() && !container.stopping && image.is_some_and(|image| image != container.asked_image)
+                container.instance().is_some_and(|instance| !instance.stopping)
+                    && image.is_some_and(|image| image != container.asked_image)
             })
             .collect();
         for index in changed {
@@ -242,47 +244,62 @@ impl Worker {
     }
 
     /// Takes in what has happened to a container.
-    pub(super) fn happened(&mut self, signal: Signal) {
+    pub(super) fn happened(&mut self, event: ContainerEvent) {
         let Some(index) = self
             .state
             .containers
             .iter()
-            .position(|container| container.name == signal.container)
+            .position(|container| container.name == event.container)
         else {
             return;
         };
         let current = self
             .running
-            .get(&signal.container)
-            .is_some_and(|running| running.instance.id == signal.id);
+            .get(&event.container)
+            .is_some_and(|running| running.instance.id == event.id);
         if !current {
             return; // an instance that is history
         }
-        match signal.what {
-            Happening::Exited(status) => self.exited(index, &status),
-            Happening::Hook(Ok(())) => {
-                self.state.containers[index].hook_pending = false;
+        match event.what {
+            PodLifecycleEvent::ContainerDied(status) => self.exited(index, &status),
+            PodLifecycleEvent::PostStart(Ok(())) => {
+                let (role, spec) = &self.declared[index];
+                let startup = startup(*role, spec);
+                if let Some(instance) = self.state.containers[index].instance_mut() {
+                    instance.startup = startup;
+                }
                 self.probe(index);
             }
-            Happening::Hook(Err(message)) => {
+            PodLifecycleEvent::PostStart(Err(message)) => {
+                if let Some(instance) = self.state.containers[index].instance_mut() {
+                    instance.startup = Startup::PostStartFailed(message);
+                }
+                // What the hook has said may be secret, and events are read by many.
+                let about = self.about_container(&event.container);
                 self.cx
                     .events
-                    .warning(self.about_container(&signal.container), "FailedPostStartHook", message);
+                    .warning(about, "FailedPostStartHook", "PostStartHook failed");
                 let grace = self.grace();
                 self.end(index, "FailedPostStartHook".into(), grace);
             }
-            Happening::Probe(verdict) => self.probed(index, verdict),
+            PodLifecycleEvent::Probed(result) => self.probed(index, result),
         }
     }
 
-    fn probed(&mut self, index: usize, verdict: probe::Verdict) {
+    fn probed(&mut self, index: usize, result: probe::ProbeResult) {
         let (_, spec) = self.declared[index].clone();
-        let container = &mut self.state.containers[index];
-        match (verdict.kind, verdict.well) {
-            (probe::Kind::Readiness, well) => container.ready = well,
+        let Some(instance) = self.state.containers[index].instance_mut() else {
+            return;
+        };
+        match (result.kind, result.success) {
+            (probe::Kind::Readiness, success) => {
+                if let Startup::Started { ready } = &mut instance.startup {
+                    *ready = success;
+                }
+            }
             (probe::Kind::Startup, true) => {
-                container.started = true;
-                container.ready = spec.readiness_probe.is_none();
+                let ready = spec.readiness_probe.is_none();
+                instance.startup = Startup::Started { ready };
                 self.probe(index);
             }
             (probe::Kind::Liveness, true) => {}
@@ -296,8 +313,12 @@ impl Worker {
                     .and_then(|seconds| u64::try_from(seconds).ok())
                     .map(Duration::from_secs);
                 let grace = grace.unwrap_or_else(|| self.grace());
-                let follows = container_restarts(self, index);
-                let suffix = if follows { ", will be restarted" } else { "" };
+                let killed = Ended::killed(self.cx.clock.now());
+                let suffix = if self.follows(index, &killed) {
+                    ", will be restarted"
+                } else {
+                    ""
+                };
                 self.end(
                     index,
                     format!("Container {} failed {word} probe{suffix}", spec.name),
@@ -314,10 +335,10 @@ impl Worker {
         let Some(running) = self.running.get(&state.name) else {
             return;
         };
-        if matches!(role, Role::Init | Role::Ephemeral) || state.stopping {
+        if matches!(role, Role::Init | Role::Ephemeral) || state.instance().is_none_or(|instance| instance.stopping) {
             return;
         }
-        let probes = if state.started {
+        let probes = if state.started() {
             vec![
                 (probe::Kind::Liveness, spec.liveness_probe.clone()),
                 (probe::Kind::Readiness, spec.readiness_probe.clone()),
@@ -352,14 +373,20 @@ impl Worker {
         let (tell, name) = (self.tell.clone(), spec.name.clone());
         running
             .instance
-            .accompany(probe::watch(target, kind, probe, move |verdict| {
-                let what = Happening::Probe(verdict);
-                let _ = tell.send(Signal {
+            .accompany(probe::watch(target, kind, probe, move |result| {
+                let what = PodLifecycleEvent::Probed(result);
+                let _ = tell.send(ContainerEvent {
                     container: name.clone(),
                     id: id.clone(),
                     what,
                 }); // the worker is gone: nobody cares
             }));
+    }
+
+    /// Whether the container is started again after this end.
+    pub(super) fn follows(&self, index: usize, ended: &Ended) -> bool {
+        let (role, spec) = &self.declared[index];
+        self.state.containers[index].again || restarts(&self.pod, spec, *role, ended)
     }
 
     /// Where probes find the pod.
@@ -378,16 +405,13 @@ impl Worker {
     }
 }
 
-/// Whether the container is started again after a failure.
-fn container_restarts(worker: &Worker, index: usize) -> bool {
-    let (role, spec) = &worker.declared[index];
-    let failed = super::state::Ended {
-        id: None,
-        exit_code: 137,
-        reason: String::new(),
-        message: None,
-        started_at: None,
-        finished_at: worker.cx.clock.now(),
-    };
-    restarts(&worker.pod, spec, *role, &failed)
+/// How far an instance is when its hook, if it has one, has succeeded.
+pub(super) fn startup(role: Role, spec: &Container) -> Startup {
+    let probed = !matches!(role, Role::Init | Role::Ephemeral);
+    if probed && spec.startup_probe.is_some() {
+        return Startup::Probing;
+    }
+    Startup::Started {
+        ready: !probed || spec.readiness_probe.is_none(),
+    }
 }

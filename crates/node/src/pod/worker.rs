@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, PodStatus};
 use knarr_runtime::{ExitStatus, RuntimeStatus};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::registry::{Desired, Entry, Live, Shown};
-use super::state::{self, PodState, Role, State};
+use super::state::{self, PodState, Ran, Role, Sandbox, State};
 use super::{key, uid};
 use crate::backoff::{self, Backoff};
 use crate::container::{Instance, Stop};
@@ -23,28 +23,60 @@ use crate::context::Context;
 use crate::event;
 use crate::log::ContainerLog;
 use crate::object;
-use crate::probe::Verdict;
-use crate::status::{self, Reported};
+use crate::probe::ProbeResult;
+use crate::status::{self, Reporter};
 use crate::volume::Volumes;
-
-/// How long the API server may take for a status.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What happens to a container.
 #[derive(Debug)]
-pub(super) enum Happening {
-    Exited(ExitStatus),
+pub(super) enum PodLifecycleEvent {
+    ContainerDied(ExitStatus),
     /// `postStart` has ended; `Err` is the message for people.
-    Hook(Result<(), String>),
-    Probe(Verdict),
+    PostStart(Result<(), String>),
+    Probed(ProbeResult),
 }
 
 /// Something that happened, and to which instance of which container.
 #[derive(Debug)]
-pub(super) struct Signal {
+pub(super) struct ContainerEvent {
     pub(super) container: String,
     pub(super) id: String,
-    pub(super) what: Happening,
+    pub(super) what: PodLifecycleEvent,
+}
+
+/// What a worker is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Making the pod run.
+    SyncPod,
+    /// The pod is over: nothing is started any more, and what runs is ended.
+    TerminatingPod,
+    /// Nothing is left of it here, and its object may go.
+    TerminatedPod,
+}
+
+/// Something that is tried again after a growing wait.
+pub(super) struct Attempt {
+    pub(super) done: bool,
+    pub(super) backoff: Backoff,
+    /// When it is due again.
+    pub(super) at: Option<Timestamp>,
+}
+
+impl Attempt {
+    fn new(first: Duration, longest: Duration) -> Self {
+        Self {
+            done: false,
+            backoff: Backoff::new(first, longest),
+            at: None,
+        }
+    }
+
+    /// It has failed, and is due again after a wait.
+    pub(super) fn failed(&mut self, now: Timestamp) {
+        self.backoff.retried(now);
+        self.at = self.backoff.wait(now).map(|(_, until)| until);
+    }
 }
 
 /// A running container's handles.
@@ -82,27 +114,20 @@ pub(super) struct Worker {
     pub(super) running: HashMap<String, Running>,
     pub(super) logs: HashMap<String, Logs>,
     pub(super) volumes: Volumes,
-    /// The volumes have been set up once.
-    pub(super) mounted: bool,
-    pub(super) mount_retry: Backoff,
-    pub(super) mount_at: Option<Timestamp>,
-    pub(super) sandbox_retry: Backoff,
-    pub(super) sandbox_at: Option<Timestamp>,
+    /// Setting up the volumes.
+    pub(super) mount: Attempt,
+    /// Making the sandbox.
+    pub(super) sandbox: Attempt,
     pub(super) changes: Option<broadcast::Receiver<object::Key>>,
     pub(super) runtime: watch::Receiver<RuntimeStatus>,
-    /// The runtime's epoch that the sandbox is of.
-    pub(super) epoch: u64,
-    pub(super) reported: Reported,
-    pub(super) tell: mpsc::UnboundedSender<Signal>,
-    pub(super) signals: mpsc::UnboundedReceiver<Signal>,
-    /// The pod is over: nothing is started any more.
-    pub(super) over: bool,
-    /// The object was told to go: nothing is left to do but to see it go.
-    pub(super) released: bool,
-    /// The kubelet stops.
-    pub(super) leaving: bool,
-    /// Another pod has taken the name: nothing more will be told.
-    pub(super) forgotten: bool,
+    /// The status computed last.
+    pub(super) status: PodStatus,
+    pub(super) reporter: Reporter,
+    pub(super) tell: mpsc::UnboundedSender<ContainerEvent>,
+    pub(super) events: mpsc::UnboundedReceiver<ContainerEvent>,
+    pub(super) work: Work,
+    /// Since when its containers are being ended: all of them share one grace period.
+    pub(super) terminating: Option<tokio::time::Instant>,
     /// The next time to look by itself.
     pub(super) wake: Option<Timestamp>,
 }
@@ -119,7 +144,7 @@ pub(crate) fn spawn(cx: &Arc<Context>, pod: Arc<Pod>, api: Option<Arc<Pod>>) {
         desired: sender,
         live: live.clone(),
     };
-    let (tell, signals) = mpsc::unbounded_channel();
+    let (tell, events) = mpsc::unbounded_channel();
     // What the mirror tells is a static pod's history.
     let history = api.as_deref().unwrap_or(&pod);
     let with_status = Pod {
@@ -140,21 +165,16 @@ pub(crate) fn spawn(cx: &Arc<Context>, pod: Arc<Pod>, api: Option<Arc<Pod>>) {
         running: HashMap::new(),
         logs: HashMap::new(),
         volumes: Volumes::default(),
-        mounted: false,
-        mount_retry: Backoff::new(Duration::from_millis(500), Duration::from_secs(122)),
-        mount_at: None,
-        sandbox_retry: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
-        sandbox_at: None,
+        mount: Attempt::new(Duration::from_millis(500), Duration::from_secs(122)),
+        sandbox: Attempt::new(Duration::from_secs(1), Duration::from_secs(60)),
         changes: None,
         runtime: cx.runtime.status(),
-        epoch: 0,
-        reported: Reported { status },
+        reporter: Reporter::new(status.clone()),
+        status,
         tell,
-        signals,
-        over,
-        released: false,
-        leaving: false,
-        forgotten: false,
+        events,
+        work: if over { Work::TerminatingPod } else { Work::SyncPod },
+        terminating: None,
         wake: None,
     };
     worker.find_logs();
@@ -170,8 +190,9 @@ impl Worker {
             self.state.start_time = Some(self.cx.clock.now_seconds());
         }
         let stopping = self.cx.stopping.clone();
+        let (mut leaving, mut forgotten) = (false, false);
         // That the node has taken the pod is news before anything is done for it.
-        self.report().await;
+        self.report();
         loop {
             self.wake = None;
             let flow = self.step().await;
@@ -179,22 +200,23 @@ impl Worker {
             if flow == Flow::Done {
                 return;
             }
-            self.report().await;
+            self.report();
             let wake = self.wake.map(|at| backoff::until(self.cx.clock.now(), at));
             tokio::select! {
-                changed = self.desired.changed(), if !self.forgotten => match changed {
+                changed = self.desired.changed(), if !forgotten => match changed {
                     Ok(()) => self.update(),
-                    Err(_) => self.forgotten = true,
+                    // Another pod has taken the name: nothing more will be told.
+                    Err(_) => forgotten = true,
                 },
-                Some(signal) = self.signals.recv() => self.happened(signal),
-                changed = changed(&mut self.changes) => self.object_changed(changed).await,
+                Some(event) = self.events.recv() => self.happened(event),
+                changed = changed(&mut self.changes) => self.object_changed(changed),
                 Ok(()) = self.runtime.changed() => {}
                 () = sleep(wake) => {}
-                () = stopping.cancelled(), if !self.leaving => self.leaving = true,
+                () = stopping.cancelled(), if !leaving => leaving = true,
             }
             // What has come in the meantime belongs into the same step and the same report.
-            while let Ok(signal) = self.signals.try_recv() {
-                self.happened(signal);
+            while let Ok(event) = self.events.try_recv() {
+                self.happened(event);
             }
         }
     }
@@ -205,15 +227,15 @@ impl Worker {
         if self.desired.borrow().pod.is_none() {
             return self.vanish().await;
         }
-        if self.leaving {
+        if self.cx.stopping.is_cancelled() {
             return self.leave().await;
         }
         if self.pod.metadata.deletion_timestamp.is_some() {
             self.delete().await;
-        } else if self.over {
-            self.wind_up().await;
-        } else {
+        } else if self.work == Work::SyncPod {
             self.sync().await;
+        } else {
+            self.wind_up().await;
         }
         Flow::On
     }
@@ -227,14 +249,13 @@ impl Worker {
         let mirror_replaced = self.api.as_deref().map(uid) != desired.api.as_deref().map(uid);
         if mirror_replaced {
             let status = desired.api.as_ref().and_then(|api| api.status.clone());
-            self.reported = Reported {
-                status: status.unwrap_or_default(),
-            };
+            self.status = status.unwrap_or_default();
+            self.reporter = Reporter::new(self.status.clone());
         }
         self.api = desired.api;
         if self.pod.metadata.labels != pod.metadata.labels || self.pod.metadata.annotations != pod.metadata.annotations
         {
-            self.mount_at = Some(self.cx.clock.now());
+            self.mount.at = Some(self.cx.clock.now());
         }
         let old_grace = self.pod.metadata.deletion_grace_period_seconds;
         self.pod = pod;
@@ -256,8 +277,8 @@ impl Worker {
         }
     }
 
-    /// Reports the status, if it has changed.
-    pub(super) async fn report(&mut self) {
+    /// Has the status reported, if it has changed.
+    pub(super) fn report(&mut self) {
         let Some(api) = self.api.clone() else {
             return;
         };
@@ -265,21 +286,22 @@ impl Worker {
             host_ip: self.cx.options.node_ip,
             scheme: self.cx.scheme(),
         };
-        let previous = status::previous(&self.reported.status, &api);
+        let previous = status::previous(&self.status, &api);
         let now = self.cx.clock.now_seconds();
-        let pod = Pod {
-            metadata: api.metadata.clone(),
-            ..(*self.pod).clone()
+        // A static pod is told of by its mirror.
+        let pod = if Arc::ptr_eq(&api, &self.pod) {
+            api.clone()
+        } else {
+            Arc::new(Pod {
+                metadata: api.metadata.clone(),
+                ..(*self.pod).clone()
+            })
         };
         let status = status::compute(&pod, &self.declared, &self.state, &previous, &node, now);
-        let sending = status::report(&self.cx.client, &api, &mut self.reported, &status);
-        match tokio::time::timeout(PATIENCE, sending).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(pod = ?key(&api), %error, "status not reported");
-                self.wake_in(Duration::from_secs(2));
-            }
-            Err(_) => self.wake_in(Duration::from_secs(2)),
+        let finished = self.work == Work::TerminatedPod;
+        if status != self.status || finished {
+            self.status = status.clone();
+            self.reporter.set(&self.cx, api, status, finished);
         }
     }
 
@@ -310,7 +332,7 @@ impl Worker {
             (container.name.clone(), shown)
         });
         let fresh = Live {
-            sandbox: self.state.sandbox.then(|| uid(&self.pod).to_owned()),
+            sandbox: matches!(self.state.sandbox, Sandbox::Ready { .. }).then(|| uid(&self.pod).to_owned()),
             containers: containers.collect(),
         };
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
@@ -320,7 +342,12 @@ impl Worker {
     fn find_logs(&mut self) {
         let (namespace, name) = key(&self.pod);
         let dir = self.cx.log_dir(&namespace, &name, uid(&self.pod));
-        for container in self.state.containers.iter().filter(|container| container.ran) {
+        for container in self
+            .state
+            .containers
+            .iter()
+            .filter(|container| container.ran != Ran::Never)
+        {
             let open = |attempt: i32| {
                 let attempt = u32::try_from(attempt).ok()?;
                 ContainerLog::open(&dir.join(&container.name), attempt, self.cx.clock.clone())
@@ -333,11 +360,7 @@ impl Worker {
         }
     }
 
-    /// Asks for another step after a while at the latest.
-    pub(super) fn wake_in(&mut self, wait: Duration) {
-        self.wake_at(backoff::add(self.cx.clock.now(), wait));
-    }
-
+    /// Asks for another step at this time at the latest.
     pub(super) fn wake_at(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }

@@ -6,7 +6,7 @@ mod run;
 mod worker;
 
 pub(crate) use run::http_get;
-pub(crate) use worker::{Kind, Target, Verdict, watch};
+pub(crate) use worker::{Kind, ProbeResult, Target, watch};
 
 /// What one attempt found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,9 +35,9 @@ impl Kind {
 
 /// The result changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct ProbeResult {
     pub(crate) kind: Kind,
-    pub(crate) well: bool,
+    pub(crate) success: bool,
 }
 
 /// What is probed.
@@ -53,7 +53,7 @@ pub(crate) struct Target {
 
 /// Counts results against the thresholds.
 #[derive(Debug)]
-struct Tally {
+struct Threshold {
     well: Option<bool>,
     run: i32,
     last: Option<bool>,
@@ -61,7 +61,7 @@ struct Tally {
     failures: i32,
 }
 
-impl Tally {
+impl Threshold {
     fn new(kind: Kind, probe: &Probe) -> Self {
         Self {
             well: kind.initial().then_some(true),
@@ -72,7 +72,7 @@ impl Tally {
         }
     }
 
-    /// Adds a result; the new verdict when it has changed.
+    /// Adds a result; the new result when it has changed.
     fn add(&mut self, well: bool) -> Option<bool> {
         self.run = if self.last == Some(well) {
             self.run.saturating_add(1)
@@ -89,15 +89,15 @@ impl Tally {
     }
 }
 
-/// Probes until its verdict is final: a startup probe that has succeeded, a startup or liveness probe that has failed.
-pub(crate) async fn watch(target: Target, kind: Kind, probe: Probe, tell: impl Fn(Verdict)) {
+/// Probes until its result is final: a startup probe that has succeeded, a startup or liveness probe that has failed.
+pub(crate) async fn watch(target: Target, kind: Kind, probe: Probe, tell: impl Fn(ProbeResult)) {
     let seconds =
         |value: Option<i32>, default| Duration::from_secs(u64::try_from(value.unwrap_or(default)).unwrap_or(0));
     let delay = seconds(probe.initial_delay_seconds, 0);
     let period = seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
     let mut ticks = tokio::time::interval_at(Instant::now(), period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut tally = Tally::new(kind, &probe);
+    let mut threshold = Threshold::new(kind, &probe);
     loop {
         ticks.tick().await;
         if target.started.elapsed() < delay {
@@ -121,8 +121,8 @@ pub(crate) async fn watch(target: Target, kind: Kind, probe: Probe, tell: impl F
                 continue;
             }
         };
-        if let Some(well) = tally.add(well) {
-            tell(Verdict { kind, well });
+        if let Some(well) = threshold.add(well) {
+            tell(ProbeResult { kind, success: well });
             if (kind == Kind::Startup) || (kind == Kind::Liveness && !well) {
                 return;
             }
@@ -135,23 +135,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verdicts_change_only_at_their_thresholds() {
+    fn results_change_only_at_their_thresholds() {
         let probe = Probe {
             success_threshold: Some(2),
             failure_threshold: Some(3),
             ..Probe::default()
         };
-        let mut tally = Tally::new(Kind::Readiness, &probe);
-        let verdicts: Vec<_> = [true, true, true, false, false, true, false, false, false, true, true]
+        let mut threshold = Threshold::new(Kind::Readiness, &probe);
+        let results: Vec<_> = [true, true, true, false, false, true, false, false, false, true, true]
             .into_iter()
-            .map(|well| tally.add(well))
+            .map(|well| threshold.add(well))
             .collect();
         let mut expected = vec![None; 11];
         expected[1] = Some(true);
         expected[8] = Some(false);
         expected[10] = Some(true);
-        assert_eq!(verdicts, expected);
-        let mut liveness = Tally::new(Kind::Liveness, &Probe::default());
+        assert_eq!(results, expected);
+        let mut liveness = Threshold::new(Kind::Liveness, &Probe::default());
         assert_eq!(
             [true, false, false, false].map(|well| liveness.add(well)),
             [None, None, None, Some(false)]

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::container::Statuses;
-use crate::pod::state::PodState;
+use crate::pod::state::{PodState, Sandbox};
 
 const OWN: [&str; 5] = [
     "PodReadyToStartContainers",
@@ -63,7 +63,7 @@ pub(super) fn conditions(
     let containers = containers_ready(pod, phase, statuses);
     let truths = [
         Truth {
-            holds: state.sandbox && !over,
+            holds: matches!(state.sandbox, Sandbox::Ready { .. }) && !over,
             ..Truth::default()
         },
         initialised(pod, phase, statuses),

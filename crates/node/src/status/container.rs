@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Node;
-use crate::pod::state::{ContainerState, Ended, PodState, Role, State};
+use crate::pod::state::{ContainerState, Ended, Instance, PodState, Role, State};
 
 /// The three lists.
 pub(super) struct Statuses {
@@ -45,8 +45,8 @@ fn status(container: &ContainerState, spec: &Container, default: &str, phase: &s
     let full = |id: &String| format!("{}://{id}", node.scheme);
     let over = matches!(phase, "Succeeded" | "Failed");
     let (state, id) = match &container.state {
-        State::Running { .. } if container.hook_pending => (waiting(default, None), None),
-        State::Running { id, since } => {
+        State::Running(_) if container.in_hook() => (waiting(default, None), None),
+        State::Running(Instance { id, since, .. }) => {
             let running = ContainerStateRunning {
                 started_at: Some(Time(*since)),
             };
@@ -69,7 +69,7 @@ fn status(container: &ContainerState, spec: &Container, default: &str, phase: &s
         .image
         .clone()
         .unwrap_or_else(|| (spec.image.clone().unwrap_or_default(), String::new()));
-    let shown = container.running() && !container.hook_pending;
+    let shown = container.running() && !container.in_hook();
     let resources = spec.resources.clone().unwrap_or_default();
     // A regular init container that has succeeded is ready for ever.
     let done = container.role == Role::Init && container.ended().is_some_and(|ended| ended.exit_code == 0);
@@ -77,12 +77,12 @@ fn status(container: &ContainerState, spec: &Container, default: &str, phase: &s
         name: container.name.clone(),
         state: Some(state),
         last_state: Some(container.last.as_ref().map(terminated).unwrap_or_default()),
-        ready: done || (shown && !over && container.ready),
+        ready: done || (!over && container.role != Role::Init && container.ready()),
         restart_count: container.restarts,
         image,
         image_id,
         container_id: id,
-        started: Some(shown && container.started),
+        started: Some(container.started()),
         allocated_resources: resources.requests.clone().filter(|_| shown),
         resources: spec.resources.clone().filter(|_| shown),
         volume_mounts: Some(mounts(spec)).filter(|mounts| !mounts.is_empty()),

@@ -2,6 +2,7 @@
 
 mod condition;
 mod container;
+mod manager;
 mod patch;
 mod phase;
 
@@ -11,9 +12,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, HostIP, Pod, PodIP, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-pub(crate) use patch::{Reported, report};
+pub(crate) use manager::Reporter;
 
-use crate::pod::state::{PodState, Role};
+use crate::pod::state::{PodState, Role, Sandbox};
 
 /// What of the node a status shows.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ pub(crate) fn compute(
         None => (None, None),
     };
     let host_network = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false);
-    let ip = if host_network && state.sandbox {
+    let ip = if host_network && matches!(state.sandbox, Sandbox::Ready { .. }) {
         Some(node.host_ip)
     } else {
         state.ip
@@ -67,8 +68,8 @@ pub(crate) fn compute(
     }
 }
 
-/// What was reported, with the conditions of others as `api` has them.
-pub(crate) fn previous(reported: &PodStatus, api: &Pod) -> PodStatus {
+/// The status computed last, with the conditions of others as `api` has them.
+pub(crate) fn previous(last: &PodStatus, api: &Pod) -> PodStatus {
     let conditions = |status: &PodStatus, ours: bool| {
         let list = status.conditions.iter().flatten();
         list.filter(|known| condition::own(&known.type_) == ours)
@@ -81,8 +82,8 @@ pub(crate) fn previous(reported: &PodStatus, api: &Pod) -> PodStatus {
         .map(|status| conditions(status, false))
         .unwrap_or_default();
     PodStatus {
-        conditions: Some([conditions(reported, true), theirs].concat()),
-        ..reported.clone()
+        conditions: Some([conditions(last, true), theirs].concat()),
+        ..last.clone()
     }
 }
 

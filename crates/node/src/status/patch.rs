@@ -3,48 +3,11 @@
 //! A patch cannot conflict with other writers of the pod, and conditions that others own are merged by their type. The UID
 //! in it makes it fail when the pod has been replaced by another of the same name.
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::{Map, Value, json};
 
-/// The status that the API server is known to have.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Reported {
-    pub(crate) status: PodStatus,
-}
-
-/// Brings the API server's status of `pod` to `status`. Does nothing when it is there already.
-///
-/// `Ok(false)` says that the pod is gone or is another one now.
-pub(crate) async fn report(
-    client: &Client,
-    pod: &Pod,
-    reported: &mut Reported,
-    status: &PodStatus,
-) -> kube::Result<bool> {
-    let Some(patch) = diff(&reported.status, status) else {
-        return Ok(true);
-    };
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let body = json!({ "metadata": { "uid": pod.metadata.uid }, "status": patch });
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    match pods
-        .patch_status(name, &PatchParams::default(), &Patch::Strategic(body))
-        .await
-    {
-        Ok(_) => {
-            reported.status = status.clone();
-            Ok(true)
-        }
-        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 /// The patch from one to the other; `None` when there is no difference.
-fn diff(old: &PodStatus, new: &PodStatus) -> Option<Value> {
+pub(super) fn diff(old: &PodStatus, new: &PodStatus) -> Option<Value> {
     let object = |status: &PodStatus| match serde_json::to_value(status) {
         Ok(Value::Object(map)) => map,
         _ => Map::new(),

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 
 use crate::pod::plan::restarts;
-use crate::pod::state::{PodState, Role, State};
+use crate::pod::state::{PodState, Ran, Role, State};
 
 /// The phase. Once a pod has succeeded or failed, it stays so.
 pub(super) fn phase(pod: &Pod, declared: &[(Role, Container)], state: &PodState, previous: &PodStatus) -> &'static str {
@@ -25,12 +25,12 @@ pub(super) fn phase(pod: &Pod, declared: &[(Role, Container)], state: &PodState,
     }
     let apps = || containers().filter(|(container, _)| container.role == Role::App);
     let all_over = apps().all(|(container, _)| container.ended().is_some());
-    if state.deleted && !any_running {
+    if pod.metadata.deletion_timestamp.is_some() && !any_running {
         // What never ran to its end has not succeeded.
         let well = all_over && apps().all(|(container, _)| container.ended().is_some_and(|ended| ended.exit_code == 0));
         return if well { "Succeeded" } else { "Failed" };
     }
-    let initialised = apps().any(|(container, _)| container.ran);
+    let initialised = apps().any(|(container, _)| container.ran != Ran::Never);
     for (container, spec) in containers().filter(|(container, _)| container.role == Role::Init) {
         match container.ended() {
             Some(ended) if ended.exit_code == 0 => {}
@@ -40,13 +40,13 @@ pub(super) fn phase(pod: &Pod, declared: &[(Role, Container)], state: &PodState,
         }
     }
     let mut sidecars = containers().filter(|(container, _)| container.role == Role::Sidecar);
-    if !initialised && sidecars.any(|(container, _)| !container.started) {
+    if !initialised && sidecars.any(|(container, _)| !container.started()) {
         return "Pending";
     }
     let unstarted = apps().any(|(container, _)| match &container.state {
         State::Waiting(_) => container.last.is_none(),
         // As long as its hook runs, it is not seen to run.
-        State::Running { .. } => container.hook_pending && container.last.is_none(),
+        State::Running(_) => container.in_hook() && container.last.is_none(),
         State::Ended(_) => false,
     });
     if unstarted {

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::pod::state::{self, Ended, Reason, State};
+use crate::pod::state::{self, Ended, Instance, Ran, Reason, Startup, State};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("in range")
@@ -20,7 +20,7 @@ impl Case {
             .expect("a pod");
         let declared = state::declared(&pod);
         let mut state = state::first_seen(&pod, at(0));
-        state.sandbox = true;
+        state.sandbox = Sandbox::Ready { epoch: 0 };
         state.start_time = Some(at(1));
         Self {
             pod,
@@ -44,11 +44,13 @@ impl Case {
 
     fn run(&mut self, index: usize) {
         let container = &mut self.state.containers[index];
-        container.state = State::Running {
+        container.state = State::Running(Instance {
             id: "0123".into(),
             since: at(5),
-        };
-        (container.ran, container.ran_here, container.ready, container.started) = (true, true, true, true);
+            startup: Startup::Started { ready: true },
+            stopping: false,
+        });
+        container.ran = Ran::Here;
     }
 
     fn end(&mut self, index: usize, exit_code: i32) {
@@ -114,7 +116,7 @@ fn a_running_pod_is_ready_and_keeps_the_time_since_when() {
         status["state"],
         json!({ "running": { "startedAt": "1970-01-01T00:00:05Z" } })
     );
-    case.state.containers[0].ready = false;
+    case.state.containers[0].instance_mut().expect("it runs").startup = Startup::Started { ready: false };
     let ready = |status: &PodStatus| status.conditions.as_ref().expect("conditions")[2].clone();
     let unready = ready(&case.status(60));
     assert_eq!(
@@ -150,7 +152,7 @@ fn phases_follow_exit_codes_and_the_restart_policy() {
     }));
     assert_eq!(crashing.phase(), "Running");
     let mut deleted = simple("Always");
-    deleted.state.deleted = true;
+    deleted.pod.metadata.deletion_timestamp = Some(Time(at(4)));
     deleted.end(0, 143);
     assert_eq!(deleted.phase(), "Failed");
     deleted.end(0, 0);
