@@ -50,6 +50,11 @@ impl Filter {
         }
     }
 
+    /// Whether it keeps everything.
+    pub fn is_empty(&self) -> bool {
+        self.alternatives.is_empty()
+    }
+
     /// Whether the row stays, at `now`.
     pub fn keeps(&self, row: &Row, now: Timestamp) -> bool {
         self.alternatives.is_empty()

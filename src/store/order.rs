@@ -126,7 +126,7 @@ impl Key {
                 self.put(&share.to_bits().to_be_bytes())
                     .and_then(|()| self.put(&wanted.to_be_bytes()))
             }
-            Cell::Quantity(value, _) => self.put(&signed(*value)),
+            Cell::Quantity(value, _) => self.put(&signed(**value)),
             Cell::Age(since) => self.put(&signed(-since.as_nanosecond())),
             Cell::Status(health, text) => {
                 self.put(&[u8::MAX - *health as u8])?;
@@ -206,7 +206,7 @@ mod tests {
             prop_oneof![-2..3_i64, any::<i64>()].prop_map(Cell::Int),
             (-2..3_i64).prop_map(|count| Cell::Counted(count, None)),
             (0..4_u32, 0..4_u32).prop_map(|(ready, wanted)| Cell::Ratio(ready, wanted)),
-            prop_oneof![-2..3_i128, any::<i128>()].prop_map(|value| Cell::Quantity(value, "q".into())),
+            prop_oneof![-2..3_i128, any::<i128>()].prop_map(|value| Cell::Quantity(Box::new(value), "q".into())),
             second.prop_map(|second| Cell::Age(Timestamp::from_second(second).unwrap())),
         ]
     }

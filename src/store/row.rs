@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::intern;
 use crate::store::{Object, ObjectId};
 use crate::text;
 
@@ -42,9 +43,9 @@ pub enum Cell {
     /// Nothing: shown as `-`.
     Empty,
     /// Text.
-    Text(Box<str>),
+    Text(Arc<str>),
     /// A state word with its sign.
-    Status(Health, Box<str>),
+    Status(Health, Arc<str>),
     /// A number.
     Int(i64),
     /// `ready/wanted`.
@@ -52,7 +53,7 @@ pub enum Cell {
     /// A count and when it last grew: `4 (8s ago)`.
     Counted(i64, Option<Timestamp>),
     /// A quantity in thousandths with its original text: sorts by value.
-    Quantity(i128, Box<str>),
+    Quantity(Box<i128>, Arc<str>),
     /// The age of this moment.
     Age(Timestamp),
 }
@@ -63,19 +64,19 @@ impl Cell {
         if text.is_empty() {
             Cell::Empty
         } else {
-            Cell::Text(text::clean(text).into())
+            Cell::Text(intern::word(&text::clean(text)))
         }
     }
 
     /// A state word, made harmless.
     pub fn status(health: Health, word: &str) -> Self {
-        Cell::Status(health, text::clean(word).into())
+        Cell::Status(health, intern::word(&text::clean(word)))
     }
 
     /// A quantity such as `128Mi`; sorts by its value.
     pub fn quantity(quantity: &str) -> Self {
         match text::parse_quantity(quantity) {
-            Some(value) => Cell::Quantity(value, quantity.into()),
+            Some(value) => Cell::Quantity(Box::new(value), intern::word(quantity)),
             None => Cell::text(quantity),
         }
     }
@@ -158,7 +159,7 @@ pub struct Row {
     /// Cells, in the order of the kind's columns.
     pub cells: Box<[Cell]>,
     /// Labels, sorted by key, made harmless.
-    pub labels: Box<[(Box<str>, Box<str>)]>,
+    pub labels: Arc<[(Box<str>, Box<str>)]>,
     /// The object itself.
     pub object: Arc<Object>,
     /// When the feed last saw it change; `None` while it is as first listed.
@@ -191,14 +192,24 @@ pub fn row_of(object: &Arc<Object>, changed: Option<Timestamp>, kind: impl Fn(&O
         .map(|partial| partial.metadata.labels)
         .unwrap_or_default();
     let (health, cells) = kind(object);
+    let labels: Box<intern::Labels> = labels
+        .iter()
+        .map(|(key, value)| (text::clean(key).into(), text::clean(value).into()))
+        .collect();
+    let mut cells = cells;
+    // The name is in most rows a second time.
+    for cell in &mut cells {
+        if let Cell::Text(text) = cell
+            && **text == *object.id.name
+        {
+            *text = object.id.name.clone();
+        }
+    }
     Row {
         id: object.id.clone(),
         health,
         cells: cells.into(),
-        labels: labels
-            .iter()
-            .map(|(key, value)| (text::clean(key).into(), text::clean(value).into()))
-            .collect(),
+        labels: intern::labels(labels),
         object: object.clone(),
         changed,
     }

@@ -110,7 +110,7 @@ impl View for Labels {
         let listing = data.listing(&self.need);
         let mut counts: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
         for row in listing.iter() {
-            for (key, value) in &row.labels {
+            for (key, value) in row.labels.iter() {
                 let entry = counts.entry((key, value)).or_default();
                 entry.0 += 1;
                 entry.1 += usize::from(row.health.needs_attention());

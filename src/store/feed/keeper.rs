@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{News, Shared, Slot, Spec, lock};
 use crate::store::catalog::{Notifier, RowMaker};
 use crate::store::index::{Change, Index};
-use crate::store::{FeedState, Filter, Lens, Listing, Object, Row};
+use crate::store::{FeedState, Filter, Lens, Listing, Object, Order, Row};
 
 /// How long changes are gathered before the lenses see them.
 pub(super) const BATCH: Duration = Duration::from_millis(10);
@@ -25,6 +25,8 @@ pub(super) struct Keeper {
     pub(super) clock: Clock,
     notifier: Arc<Notifier>,
     index: Arc<Index>,
+    /// One for each sort that a lens has.
+    orders: Vec<Order>,
     pub(super) lenses: Vec<(Spec, Lens, Arc<Slot>)>,
     state: FeedState,
     faults: usize,
@@ -50,6 +52,7 @@ impl Keeper {
             clock,
             notifier,
             index: Arc::default(),
+            orders: Vec::new(),
             lenses: Vec::new(),
             state: FeedState::Loading,
             faults: 0,
@@ -171,10 +174,15 @@ impl Keeper {
         self.index.apply(changes);
         let now = self.clock.now();
         let known = self.index.read();
-        for (_, lens, _) in &mut self.lenses {
-            lens.apply(changes, &known.rows, now);
+        for order in &mut self.orders {
+            order.apply(changes, &known.rows);
         }
         drop(known);
+        for (_, lens, _) in &mut self.lenses {
+            if let Some(order) = order_of(&self.orders, lens) {
+                lens.apply(changes, order, now);
+            }
+        }
         self.arm();
         self.publish();
     }
@@ -196,11 +204,20 @@ impl Keeper {
             let filter =
                 Filter::parse(&spec.filter, &self.maker.titles).unwrap_or_else(|_| Filter::literal(&spec.filter));
             let mut lens = Lens::new(spec.sort, filter, spec.faults);
-            lens.reset(self.index.read().rows.values(), self.clock.now());
+            if order_of(&self.orders, &lens).is_none() {
+                let rows = self.index.read().rows.values().cloned().collect::<Vec<_>>();
+                self.orders.push(Order::new(spec.sort, rows.into_iter()));
+            }
+            if let Some(order) = order_of(&self.orders, &lens) {
+                lens.reset(order, self.clock.now());
+            }
             slot.put(self.listing(&lens));
             self.lenses.push((spec, lens, slot));
             self.notifier.raise();
         }
+        let lenses = &self.lenses;
+        self.orders
+            .retain(|order| lenses.iter().any(|(_, lens, _)| lens.sort() == order.sort()));
         self.arm();
     }
 
@@ -208,8 +225,10 @@ impl Keeper {
     fn flip(&mut self) {
         let now = self.clock.now();
         for (_, lens, _) in &mut self.lenses {
-            if lens.flip().is_some_and(|flip| flip <= now) {
-                lens.reset(self.index.read().rows.values(), now);
+            if lens.flip().is_some_and(|flip| flip <= now)
+                && let Some(order) = order_of(&self.orders, lens)
+            {
+                lens.reset(order, now);
             }
         }
         self.publish();
@@ -263,6 +282,10 @@ impl Keeper {
         self.index.clear();
         true
     }
+}
+
+fn order_of<'a>(orders: &'a [Order], lens: &Lens) -> Option<&'a Order> {
+    orders.iter().find(|order| order.sort() == lens.sort())
 }
 
 fn looks_like(a: &Row, b: &Row) -> bool {

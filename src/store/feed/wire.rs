@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::cluster::Resource;
+use crate::store::pack::Packer;
 use crate::store::{Object, ObjectId};
 
 /// One page of a list.
@@ -48,6 +49,7 @@ pub struct Decoder {
     kind: String,
     /// Thousands of objects share a few namespaces.
     namespaces: HashSet<Arc<str>>,
+    packer: Packer,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +110,7 @@ impl Decoder {
             api_version: field("apiVersion", &resource.api_version()),
             kind: field("kind", &resource.kind),
             namespaces: HashSet::new(),
+            packer: Packer::default(),
         }
     }
 
@@ -196,7 +199,8 @@ impl Decoder {
             name: (&**name).into(),
             uid,
         };
-        Ok(Arc::new(Object::new(id, resource_version, &raw)))
+        let packed = self.packer.pack(&id.namespace, &id.name, &raw);
+        Ok(Arc::new(Object::packed(id, resource_version, packed)))
     }
 
     fn namespace(&mut self, name: &str) -> Arc<str> {

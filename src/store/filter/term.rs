@@ -207,7 +207,7 @@ fn compare(cell: &Cell, op: Op, value: &Value, now: Timestamp) -> bool {
                 .map_or(op == Op::Not, |wanted| by_value(i128::from(*ready) * 1000, wanted)),
         },
         Cell::Quantity(known, text) => match value.thousandths {
-            Some(wanted) => by_value(*known, wanted),
+            Some(wanted) => by_value(**known, wanted),
             None => op.holds_text(text, &value.text),
         },
         Cell::Age(since) => {

@@ -46,7 +46,7 @@ fn row() -> Row {
             Cell::text("registry.local:5000/Größe/nginx:1.25"),
             Cell::Empty,
         ]),
-        labels: Box::new([label("app", "web"), label("example.com/tier", "front")]),
+        labels: Arc::new([label("app", "web"), label("example.com/tier", "front")]),
         changed: None,
     }
 }
