@@ -1,5 +1,6 @@
 //! `knarr cluster`: embedded clusters in the background.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -32,6 +33,43 @@ pub(super) enum Action {
         #[arg(default_value = "default")]
         name: String,
     },
+    /// Read its database from beginning to end; it may be running
+    Check {
+        /// Which of several
+        #[arg(default_value = "default")]
+        name: String,
+    },
+    /// Save what is whole of a damaged database; the damaged file is kept
+    Repair {
+        /// Which of several
+        #[arg(default_value = "default")]
+        name: String,
+    },
+    /// Copy its database to a new file; it may be running
+    Snapshot {
+        /// The new file
+        file: PathBuf,
+        /// Which of several
+        #[arg(default_value = "default")]
+        name: String,
+    },
+    /// Go back to a snapshot; what it holds now is kept beside it
+    Restore {
+        /// A file that `snapshot` made
+        file: PathBuf,
+        /// Which of several
+        #[arg(default_value = "default")]
+        name: String,
+    },
+    /// Print its objects as manifests that another cluster takes
+    Export {
+        /// Which of several
+        #[arg(default_value = "default")]
+        name: String,
+        /// Only this namespace
+        #[arg(short, long)]
+        namespace: Option<String>,
+    },
     /// Print the path of its kubeconfig
     Kubeconfig {
         /// Which of several
@@ -47,6 +85,14 @@ pub(super) fn run(action: Action) -> Result<ExitCode> {
         Action::Stop { name } => background::stop(&name)?,
         Action::Delete { name } => background::delete(&name)?,
         Action::Kubeconfig { name } => background::kubeconfig(&name)?,
+        Action::Check { name } => background::check(&name)?,
+        Action::Repair { name } => background::repair(&name)?,
+        Action::Snapshot { file, name } => background::snapshot(&name, &absolute(&file))?,
+        Action::Restore { file, name } => background::restore(&name, &absolute(&file))?,
+        Action::Export { name, namespace } => {
+            super::print(&background::export(&name, namespace.as_deref())?);
+            return Ok(ExitCode::SUCCESS);
+        }
         Action::Status { name } => {
             let (running, text) = background::status(&name)?;
             super::print(&format!("{text}\n"));
@@ -55,4 +101,9 @@ pub(super) fn run(action: Action) -> Result<ExitCode> {
     };
     super::print(&format!("{text}\n"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// For messages that make sense in another directory, too.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }

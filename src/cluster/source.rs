@@ -350,6 +350,8 @@ pub fn clusters_dir() -> Option<PathBuf> {
 
 /// Embedded clusters that run without a terminal.
 pub mod background {
+    use std::path::Path;
+
     use super::{Error, ErrorKind, Result};
     use knarr_cluster::daemon;
 
@@ -400,6 +402,31 @@ export KUBECONFIG={}",
         } else {
             format!("there was no cluster {name}")
         })
+    }
+
+    /// Reads its database; what to tell the user.
+    pub fn check(name: &str) -> Result<String> {
+        daemon::check(name).map_err(|error| failed(&error))
+    }
+
+    /// Saves what is whole of its database; what to tell the user.
+    pub fn repair(name: &str) -> Result<String> {
+        daemon::repair(name).map_err(|error| failed(&error))
+    }
+
+    /// Copies its database to a file; what to tell the user.
+    pub fn snapshot(name: &str, to: &Path) -> Result<String> {
+        daemon::snapshot(name, to).map_err(|error| failed(&error))
+    }
+
+    /// Goes back to such a copy; what to tell the user.
+    pub fn restore(name: &str, from: &Path) -> Result<String> {
+        daemon::restore(name, from).map_err(|error| failed(&error))
+    }
+
+    /// Its objects as manifests for another cluster.
+    pub fn export(name: &str, namespace: Option<&str>) -> Result<String> {
+        daemon::export(name, namespace).map_err(|error| failed(&error))
     }
 
     /// The path of its kubeconfig.

@@ -6,13 +6,11 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database cannot be read. Nothing was changed in it.
-    #[error(
-        "the cluster's database {path} is damaged: {reason}. Restore a copy of it, or move it away to start with an empty cluster"
-    )]
+    #[error("the cluster's database {path} is damaged: {reason}")]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What the database engine says.
+        /// What is wrong, and where.
         reason: String,
     },
     /// Another process has the database open.

@@ -13,6 +13,7 @@
 
 mod auth;
 mod bootstrap;
+pub mod database;
 mod discovery;
 mod error;
 mod http;

@@ -142,7 +142,7 @@ pub(crate) fn write(resource: &ResourceInfo, name: &str, error: &WriteError) -> 
         WriteError::Exists => Failure::already_exists(resource, name),
         WriteError::Missing => Failure::not_found(resource, name),
         WriteError::Conflict => modified(resource, name),
-        WriteError::Disk(reason) => internal(format_args!("the object was not stored: {reason}")),
+        WriteError::Disk(_) | WriteError::Unknown(_) => internal(error),
         WriteError::Closed => unavailable("the server is shutting down"),
     }
 }

@@ -8,7 +8,7 @@
 //!   kubeconfig    0600
 //!   secrets.json  CA key, token and port, kept so that kubeconfigs stay valid; 0600
 //!   ca.crt        certificate of the cluster's CA
-//!   cluster.redb  the API server's database
+//!   cluster.db    the API server's database; files beside it begin with the same name
 //!   cluster.log   output of a cluster in the background
 //!   manifests/    static pods
 //!   node/         containers, images, volumes
@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, Error};
 
+/// The API server's database.
+pub(crate) const DATABASE: &str = "cluster.db";
 /// Names the directory that holds all clusters' directories in `clusters/`.
 const VARIABLE: &str = "KNARR_DATA_DIR";
 /// Longest name of a cluster: it becomes part of names of objects and files.

@@ -20,6 +20,7 @@ mod component;
 pub mod daemon;
 mod directory;
 mod error;
+mod export;
 mod kubeconfig;
 mod pki;
 mod plane;

@@ -22,7 +22,7 @@ use crate::error::{Doing, Error};
 /// The `kubernetes` Service: the first address of the service range.
 pub(crate) const SERVICE_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 const CA_NAME: &str = "kubernetes";
-const SECRETS: &str = "secrets.json";
+pub(crate) const SECRETS: &str = "secrets.json";
 const CA: &str = "ca.crt";
 
 /// What is kept.

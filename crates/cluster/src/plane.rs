@@ -17,9 +17,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::directory::{self, Directory, Lock, Note, TEMPORARY};
+use crate::daemon::storage;
+use crate::directory::{self, DATABASE, Directory, Lock, Note, TEMPORARY};
 use crate::error::{Doing, Error};
-use crate::pki::{Identity, SERVICE_IP};
+use crate::pki::{Identity, SECRETS, SERVICE_IP};
 use crate::{Options, RuntimeChoice, Storage, kubeconfig, runtime};
 
 const MASTERS: &str = "system:masters";
@@ -91,6 +92,27 @@ impl Place {
     }
 }
 
+/// Makes the database of a new cluster. One that has been started before has a database, or has lost it: then it does not
+/// start empty as if nothing had happened.
+fn settle(name: &str, directory: &Directory, database: &Path) -> Result<(), Error> {
+    if database.exists() {
+        return Ok(());
+    }
+    if directory.file("cluster.redb").exists() {
+        return Err(Error::new(format!(
+            "the cluster {name} was made by a version of Knarr whose database this one cannot read"
+        ))
+        .with_hint(format!(
+            "knarr cluster delete {name} removes it, so that it can be started anew"
+        )));
+    }
+    // The secrets are made after the database, so they tell that there was one.
+    if directory.file(SECRETS).exists() {
+        return Err(storage::missing(name, database));
+    }
+    knarr_apiserver::database::create(database).map_err(|error| storage::explain(name, error))
+}
+
 impl ControlPlane {
     /// Starts a cluster. It answers requests when this returns; its node is ready after [`Running::ready`].
     pub async fn start(options: Options) -> Result<Running, Error> {
@@ -99,6 +121,10 @@ impl ControlPlane {
             std::thread::spawn(directory::sweep);
         }
         let directory = &place.directory;
+        let database = place.temporary.is_none().then(|| directory.file(DATABASE));
+        if let Some(database) = &database {
+            settle(&options.name, directory, database)?;
+        }
         let mut identity = Identity::open(directory)?;
         let listener = match options.listen {
             Some(address) => Some(listen(address, &identity).await?),
@@ -114,7 +140,7 @@ impl ControlPlane {
 
         let server = ApiServer::start(knarr_apiserver::Options {
             clock: options.clock.clone(),
-            data: place.temporary.is_none().then(|| directory.file("cluster.redb")),
+            data: database,
             tokens: vec![Token {
                 token: identity.token().to_string(),
                 user: kubeconfig::ADMIN.into(),
@@ -125,7 +151,16 @@ impl ControlPlane {
             ..knarr_apiserver::Options::default()
         })
         .await
-        .doing(|| format!("the API server of the cluster {:?} does not start", options.name))?;
+        .map_err(|error| storage::explain(&options.name, error))
+        .map_err(|error| {
+            let hint = error.hint().map(str::to_string);
+            let failed = format!("the API server of the cluster {:?} does not start", options.name);
+            let failed = Error::new(failed).because(error);
+            match hint {
+                Some(hint) => failed.with_hint(hint),
+                None => failed,
+            }
+        })?;
 
         let mut tasks = JoinSet::new();
         let (control, listeners) = (CancellationToken::new(), CancellationToken::new());
@@ -280,7 +315,7 @@ fn components(options: &Options, address: Option<SocketAddr>, networked: bool) -
             "--authorization-mode=RBAC".into(),
             "--service-cluster-ip-range=10.96.0.0/16".into(),
             match &options.storage {
-                Storage::Directory(_) => "--storage-backend=redb".into(),
+                Storage::Directory(_) => "--storage-backend=log".into(),
                 Storage::Memory => "--storage-backend=memory".into(),
             },
         ]),

@@ -75,6 +75,11 @@ impl Watches {
         }
     }
 
+    /// The queue, for a controller that has other reasons to look at a key than a change of a cached object.
+    pub(crate) fn queue(&self) -> Arc<Queue<Key>> {
+        self.queue.clone()
+    }
+
     /// Queues the keys that `keys` derives from a change of a `K`.
     pub(crate) fn on<K: Cached>(
         &mut self,

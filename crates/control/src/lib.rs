@@ -103,7 +103,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         endpoint::mirror::Mirror::default(),
         endpoint::slice::EndpointSlices::default(),
         event_expiry::EventExpiry { keep: options.event_ttl },
-        namespace::Namespaces,
+        namespace::Namespaces::default(),
         node::collect::PodCollector::new(options.finished_pods),
         node::evict::TaintEviction,
         node::health::NodeHealth::new(options.node_grace),

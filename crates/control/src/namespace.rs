@@ -1,29 +1,39 @@
 //! Namespaces on their way out: empties them, then lets them go.
 //!
 //! Deleting a namespace only marks it. This controller deletes everything in it, pods first, and once a look through
-//! all kinds finds nothing more, it removes the `kubernetes` finalizer, which is what the API server waits for.
+//! all kinds finds nothing more, it removes the `kubernetes` finalizer, which is what the API server waits for. What does
+//! not go at once (pods have a grace period, anything may have finalizers) is watched until it has gone.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Resource;
-use kube::core::PartialObjectMeta;
-use kube::core::params::ListParams;
-use serde_json::{Value, json};
+use kube::api::{Api, ApiResource, ListParams, WatchEvent, WatchParams};
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::{Client, Resource};
+use serde_json::json;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::caches::Caches;
 use crate::controller::{Context, Controller, Watches};
 use crate::discovery::{self, Served};
 use crate::key::Key;
+use crate::queue::Queue;
 use crate::store::Change;
 use crate::write::{Failure, Path, Plan, Verb, Write};
 
-/// Wait before looking again whether what is being deleted has gone.
+/// Wait before looking again when something could not be asked for or watched.
 const AGAIN: Duration = Duration::from_secs(1);
+/// While some objects have gone and others have not, the conditions are brought up to date this often.
+const REPORT: Duration = Duration::from_secs(5);
+
+type Meta = PartialObjectMeta<DynamicObject>;
 
 /// The key (a namespace) that a deletion in it concerns.
 pub(crate) fn of_deleted<K: Resource>(change: &Change<K>) -> Vec<Key> {
@@ -41,12 +51,102 @@ pub(crate) fn is_active(caches: &Caches, name: &str) -> bool {
 }
 
 /// The namespace controller.
-pub(crate) struct Namespaces;
+#[derive(Default)]
+pub(crate) struct Namespaces {
+    queue: OnceLock<Arc<Queue<Key>>>,
+    /// Those who wait for the rest of a namespace to go.
+    waiting: Mutex<HashMap<Key, AbortHandle>>,
+}
+
+impl Namespaces {
+    /// Has the namespace looked at again when what is left of a kind in it has gone.
+    fn wait(&self, key: &Key, cx: &Context, rest: Rest) {
+        let Some(queue) = self.queue.get().cloned() else {
+            return;
+        };
+        let (client, key_again) = (cx.performer.client.clone(), key.clone());
+        let task = tokio::spawn(async move {
+            if let Err(error) = rest.go(client).await {
+                tracing::debug!(namespace = %key_again.name, %error, "cannot watch what is left, looking again");
+                tokio::time::sleep(AGAIN).await;
+            }
+            queue.add(key_again);
+        });
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = waiting.insert(key.clone(), task.abort_handle()) {
+            before.abort();
+        }
+    }
+
+    fn forget(&self, key: &Key) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = waiting.remove(key) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        let waiting = self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner);
+        waiting.values().for_each(AbortHandle::abort);
+    }
+}
+
+/// Objects of one kind that do not go at once.
+#[derive(Clone, Debug)]
+struct Rest {
+    kind: Served,
+    namespace: String,
+    count: usize,
+    /// As of which version.
+    version: String,
+}
+
+impl Rest {
+    /// Returns when the last of them has gone, or when some have and the conditions should say so.
+    async fn go(mut self, client: Client) -> Result<(), kube::Error> {
+        let api = api(client, &self.namespace, &self.kind);
+        let mut events = pin!(api.watch_metadata(&WatchParams::default(), &self.version).await?.fuse());
+        let mut report: Option<Instant> = None;
+        while self.count > 0 {
+            let event = match report {
+                Some(at) => match tokio::time::timeout_at(at, events.try_next()).await {
+                    Ok(event) => event?,
+                    Err(_) => return Ok(()),
+                },
+                None => events.try_next().await?,
+            };
+            match event {
+                Some(WatchEvent::Deleted(_)) => {
+                    self.count -= 1;
+                    report.get_or_insert_with(|| Instant::now() + REPORT);
+                }
+                Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status)),
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn api(client: Client, namespace: &str, kind: &Served) -> Api<DynamicObject> {
+    let resource = ApiResource {
+        group: kind.group.clone(),
+        version: kind.version.clone(),
+        api_version: kind.api_version(),
+        kind: kind.kind.clone(),
+        plural: kind.plural.clone(),
+    };
+    Api::namespaced_with(client, namespace, &resource)
+}
 
 impl Controller for Namespaces {
     const NAME: &'static str = "namespace-controller";
 
     fn watches(self: &Arc<Self>, watch: &mut Watches) {
+        let _ = self.queue.set(watch.queue()); // asked once
         watch.own::<Namespace>();
     }
 
@@ -57,12 +157,13 @@ impl Controller for Namespaces {
 
     async fn reconcile(&self, key: &Key, cx: &Context) -> Result<Option<Duration>, Failure> {
         let Some(namespace) = cx.caches.namespaces.get(key) else {
+            self.forget(key);
             return Ok(None);
         };
         if namespace.metadata.deletion_timestamp.is_none() || !awaits_us(&namespace) {
             return Ok(None);
         }
-        let found = empty(&key.name, cx).await;
+        let mut found = empty(&key.name, cx).await;
         let conditions = conditions(&namespace, &found, cx.clock.now_seconds());
         let known = namespace.status.as_ref().and_then(|status| status.conditions.as_ref());
         if known != Some(&conditions) {
@@ -79,9 +180,16 @@ impl Controller for Namespaces {
                 tracing::debug!(namespace = %key.name, code = failure, "status not written");
             }
         }
-        if !found.is_nothing() {
+        if let Some(rest) = found.rest.take() {
+            self.wait(key, cx, rest);
+        }
+        if found.discovery_failed.is_some() || !found.failed.is_empty() {
             return Ok(Some(AGAIN));
         }
+        if !found.remaining.is_empty() {
+            return Ok(None);
+        }
+        self.forget(key);
         finalize(key, cx).await.map(|()| None)
     }
 }
@@ -121,12 +229,8 @@ struct Found {
     remaining: BTreeMap<String, usize>,
     /// Objects left, by finalizer.
     finalizers: BTreeMap<String, usize>,
-}
-
-impl Found {
-    fn is_nothing(&self) -> bool {
-        self.discovery_failed.is_none() && self.failed.is_empty() && self.remaining.is_empty()
-    }
+    /// The first kind of which something is left.
+    rest: Option<Rest>,
 }
 
 async fn empty(namespace: &str, cx: &Context) -> Found {
@@ -159,39 +263,51 @@ async fn empty(namespace: &str, cx: &Context) -> Found {
 
 /// Deletes the objects of one kind and counts those that do not go at once.
 async fn empty_kind(namespace: &str, kind: &Served, cx: &Context, found: &mut Found) -> Result<(), Failure> {
-    let objects = list(namespace, kind, cx).await?;
+    let (objects, _) = list(namespace, kind, cx).await?;
     if objects.is_empty() {
         return Ok(());
     }
     let options = json!({ "kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background" });
-    for object in &objects {
-        let name = object.metadata.name.as_deref().unwrap_or_default();
-        let path = Path::raw(format!("{}/{name}", kind.path(Some(namespace))));
-        if object.metadata.deletion_timestamp.is_some() {
-            continue; // asked for before
-        }
-        match cx.performer.send(Verb::Delete, &path, &options).await {
-            Err(failure) if failure.code != 404 => return Err(failure),
-            _ => {}
+    let all = kind.path(Some(namespace));
+    if objects
+        .iter()
+        .all(|object| object.metadata.deletion_timestamp.is_some())
+    {
+        // asked for before
+    } else if kind.can("deletecollection") {
+        cx.performer.send(Verb::Delete, &Path::raw(all), &options).await?;
+    } else {
+        for object in &objects {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            let path = Path::raw(format!("{all}/{name}"));
+            match cx.performer.send(Verb::Delete, &path, &options).await {
+                Err(failure) if failure.code != 404 => return Err(failure),
+                _ => {}
+            }
         }
     }
-    for object in list(namespace, kind, cx).await? {
-        *found.remaining.entry(kind.name()).or_default() += 1;
-        for finalizer in object.metadata.finalizers.into_iter().flatten() {
-            *found.finalizers.entry(finalizer).or_default() += 1;
-        }
+    let (left, version) = list(namespace, kind, cx).await?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    found.remaining.insert(kind.name(), left.len());
+    found.rest.get_or_insert(Rest {
+        kind: kind.clone(),
+        namespace: namespace.to_owned(),
+        count: left.len(),
+        version,
+    });
+    for finalizer in left.into_iter().flat_map(|object| object.metadata.finalizers).flatten() {
+        *found.finalizers.entry(finalizer).or_default() += 1;
     }
     Ok(())
 }
 
-async fn list(namespace: &str, kind: &Served, cx: &Context) -> Result<Vec<PartialObjectMeta>, Failure> {
-    let request = kube::core::Request::new(kind.path(Some(namespace)));
-    let request = request
-        .list_metadata(&ListParams::default())
-        .map_err(|e| Failure::other(e.to_string()))?;
-    let list: Value = cx.performer.client.request(request).await?;
-    let items = list.get("items").cloned().unwrap_or_default();
-    serde_json::from_value(items).map_err(|error| Failure::other(error.to_string()))
+/// The objects of a kind, and the version of the list.
+async fn list(namespace: &str, kind: &Served, cx: &Context) -> Result<(Vec<Meta>, String), Failure> {
+    let api = api(cx.performer.client.clone(), namespace, kind);
+    let list = api.list_metadata(&ListParams::default()).await?;
+    Ok((list.items, list.metadata.resource_version.unwrap_or_default()))
 }
 
 /// The five conditions that tell how far the deletion has come.

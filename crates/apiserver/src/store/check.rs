@@ -27,11 +27,8 @@ impl Store {
             Err(error) => wrong.push(error.to_string()),
             Ok(None) => {}
             Ok(Some(content)) => {
-                let mut on_disk: BTreeMap<&str, &[u8]> = content
-                    .rows
-                    .iter()
-                    .map(|(key, bytes)| (key.as_str(), &bytes[..]))
-                    .collect();
+                let mut on_disk: BTreeMap<&str, &[u8]> =
+                    content.rows.iter().map(|(key, bytes)| (&**key, &bytes[..])).collect();
                 for (name, parked) in &state.parked {
                     for (key, _) in parked {
                         on_disk.remove(format!("{name}\0{key}").as_str());

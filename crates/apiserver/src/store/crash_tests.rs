@@ -55,7 +55,7 @@ fn every_acknowledged_write_survives_a_kill() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("cluster.redb");
+    let path = directory.path().join("cluster.db");
     let mut acknowledged = BTreeSet::new();
     let mut versions = 0;
     for round in 0..ROUNDS {

@@ -1,210 +1,150 @@
-//! The objects on disk: one redb file, every object under `table NUL namespace/name`.
+//! The disk as the log needs it: a handful of calls, so that tests can put one there that forgets, tears and fails.
 
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-use bytes::Bytes;
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use crate::error::Error;
 
-const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-const VERSION: &str = "resourceVersion";
-const FORMAT: &str = "format";
-const CACHE: usize = 16 << 20;
-/// The layout described above.
-const CURRENT_FORMAT: u64 = 1;
-
-/// Where the bytes of the database go. Tests put a failing disk here.
-pub(crate) type OpenBackend = Box<dyn Fn() -> Result<Box<dyn StorageBackend>, String> + Send>;
-
-pub(crate) enum Place {
-    File(PathBuf),
-    #[cfg_attr(not(test), expect(dead_code, reason = "the seam by which tests inject disk errors"))]
-    Backend(OpenBackend),
+/// The files of one database, named by what follows the path of the database: nothing for itself.
+pub(crate) trait Disk: Send + Sync {
+    /// Opens a file for reading and writing; `None` if there is none.
+    fn open(&self, suffix: &str) -> io::Result<Option<Box<dyn DiskFile>>>;
+    /// Makes an empty file, for its owner alone: it will hold every Secret of the cluster.
+    fn create(&self, suffix: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Puts a file in the place of another at once.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file; there need not be one.
+    fn remove(&self, suffix: &str) -> io::Result<()>;
+    /// Makes names durable: of new files, and of renamed and removed ones.
+    fn sync_directory(&self) -> io::Result<()>;
+    /// The database, for messages.
+    fn path(&self) -> &Path;
 }
 
-/// One write: the key on disk, and the new bytes or none for a deletion.
-pub(crate) type Row = (String, Option<Bytes>);
-
-/// What a file held when it was opened.
-#[derive(Default)]
-pub(crate) struct Content {
-    pub version: u64,
-    pub rows: Vec<(String, Vec<u8>)>,
+/// An open file. After a failed call nothing is known of the bytes it concerned.
+pub(crate) trait DiskFile: Send + Sync {
+    fn len(&self) -> io::Result<u64>;
+    /// Fills `out` from a place in the file.
+    fn read(&self, out: &mut [u8], at: u64) -> io::Result<()>;
+    /// Writes all of `bytes`, which may extend the file.
+    fn write(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Cuts the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Returns when everything written, and the length, have reached the disk.
+    fn sync(&self) -> io::Result<()>;
 }
 
-/// An open database. After a failed write it is reopened before the next one: redb refuses to go on with a file whose state
-/// it no longer knows, and so do we, but a disk that was full may have room again.
-pub(crate) struct Disk {
-    place: Place,
-    database: Option<Database>,
+/// A database in the file system.
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// The lock is on a file of its own, since the database is replaced by another file from time to time.
+    _lock: Option<File>,
 }
 
-impl Disk {
-    pub(crate) fn open(place: Place) -> Result<(Self, Content), Error> {
-        let database = open(&place)?;
-        let content = read(&database).map_err(|source| corrupt(&place, source.to_string()))?;
-        let disk = Self {
-            place,
-            database: Some(database),
+impl Folder {
+    /// Makes the directory if need be and locks the database until this is dropped.
+    pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
+        let named = |path: &Path| {
+            let path = path.display().to_string();
+            move |error: io::Error| Error::Disk(format!("{path}: {error}"))
         };
-        Ok((disk, content))
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(named(parent))?;
+        }
+        let lock = beside(path, ".lock");
+        let file = private().truncate(false).open(&lock).map_err(named(&lock))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Err(Error::InUse { path: path.into() }),
+            Err(std::fs::TryLockError::Error(error)) => return Err(named(&lock)(error)),
+        }
+        Ok(Self {
+            path: path.into(),
+            _lock: Some(file),
+        })
     }
 
-    /// Writes one batch as one transaction. With `durable`, returns only when the bytes have reached the disk.
-    pub(crate) fn commit(&mut self, rows: &[Row], version: u64, durable: bool) -> Result<(), Error> {
-        let database = match self.database.take() {
-            Some(database) => database,
-            None => open(&self.place)?,
-        };
-        write(&database, rows, version, durable).map_err(|error| Error::Disk(error.to_string()))?;
-        self.database = Some(database);
-        Ok(())
-    }
-
-    /// Everything the file holds, for the invariant check.
-    pub(crate) fn content(&self) -> Result<Content, Error> {
-        match &self.database {
-            Some(database) => read(database).map_err(|error| Error::Disk(error.to_string())),
-            None => Err(Error::Disk("the database is closed after a failed write".into())),
+    /// A copy of a database, which no server will use in this place.
+    pub(crate) fn unlocked(path: &Path) -> Self {
+        Self {
+            path: path.into(),
+            _lock: None,
         }
     }
 }
 
-/// Everything is in memory already, so the engine's own cache has little to do.
-fn builder() -> redb::Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE);
-    builder
-}
-
-fn open(place: &Place) -> Result<Database, Error> {
-    match place {
-        Place::File(path) => {
-            private(path)?;
-            builder().create(path).map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen => Error::InUse { path: path.clone() },
-                other => describe(place, other),
-            })
-        }
-        Place::Backend(backend) => {
-            let backend = backend().map_err(Error::Disk)?;
-            builder()
-                .create_with_backend(AnyBackend(backend))
-                .map_err(|error| describe(place, error))
-        }
-    }
-}
-
-/// Tells a disk that fails (try again later) from a file that is damaged (never).
-fn describe(place: &Place, error: DatabaseError) -> Error {
-    match error {
-        DatabaseError::Storage(redb::StorageError::Io(io)) if io.kind() != std::io::ErrorKind::InvalidData => {
-            Error::Disk(io.to_string())
-        }
-        other => corrupt(place, other.to_string()),
-    }
-}
-
-fn corrupt(place: &Place, reason: String) -> Error {
-    let path = match place {
-        Place::File(path) => path.clone(),
-        Place::Backend(_) => PathBuf::new(),
-    };
-    Error::Corrupt { path, reason }
-}
-
-/// Creates the file readable by its owner alone: it holds every Secret of the cluster.
-fn private(path: &Path) -> Result<(), Error> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|error| Error::Disk(format!("{}: {error}", parent.display())))?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).truncate(false).write(true).read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).mode(0o600);
     options
-        .open(path)
-        .map(drop)
-        .map_err(|error| Error::Disk(format!("{}: {error}", path.display())))
 }
 
-fn write(database: &Database, rows: &[Row], version: u64, durable: bool) -> Result<(), redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(if durable {
-        Durability::Immediate
-    } else {
-        Durability::None
-    })?;
-    // Without this, opening after a crash walks the whole file.
-    transaction.set_quick_repair(durable);
-    {
-        let mut objects = transaction.open_table(OBJECTS)?;
-        for (key, bytes) in rows {
-            match bytes {
-                Some(bytes) => {
-                    objects.insert(key.as_str(), &bytes[..])?;
-                }
-                None => {
-                    objects.remove(key.as_str())?;
-                }
-            }
+/// `cluster.db` and `.new` make `cluster.db.new`.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+impl Disk for Folder {
+    fn open(&self, suffix: &str) -> io::Result<Option<Box<dyn DiskFile>>> {
+        match OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(beside(&self.path, suffix))
+        {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        let mut meta = transaction.open_table(META)?;
-        meta.insert(VERSION, version)?;
-        meta.insert(FORMAT, CURRENT_FORMAT)?;
     }
-    transaction.commit()?;
-    Ok(())
+
+    fn create(&self, suffix: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = private().truncate(true).open(beside(&self.path, suffix))?;
+        Ok(Box::new(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(beside(&self.path, from), beside(&self.path, to))
+    }
+
+    fn remove(&self, suffix: &str) -> io::Result<()> {
+        match std::fs::remove_file(beside(&self.path, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
-fn read(database: &Database) -> Result<Content, Box<dyn std::error::Error>> {
-    let transaction = database.begin_read()?;
-    let meta = match transaction.open_table(META) {
-        Ok(meta) => meta,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Content::default()),
-        Err(error) => return Err(error.into()),
-    };
-    let number = |key: &str| -> Result<u64, redb::StorageError> { Ok(meta.get(key)?.map_or(0, |value| value.value())) };
-    let format = number(FORMAT)?;
-    if format != CURRENT_FORMAT {
-        return Err(format!("it has format {format}, this program reads format {CURRENT_FORMAT}").into());
+impl DiskFile for File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
     }
-    let mut content = Content {
-        version: number(VERSION)?,
-        rows: Vec::new(),
-    };
-    for row in transaction.open_table(OBJECTS)?.iter()? {
-        let (key, value) = row?;
-        content.rows.push((key.value().to_owned(), value.value().to_vec()));
-    }
-    Ok(content)
-}
 
-#[derive(Debug)]
-struct AnyBackend(Box<dyn StorageBackend>);
+    fn read(&self, out: &mut [u8], at: u64) -> io::Result<()> {
+        self.read_exact_at(out, at)
+    }
 
-impl StorageBackend for AnyBackend {
-    fn len(&self) -> Result<u64, std::io::Error> {
-        self.0.len()
+    fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.write_all_at(bytes, at)
     }
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-        self.0.read(offset, out)
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        File::set_len(self, len)
     }
-    fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.0.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        self.0.write(offset, data)
-    }
-    fn close(&self) -> Result<(), std::io::Error> {
-        self.0.close()
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
     }
 }

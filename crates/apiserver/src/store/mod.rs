@@ -5,19 +5,27 @@
 //! to continue watches and to page through a list as it was when its first page was read.
 
 mod check;
-mod disk;
+pub(crate) mod disk;
+mod frame;
+pub(crate) mod log;
 mod object;
+pub(crate) mod replay;
 mod table;
 mod writer;
 
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod log_tests;
+#[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod sim;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -28,13 +36,14 @@ pub(crate) use table::Expired;
 pub(crate) use writer::{Expect, Write};
 
 use crate::error::Error;
-use disk::{Disk, Place};
+use disk::{Disk, Folder};
+use log::{Log, Snapshot as OnDisk, Tuning};
 use object::{Draft, Entry};
 use table::Table;
-use writer::{New, Op, Prepared};
+use writer::{New, Op, Prepared, Transaction, Writer, row};
 
 /// Versions are skipped over at a restart, so that a version that a crash lost is never given to another write.
-const RESTART_GAP: u64 = 1000;
+pub(crate) const RESTART_GAP: u64 = 1000;
 const _: () = assert!(RESTART_GAP > writer::UNSYNCED);
 
 /// How the store treats the objects of one resource.
@@ -58,8 +67,23 @@ pub(crate) enum WriteError {
     Conflict,
     /// The disk failed; nothing was written.
     Disk(String),
+    /// The disk failed, and the write may or may not be there after a restart.
+    Unknown(String),
     /// The store has shut down.
     Closed,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists => f.write_str("there is such an object already"),
+            Self::Missing => f.write_str("there is no such object"),
+            Self::Conflict => f.write_str("the object has been modified"),
+            Self::Disk(reason) => write!(f, "the object was not stored: {reason}"),
+            Self::Unknown(reason) => write!(f, "it is not known whether the object was stored: {reason}"),
+            Self::Closed => f.write_str("the store has shut down"),
+        }
+    }
 }
 
 /// Why a transaction was refused: which of its writes (the first, if it is not the fault of one), and why.
@@ -106,6 +130,28 @@ impl State {
         self.served(slot).map(|served| served.spec.clone())
     }
 
+    /// Bytes of all objects and their keys.
+    fn live_bytes(&self) -> u64 {
+        let tables = self.tables.iter().flatten();
+        tables.map(|served| served.table.bytes()).sum()
+    }
+
+    /// Everything that belongs on disk.
+    fn on_disk(&self) -> OnDisk {
+        let mut objects: Vec<(Arc<Spec>, Arc<Object>)> = Vec::new();
+        for served in self.tables.iter().flatten() {
+            let table = served.table.range(None, None);
+            objects.extend(table.map(|object| (served.spec.clone(), object.clone())));
+        }
+        let parked = self.parked.clone().into_iter().flat_map(|(name, rows)| {
+            let named = move |(key, json)| (format!("{name}\0{key}"), json);
+            rows.into_iter().map(named)
+        });
+        let objects = objects.into_iter();
+        let objects = objects.map(|(spec, object)| (row(&spec, &object.key), object.json.clone()));
+        (self.version, Box::new(parked.chain(objects)))
+    }
+
     /// Adds a table with what the disk holds for it, or gives the one of that name new rules.
     fn serve(&mut self, spec: Spec) -> Result<Slot, String> {
         let spec = Arc::new(spec);
@@ -133,6 +179,8 @@ impl State {
 
 struct Inner {
     state: RwLock<State>,
+    /// Why the disk refuses to store, if it does.
+    health: Mutex<Option<String>>,
     /// Names the file in errors.
     file: PathBuf,
 }
@@ -140,6 +188,26 @@ struct Inner {
 impl Inner {
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what the disk held.
+    fn fill(&self, content: replay::Content) -> Result<(), Error> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.version = content.version;
+        for (row, bytes) in content.rows {
+            let Some((name, key)) = row.split_once('\0') else {
+                let reason = format!("the key {row:?} names no table");
+                let path = self.file.clone();
+                return Err(Error::Corrupt { path, reason });
+            };
+            let parked = state.parked.entry(name.to_owned()).or_default();
+            parked.push((key.to_owned(), bytes));
+        }
+        Ok(())
+    }
+
+    fn set_health(&self, reason: Option<String>) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     fn publish(&self, version: u64, events: Vec<(Slot, Event)>, dropped: &HashSet<Slot>) {
@@ -178,46 +246,51 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the store and starts its writer on the current tokio runtime.
     pub(crate) fn open(specs: Vec<Spec>, path: Option<PathBuf>) -> Result<Self, Error> {
-        Self::open_at(specs, path.map(Place::File))
+        let disk = match path {
+            Some(path) => Some(Arc::new(Folder::lock(&path)?) as Arc<dyn Disk>),
+            None => None,
+        };
+        Self::open_on(specs, disk, Tuning::default())
     }
 
-    fn open_at(specs: Vec<Spec>, place: Option<Place>) -> Result<Self, Error> {
-        let (mut disk, mut file) = (None, PathBuf::new());
-        let mut state = State {
-            version: 0,
-            tables: Vec::new(),
-            parked: HashMap::new(),
-        };
-        if let Some(place) = place {
-            if let Place::File(path) = &place {
-                file.clone_from(path);
-            }
-            let (opened, content) = Disk::open(place)?;
-            if content.version > 0 {
-                state.version = content.version + RESTART_GAP;
-            }
-            for (row, bytes) in content.rows {
-                let Some((name, key)) = row.split_once('\0') else {
-                    let reason = format!("the key {row:?} names no table");
-                    return Err(Error::Corrupt { path: file, reason });
-                };
-                let parked = state.parked.entry(name.to_owned()).or_default();
-                parked.push((key.to_owned(), bytes.into()));
-            }
-            disk = Some(opened);
-        }
-        for spec in specs {
-            let served = state.serve(spec);
-            served.map_err(|reason| Error::Corrupt {
-                path: file.clone(),
-                reason,
-            })?;
-        }
-        let state = RwLock::new(state);
-        let inner = Arc::new(Inner { state, file });
+    fn open_on(specs: Vec<Spec>, disk: Option<Arc<dyn Disk>>, tuning: Tuning) -> Result<Self, Error> {
         let (ops, receiver) = mpsc::channel(1024);
-        tokio::spawn(writer::run(inner.clone(), disk, receiver));
-        Ok(Self { inner, ops })
+        let file = disk.as_ref().map(|disk| disk.path().to_path_buf()).unwrap_or_default();
+        let inner = Arc::new(Inner {
+            state: RwLock::new(State {
+                version: 0,
+                tables: Vec::new(),
+                parked: HashMap::new(),
+            }),
+            health: Mutex::new(None),
+            file,
+        });
+        let mut log = None;
+        if let Some(disk) = disk {
+            let source = inner.clone();
+            let source = Arc::new(move || source.read().on_disk());
+            let wake = ops.downgrade();
+            let wake = Arc::new(move || {
+                // If the queue is full the writer does not sleep.
+                let _ = wake.upgrade().map(|ops| ops.try_send(Op::Tend));
+            });
+            let (opened, content) = Log::open(disk, tuning, source, wake)?;
+            inner.fill(content)?;
+            log = Some(opened);
+        }
+        let store = Self { inner, ops };
+        for spec in specs {
+            store.table(spec)?;
+        }
+        tokio::spawn(Writer::new(store.inner.clone(), log, receiver).run());
+        Ok(store)
+    }
+
+    /// Whether the disk stores what it is given, and if not, why.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for the health checks"))]
+    pub(crate) fn health(&self) -> Result<(), String> {
+        let health = self.inner.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.clone().map_or(Ok(()), Err)
     }
 
     /// The table of that name: a new one, with whatever the disk holds for it; or, if there is one, that one under new rules
@@ -257,6 +330,7 @@ impl Store {
                 let error = WriteError::Conflict;
                 return Err(TransactError { index, error });
             }
+            let deletes = write.value.is_none();
             let new = write.value.map(|value| New {
                 index: (spec.index)(&value),
                 draft: Draft::new(value),
@@ -267,6 +341,7 @@ impl Store {
                 key: write.key,
                 expect: write.expect,
                 new,
+                deletes,
             });
         }
         let closed = TransactError {
@@ -274,7 +349,13 @@ impl Store {
             error: WriteError::Closed,
         };
         let (reply, answer) = oneshot::channel();
-        if self.ops.send(Op::Transact(prepared, reply)).await.is_err() {
+        let writes = prepared;
+        if self
+            .ops
+            .send(Op::Transact(Transaction { writes, reply }))
+            .await
+            .is_err()
+        {
             return Err(closed);
         }
         answer.await.unwrap_or(Err(closed))

@@ -19,12 +19,18 @@ pub(crate) struct Expired {
     pub oldest: u64,
 }
 
+fn size(object: &Object) -> u64 {
+    (object.key.len() + object.json.len()) as u64
+}
+
 /// Live objects and history. Only the publisher of committed writes changes it, under the store's lock.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     objects: BTreeSet<Entry>,
     history: VecDeque<Arc<Event>>,
     history_bytes: usize,
+    /// Bytes of the objects and their keys.
+    bytes: u64,
     /// Every event after this version is in `history`.
     floor: u64,
 }
@@ -33,6 +39,7 @@ impl Table {
     /// A table as loaded from disk: objects without a past.
     pub(crate) fn loaded(objects: BTreeSet<Entry>, floor: u64) -> Self {
         Self {
+            bytes: objects.iter().map(|entry| size(&entry.0)).sum(),
             objects,
             floor,
             ..Self::default()
@@ -53,6 +60,10 @@ impl Table {
 
     pub(crate) fn get(&self, key: &str) -> Option<&Arc<Object>> {
         self.objects.get(key).map(|entry| &entry.0)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(crate) fn floor(&self) -> u64 {
@@ -128,11 +139,13 @@ impl Table {
 
     /// Makes a committed write visible.
     pub(crate) fn publish(&mut self, event: Arc<Event>) {
+        self.bytes -= event.previous.as_deref().map_or(0, size);
         match event.change {
             Change::Deleted => {
                 self.objects.remove(&*event.object.key);
             }
             Change::Added | Change::Modified => {
+                self.bytes += size(&event.object);
                 self.objects.replace(Entry(event.object.clone()));
             }
         }

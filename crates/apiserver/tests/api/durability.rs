@@ -21,7 +21,7 @@ async fn restart(cluster: Cluster, path: &std::path::Path) -> Cluster {
 #[tokio::test(start_paused = true)]
 async fn everything_is_there_after_a_restart_and_versions_go_on() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("cluster.redb");
+    let path = directory.path().join("cluster.db");
     let cluster = Cluster::with(options(Some(path.clone()))).await;
     let before = cluster.post(CONFIGMAPS, configmap("a", json!({"k": "v"}))).await.ok();
     let account = "/api/v1/namespaces/default/serviceaccounts";
@@ -64,7 +64,7 @@ async fn everything_is_there_after_a_restart_and_versions_go_on() {
 #[tokio::test(start_paused = true)]
 async fn what_a_user_changed_in_the_defaults_stays_changed() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("cluster.redb");
+    let path = directory.path().join("cluster.db");
     let cluster = Cluster::with(options(Some(path.clone()))).await;
     let view = "/apis/rbac.authorization.k8s.io/v1/clusterroles/view";
     let label = json!({"metadata": {"labels": {"mine": "yes"}}});

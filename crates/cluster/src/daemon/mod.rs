@@ -1,4 +1,5 @@
-//! Clusters in the background: `knarr cluster start | stop | status | delete | kubeconfig`.
+//! Clusters in the background: `knarr cluster start | stop | status | delete | kubeconfig | export`, and what is done to their
+//! databases: `check | repair | snapshot | restore`.
 //!
 //! `start` runs this executable again with a hidden argument, in a session of its own, and returns when the node of
 //! the new cluster is ready. The child reports through its standard output: one line of JSON, and then nothing more.
@@ -9,6 +10,7 @@
 #[cfg_attr(not(target_os = "linux"), path = "number.rs")]
 mod process;
 mod serve;
+pub(crate) mod storage;
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader};
@@ -27,6 +29,7 @@ use crate::error::{Doing, Error};
 use process::{Process, Signal};
 
 pub(crate) use serve::reexec;
+pub use storage::{check, repair, restore, snapshot};
 
 /// The hidden argument.
 const ARGUMENT: &str = "__cluster";
@@ -377,6 +380,18 @@ pub fn kubeconfig(name: &str) -> Result<PathBuf, Error> {
     })
 }
 
+/// The objects of a running cluster, or of one of its namespaces, as manifests for another one: YAML.
+pub fn export(name: &str, namespace: Option<&str>) -> Result<String, Error> {
+    let directory = Directory::of(name)?;
+    if directory.note().is_none_or(|note| note.server.is_none()) || directory.holder()?.is_none() {
+        return Err(Error::new(format!("cluster {name} is not running"))
+            .with_hint(format!("start it first: knarr cluster start {name}")));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.doing(|| "cannot start".into())?;
+    runtime.block_on(crate::export::export(&directory.kubeconfig(), namespace))
+}
+
 /// The kubeconfig of a cluster of that name that runs in another process. `None` when none does, or when it serves only
 /// its own process.
 pub fn attach(name: &str) -> Result<Option<PathBuf>, Error> {
@@ -425,6 +440,7 @@ fn last_line(path: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(&text[text.len().saturating_sub(4096)..]).into_owned();
     text.lines()
         .rev()
-        .find(|line| !line.trim().is_empty())
+        // A panic ends in advice on how to get more of it, which says nothing.
+        .find(|line| !line.trim().is_empty() && !line.starts_with("note: "))
         .map(str::to_string)
 }
