@@ -5,7 +5,7 @@
 //! holds these facts in one table (`types.txt`, written by `generate.py`) and everything else is a walk over a
 //! [`serde_json::Value`] with the table in hand:
 //!
-//! * [`proto`]: request bodies in protobuf, which typed Go clients send since client-go 1.32
+//! * [`proto`]: objects in protobuf, as typed Go clients send them since client-go 1.32, and read them if told to
 //! * [`strict`]: duplicate and unknown fields, types that do not fit, pruning
 //! * [`patch`]: JSON merge patch, strategic merge patch, JSON patch
 //! * [`managed`]: who owns which field: server-side apply and the tracking of plain updates

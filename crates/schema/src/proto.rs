@@ -1,16 +1,19 @@
-//! Request bodies in Kubernetes' protobuf envelope.
+//! Objects in Kubernetes' protobuf envelope.
 //!
-//! Typed Go clients (kubectl since 1.32, and whatever is built on that client-go) encode what they POST and PUT. They read
-//! JSON answers, so this server only has to decode. A message does not describe itself: the table tells which
+//! Typed Go clients (kubectl since 1.32, and whatever is built on that client-go) encode what they POST and PUT, and some
+//! (kubelets, controllers that are told to) read nothing else. A message does not describe itself: the table tells which
 //! number is which field, and what JSON looks like where it differs (times, quantities, int-or-strings, embedded structs).
 //!
 //! The body is hostile until proven otherwise: lengths are checked against what is left, nesting is bounded, and every value
 //! made has cost the sender at least one byte.
 
+mod encode;
 mod value;
 pub(crate) mod wire;
 
 use serde_json::{Map, Value};
+
+pub use encode::{can_encode, encode, encode_event};
 
 use crate::table::{Kind, Slot, Type, Wire, lookup};
 use value::Shape;

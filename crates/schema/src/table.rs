@@ -5,7 +5,7 @@
 mod parse;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -62,12 +62,8 @@ impl fmt::Debug for Schema {
 
 /// The type served as `kind` of `group/version`; the core group is `""`.
 ///
-/// `DeleteOptions` belongs to every group, and the `Eviction` that kubectl sent before 1.22 is still the same type.
+/// `DeleteOptions` belongs to every group.
 pub fn lookup(group: &str, version: &str, kind: &str) -> Option<Schema> {
-    let version = match (group, kind) {
-        ("policy", "Eviction") if version == "v1beta1" => "v1",
-        _ => version,
-    };
     let table = table();
     if kind == "DeleteOptions" {
         return by_name("apimachinery.pkg.apis.meta.v1.DeleteOptions").cloned();
@@ -127,7 +123,7 @@ impl Type {
 
 /// Protobuf numbers to fields, by index into [`Type::fields`].
 #[derive(Debug, Default)]
-pub(crate) struct Wire(pub HashMap<u32, Slot>);
+pub(crate) struct Wire(pub BTreeMap<u32, Slot>);
 
 /// What a protobuf number stands for.
 #[derive(Debug)]

@@ -16,7 +16,6 @@ fn every_kind_of_the_stable_groups_is_found() {
         ("autoscaling", "v1", "Scale"),
         ("autoscaling", "v2", "HorizontalPodAutoscaler"),
         ("policy", "v1", "Eviction"),
-        ("policy", "v1beta1", "Eviction"),
         ("policy", "v1", "PodDisruptionBudget"),
         ("rbac.authorization.k8s.io", "v1", "ClusterRole"),
         ("networking.k8s.io", "v1", "Ingress"),
