@@ -39,13 +39,18 @@ pub(crate) fn method_not_allowed() -> Failure {
     }
 }
 
-/// 406.
-pub(crate) fn not_acceptable() -> Failure {
-    plain(
-        406,
-        "NotAcceptable",
-        format!("only the following media types are accepted: {MEDIA_TYPES}"),
-    )
+/// 406: none of the media types will do.
+pub(crate) fn not_acceptable(protobuf: bool) -> Failure {
+    let accepted = match protobuf {
+        true => MEDIA_TYPES,
+        false => "application/json, application/yaml",
+    };
+    not_acceptable_as(&format!("only the following media types are accepted: {accepted}"))
+}
+
+/// 406 in other words.
+pub(crate) fn not_acceptable_as(message: &str) -> Failure {
+    plain(406, "NotAcceptable", message)
 }
 
 /// 415.
@@ -95,6 +100,15 @@ pub(crate) fn expired(version: u64, expired: &Expired) -> Failure {
         410,
         "Expired",
         format!("too old resource version: {version} ({})", expired.oldest),
+    )
+}
+
+/// 410: the version has not been given out, so it is of another life of this cluster.
+pub(crate) fn from_the_future(version: u64, current: u64) -> Failure {
+    plain(
+        410,
+        "Expired",
+        format!("too large resource version: {version}, current: {current}"),
     )
 }
 

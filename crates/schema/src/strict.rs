@@ -6,6 +6,7 @@
 //! `strict decoding error: ` before the joined duplicates and unknown fields.
 
 mod fields;
+mod go;
 mod json;
 mod normal;
 mod quantity;

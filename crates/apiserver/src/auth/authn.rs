@@ -87,16 +87,39 @@ fn service_account(server: &Server, claims: &Value) -> Option<User> {
     Some(user)
 }
 
+/// What is asked for beside a user, as Go prints a list of object references.
+fn unowned(headers: &HeaderMap) -> Vec<String> {
+    let mut wanted = Vec::new();
+    let mut add = |kind: &str, name: &str, api_version: &str, field: &str| {
+        wanted.push(format!("{{{kind}  {name}  {api_version}  {field}}}"));
+    };
+    const AUTHENTICATION: &str = "authentication.k8s.io/v1";
+    for (key, value) in headers {
+        let value = value.to_str().unwrap_or_default();
+        match key.as_str() {
+            "impersonate-group" => add("Group", value, "", ""),
+            "impersonate-uid" => add("UID", value, AUTHENTICATION, ""),
+            key => {
+                if let Some(field) = key.strip_prefix("impersonate-extra-") {
+                    add("UserExtra", value, AUTHENTICATION, field);
+                }
+            }
+        }
+    }
+    wanted
+}
+
 /// Applies the `Impersonate-*` headers. Each part of the other identity needs its own permission.
 pub(crate) fn impersonate(server: &Server, user: User, headers: &HeaderMap) -> Result<User, Failure> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(name) = text("impersonate-user") else {
-        let orphaned = headers.keys().any(|key| key.as_str().starts_with("impersonate-"));
-        return match orphaned {
-            true => Err(Failure::bad_request(
-                "requested impersonation without impersonating a user",
-            )),
-            false => Ok(user),
+        let wanted = unowned(headers);
+        return match wanted.is_empty() {
+            true => Ok(user),
+            false => Err(Failure::bad_request(format!(
+                "requested [{}] without impersonating a user",
+                wanted.join(" ")
+            ))),
         };
     };
     let mut other = User {

@@ -1,18 +1,23 @@
 //! Content negotiation: which of the forms of a response the client prefers.
 
 use http::{HeaderMap, header};
-use knarr_resource::Failure;
+use knarr_resource::{Failure, ResourceInfo};
 
 use super::query::Query;
 use crate::refusal;
 
-/// The text the response is written in.
+/// Kubernetes' protobuf.
+pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// What the response is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Json,
     /// Indented JSON, for people.
     Pretty,
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`, for kinds that have it.
+    Protobuf,
 }
 
 /// What is written of the objects.
@@ -31,6 +36,34 @@ pub(crate) enum Shape {
 pub(crate) struct Form {
     pub encoding: Encoding,
     pub shape: Shape,
+    /// The shape is one of lists only, or of single objects only.
+    pub of_list: Option<bool>,
+}
+
+impl Form {
+    /// Refuses a shape that the answer does not have.
+    pub(crate) fn fits(self, resource: &ResourceInfo, list: bool) -> Result<Self, Failure> {
+        let (wanted, really) = match self.of_list {
+            Some(true) if !list => ("PartialObjectMetadataList", "not a list"),
+            Some(false) if list => ("PartialObjectMetadata", "a list"),
+            _ => return Ok(self),
+        };
+        // As Go prints the type.
+        let package = resource
+            .group
+            .split('.')
+            .next()
+            .filter(|group| !group.is_empty())
+            .unwrap_or("core");
+        let kind = if list {
+            resource.list_kind.clone()
+        } else {
+            resource.kind.clone()
+        };
+        Err(refusal::not_acceptable_as(&format!(
+            "you requested {wanted}, but the requested object is {really} (*{package}.{kind})"
+        )))
+    }
 }
 
 /// One clause of an Accept header.
@@ -78,8 +111,8 @@ pub(crate) fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
     clauses
 }
 
-/// The best form that this server can write. Protobuf it cannot: every client that asks for it lists JSON after it.
-pub(crate) fn negotiate(headers: &HeaderMap, query: &Query) -> Result<Form, Failure> {
+/// The best form that this server can write; in protobuf only if there is one.
+pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, protobuf: bool) -> Result<Form, Failure> {
     let json = if pretty(headers, query) {
         Encoding::Pretty
     } else {
@@ -89,12 +122,14 @@ pub(crate) fn negotiate(headers: &HeaderMap, query: &Query) -> Result<Form, Fail
         return Ok(Form {
             encoding: json,
             shape: Shape::Object,
+            of_list: None,
         });
     }
     for clause in clauses(headers) {
         let encoding = match clause.media {
             _ if clause.is_json() => json,
             "application/yaml" => Encoding::Yaml,
+            PROTOBUF if protobuf => Encoding::Protobuf,
             _ => continue,
         };
         let version = match (clause.param("g"), clause.param("v")) {
@@ -102,15 +137,21 @@ pub(crate) fn negotiate(headers: &HeaderMap, query: &Query) -> Result<Form, Fail
             (None | Some("meta.k8s.io"), Some("v1beta1")) => "v1beta1",
             _ => continue,
         };
-        let shape = match clause.param("as") {
-            None => Shape::Object,
-            Some("Table") => Shape::Table(version),
-            Some("PartialObjectMetadata" | "PartialObjectMetadataList") => Shape::Metadata(version),
+        let (shape, of_list) = match clause.param("as") {
+            None => (Shape::Object, None),
+            // Nobody writes tables in protobuf, upstream neither.
+            Some("Table") if encoding != Encoding::Protobuf => (Shape::Table(version), None),
+            Some("PartialObjectMetadata") => (Shape::Metadata(version), Some(false)),
+            Some("PartialObjectMetadataList") => (Shape::Metadata(version), Some(true)),
             Some(_) => continue,
         };
-        return Ok(Form { encoding, shape });
+        return Ok(Form {
+            encoding,
+            shape,
+            of_list,
+        });
     }
-    Err(refusal::not_acceptable())
+    Err(refusal::not_acceptable(protobuf))
 }
 
 /// What a Status is written in: whatever form was asked for, a refusal takes none but its own.
@@ -125,6 +166,7 @@ pub(crate) fn for_status(headers: &HeaderMap, query: &Query) -> Encoding {
         .find_map(|clause| match clause.media {
             _ if clause.is_json() => Some(json),
             "application/yaml" => Some(Encoding::Yaml),
+            PROTOBUF => Some(Encoding::Protobuf),
             _ => None,
         })
         .unwrap_or(json)
@@ -147,11 +189,12 @@ fn pretty(headers: &HeaderMap, query: &Query) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     fn form(accept: &str) -> Result<Form, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        negotiate(&headers, &Query::default())
+        negotiate(&headers, &Query::default(), true)
     }
 
     fn shape(accept: &str) -> Shape {
@@ -172,7 +215,7 @@ mod tests {
         );
         assert_eq!(
             shape(
-                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+                "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
             ),
             Shape::Metadata("v1")
         );
@@ -193,16 +236,21 @@ mod tests {
     }
 
     #[test]
-    fn protobuf_alone_is_not_acceptable() {
-        assert_eq!(form("application/vnd.kubernetes.protobuf").unwrap_err().code, 406);
+    fn protobuf_is_for_kinds_that_have_it() {
+        assert_eq!(form(PROTOBUF).unwrap().encoding, Encoding::Protobuf);
         assert_eq!(form("text/html").unwrap_err().code, 406);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(PROTOBUF));
+        let refused = negotiate(&headers, &Query::default(), false).unwrap_err();
+        let message = "only the following media types are accepted: application/json, application/yaml";
+        assert_eq!((refused.code, refused.message.as_str()), (406, message));
     }
 
     #[test]
     fn people_get_indented_json() {
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, "curl/8".parse().unwrap());
-        let encoding = |query: &str| negotiate(&headers, &Query::parse(query)).unwrap().encoding;
+        let encoding = |query: &str| negotiate(&headers, &Query::parse(query), true).unwrap().encoding;
         assert_eq!(encoding(""), Encoding::Pretty);
         assert_eq!(encoding("pretty=false"), Encoding::Json);
     }

@@ -62,22 +62,56 @@ pub(crate) fn media(content_type: &str, body: &[u8]) -> Result<Media, Failure> {
 /// The body as an object of a kind, and its duplicate fields.
 pub(crate) fn decode(content_type: &str, kind: &str, body: &[u8]) -> Result<(Value, Vec<String>), Failure> {
     let parsed = match media(content_type, body)? {
-        Media::Json => strict::parse_json(body).map_err(|error| format!("json parse error: {error}")),
-        Media::Yaml => strict::parse_yaml(body).map_err(|error| format!("yaml parse error: {error}")),
+        Media::Json => {
+            strict::parse_json(body).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))
+        }
+        Media::Yaml => {
+            strict::parse_yaml(body).map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))
+        }
         Media::Protobuf => proto::decode_request(body)
             .map(|value| (value, Vec::new()))
             .map_err(|error| error.to_string()),
     };
     let unusable = |why: String| {
         Failure::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why}"
+            "the object provided is unrecognized (must be of type {kind}): {why} ({})",
+            summary(body)
         ))
     };
     let (value, duplicates) = parsed.map_err(unusable)?;
     if !value.is_object() {
-        return Err(unusable("it is not an object".into()));
+        return Err(unusable(format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct \
+             {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+            go_type(&value)
+        )));
     }
     Ok((value, duplicates))
+}
+
+/// What Go calls the type of a JSON value.
+pub(crate) fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// The beginning of a body, for a message: as it is if it looks like JSON, else in hexadecimal.
+fn summary(body: &[u8]) -> String {
+    const LENGTH: usize = 30;
+    let start = body.get(..LENGTH).unwrap_or(body);
+    let text = match body.first() {
+        None => return "<empty>".into(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    let more = if body.len() > LENGTH { " ..." } else { "" };
+    format!("{text}{more}")
 }
 
 #[cfg(test)]

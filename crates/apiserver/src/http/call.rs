@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::request::Parts;
 use knarr_resource::{Failure, ResourceInfo, Subresource};
+use knarr_schema::proto;
 
 use super::accept::{self, Form};
 use super::query::Query;
@@ -50,7 +51,13 @@ impl Call {
     }
 
     pub(crate) fn form(&self) -> Result<Form, Failure> {
-        accept::negotiate(self.headers(), &self.query)
+        let resource = &self.resource;
+        let protobuf = proto::can_encode(&resource.group, &resource.version, &resource.kind);
+        let form = accept::negotiate(self.headers(), &self.query, protobuf)?;
+        match self.verb {
+            "watch" => Ok(form),
+            verb => form.fits(resource, matches!(verb, "list" | "deletecollection")),
+        }
     }
 
     /// Who owns the fields that this request sets.

@@ -6,11 +6,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use knarr_resource::{Failure, ResourceInfo};
+use knarr_schema::proto;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::accept::{Encoding, Form, Shape};
+use super::accept::{Encoding, Form, PROTOBUF, Shape};
 use super::call::Call;
 use crate::refusal;
 use crate::server::Server;
@@ -46,6 +47,8 @@ pub(crate) struct Writer {
     head: Bytes,
     shape: Shape,
     include: Include,
+    /// A watch says only with its first event what the columns are.
+    columns: bool,
 }
 
 /// What the rows of a Table carry besides their cells.
@@ -80,7 +83,23 @@ impl Writer {
             head: head.into(),
             shape,
             include,
+            columns: true,
         })
+    }
+
+    /// What the columns are has been said.
+    pub(crate) fn omit_columns(&mut self) {
+        self.columns = false;
+    }
+
+    fn column_definitions(&self) -> Value {
+        match self.columns {
+            true => self
+                .resource
+                .table(&[], jiff::Timestamp::UNIX_EPOCH)
+                .column_definitions(),
+            false => Value::Null,
+        }
     }
 
     /// The stored object as a full one, in two pieces that share memory with the store.
@@ -168,7 +187,7 @@ impl Writer {
         out: &mut Vec<u8>,
     ) {
         let now = server.clock.now();
-        let columns = self.resource.table(&[], now).column_definitions();
+        let columns = self.column_definitions();
         let head = format!(
             r#"{{"kind":"Table","apiVersion":"meta.k8s.io/{version}","metadata":{meta},"columnDefinitions":{columns},"rows":["#
         );
@@ -221,7 +240,7 @@ impl Writer {
             Shape::Table(table_version) => json!({
                 "kind": "Table", "apiVersion": format!("meta.k8s.io/{table_version}"),
                 "metadata": {"resourceVersion": version.to_string()},
-                "columnDefinitions": self.resource.table(&[], jiff::Timestamp::UNIX_EPOCH).column_definitions(),
+                "columnDefinitions": self.column_definitions(),
                 "rows": [{"cells": [], "object": partial(table_version)}],
             }),
         })
@@ -289,22 +308,22 @@ pub(crate) fn plain(form: Form, code: StatusCode, value: &Value) -> Result<Respo
 
 /// JSON bytes as a response in the encoding asked for.
 pub(crate) fn finish(encoding: Encoding, code: StatusCode, json: Vec<u8>) -> Result<Response<Body>, Failure> {
+    let parsed = || serde_json::from_slice::<Value>(&json).map_err(refusal::internal);
     let (media, bytes) = match encoding {
         Encoding::Json => ("application/json", json),
-        Encoding::Pretty | Encoding::Yaml => {
-            let value: Value = serde_json::from_slice(&json).map_err(refusal::internal)?;
-            match encoding {
-                Encoding::Yaml => {
-                    let text = serde_yaml::to_string(&value).map_err(refusal::internal)?;
-                    ("application/yaml", text.into_bytes())
-                }
-                _ => {
-                    let mut text = serde_json::to_vec_pretty(&value).map_err(refusal::internal)?;
-                    text.push(b'\n');
-                    ("application/json", text)
-                }
-            }
+        Encoding::Yaml => {
+            let text = serde_yaml::to_string(&parsed()?).map_err(refusal::internal)?;
+            ("application/yaml", text.into_bytes())
         }
+        Encoding::Pretty => {
+            let mut text = serde_json::to_vec_pretty(&parsed()?).map_err(refusal::internal)?;
+            text.push(b'\n');
+            ("application/json", text)
+        }
+        Encoding::Protobuf => match proto::encode(&parsed()?) {
+            Some(bytes) => (PROTOBUF, bytes),
+            None => ("application/json", json),
+        },
     };
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = code;

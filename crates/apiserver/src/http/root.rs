@@ -4,6 +4,7 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use knarr_resource::Failure;
 use knarr_schema::openapi::Document;
+use knarr_schema::proto;
 use serde_json::{Value, json};
 
 use super::path::Route;
@@ -71,13 +72,16 @@ pub(crate) fn answer(
 
 /// JSON or YAML; these documents have no other shape, and older clients ask for strange ones.
 fn json_response(headers: &HeaderMap, query: &Query, value: &Value) -> Result<Response<Body>, Failure> {
-    let form = match accept::negotiate(headers, query) {
+    let api_version = value["apiVersion"].as_str().unwrap_or_default();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let protobuf = proto::can_encode(group, version, value["kind"].as_str().unwrap_or_default());
+    let form = match accept::negotiate(headers, query, protobuf) {
         Ok(form) => form,
         Err(failure) => match accept::clauses(headers)
             .iter()
             .any(|clause| clause.media.contains("json"))
         {
-            true => accept::negotiate(&HeaderMap::new(), query)?,
+            true => accept::negotiate(&HeaderMap::new(), query, false)?,
             false => return Err(failure),
         },
     };

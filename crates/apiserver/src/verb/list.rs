@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::select::Selection;
 use crate::http::call::Call;
+use crate::http::options;
 use crate::http::render::{self, Writer};
 use crate::refusal;
 use crate::server::Server;
@@ -35,9 +36,11 @@ pub(crate) fn answer(server: &Server, call: &Call) -> Result<Response<Body>, Fai
     let form = call.form()?;
     let selection = Selection::of(call)?;
     let limit = call.query.number::<i64>("limit")?.unwrap_or(0);
+    // What any version will do for comes whole, as from the watch cache of Kubernetes.
+    let whole = call.query.get("resourceVersion") == Some("0") && call.query.get("continue").is_none();
     let limit = usize::try_from(limit)
         .ok()
-        .filter(|limit| *limit > 0)
+        .filter(|limit| *limit > 0 && !whole)
         .unwrap_or(usize::MAX);
     let snapshot = snapshot(server, call, &selection)?;
 
@@ -77,7 +80,10 @@ fn snapshot(server: &Server, call: &Call, selection: &Selection) -> Result<Snaps
     }
     if let Some(version) = version {
         reached(server, version)?;
-        if wanted == Match::Exact {
+        // A page without a match is exact, by a rule that is older than the parameter.
+        let legacy =
+            wanted == Match::Any && version > 0 && call.query.number::<i64>("limit")?.is_some_and(|limit| limit > 0);
+        if wanted == Match::Exact || legacy {
             let listed = server.store.list_at(slot, call.scope(), None, version);
             return listed.map_err(|expired| refusal::expired(version, &expired));
         }
@@ -101,37 +107,45 @@ fn snapshot(server: &Server, call: &Call, selection: &Selection) -> Result<Snaps
 }
 
 fn version_match(call: &Call, version: Option<u64>) -> Result<Match, Failure> {
-    let Some(text) = call.query.get("resourceVersionMatch") else {
-        return Ok(Match::Any);
-    };
     let path = Path::new("resourceVersionMatch");
     let mut errors = Errors::new();
+    let mut forbid = |path: &Path, why: &str| errors.push(path, Cause::Forbidden, Value::Null, why);
+    let text = call.query.get("resourceVersionMatch");
+    if text.is_some() {
+        if version.is_none() {
+            forbid(
+                &path,
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            );
+        }
+        if call.query.get("continue").is_some() {
+            forbid(&path, "resourceVersionMatch is forbidden when continue is provided");
+        }
+        if (text, version) == (Some("Exact"), Some(0)) {
+            forbid(
+                &path,
+                r#"resourceVersionMatch "exact" is forbidden for resourceVersion "0""#,
+            );
+        }
+    }
+    if call.query.all("sendInitialEvents").next().is_some() {
+        forbid(
+            &Path::new("sendInitialEvents"),
+            "sendInitialEvents is forbidden for list",
+        );
+    }
     let wanted = match text {
-        "NotOlderThan" => Match::NotOlderThan,
-        "Exact" => Match::Exact,
-        other => {
-            let detail = r#"supported values: "Exact", "NotOlderThan""#;
+        None => Match::Any,
+        Some("NotOlderThan") => Match::NotOlderThan,
+        Some("Exact") => Match::Exact,
+        Some(other) => {
+            let detail = r#"supported values: "Exact", "NotOlderThan", """#;
             errors.push(&path, Cause::NotSupported, other, detail);
             Match::Any
         }
     };
-    let why = match version {
-        None => "resourceVersionMatch is forbidden unless resourceVersion is provided",
-        Some(0) if wanted == Match::Exact => r#"resourceVersionMatch "exact" is forbidden for resourceVersion "0""#,
-        Some(_) if call.query.get("continue").is_some() => {
-            "resourceVersionMatch is forbidden when continue is provided"
-        }
-        Some(_) => "",
-    };
-    if !why.is_empty() {
-        errors.push(&path, Cause::Forbidden, Value::Null, why);
-    }
-    let errors = errors.into_vec();
-    if errors.is_empty() {
-        Ok(wanted)
-    } else {
-        Err(Failure::invalid("meta.k8s.io", "ListOptions", "", &errors))
-    }
+    options::refuse("ListOptions", errors)?;
+    Ok(wanted)
 }
 
 /// Refuses a version that this server has not given out yet.

@@ -38,13 +38,19 @@ impl Patch {
         };
         let object = |(value, duplicates): (Value, Vec<String>)| match value.is_object() {
             true => Ok((value, duplicates)),
-            false => Err(Failure::bad_request("error decoding patch: it is not a JSON object")),
+            false => Err(Failure::bad_request(format!(
+                "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                body::go_type(&value)
+            ))),
         };
         match body::essence(call.header("content-type")) {
             "application/json-patch+json" => {
                 let (value, duplicates) = json()?;
                 match value.as_array().map(Vec::len) {
-                    None => Err(Failure::bad_request("error decoding patch: it is not a JSON array")),
+                    None => Err(Failure::bad_request(format!(
+                        "error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
+                        body::go_type(&value)
+                    ))),
                     Some(length) if length > OPERATIONS => Err(Failure {
                         code: 413,
                         reason: "RequestEntityTooLarge",
@@ -228,13 +234,15 @@ async fn apply(
         api_version: &api_version,
         kind: &call.resource.kind,
     };
-    for (key, wanted) in [("apiVersion", expected.api_version), ("kind", expected.kind)] {
-        if applied[key] != wanted {
-            return Err(Failure::bad_request(format!(
-                "the {key} of the applied object is {}, this is {wanted:?}",
-                applied[key]
-            )));
-        }
+    let text = |key: &str| applied[key].as_str().unwrap_or_default();
+    if (text("apiVersion"), text("kind")) != (expected.api_version, expected.kind) {
+        // Go prints the core group as nothing.
+        let version = text("apiVersion");
+        let slash = if version.contains('/') { "" } else { "/" };
+        return Err(Failure::bad_request(format!(
+            "invalid object type: {slash}{version}, Kind={}",
+            text("kind")
+        )));
     }
     create::check_place(call, applied)?;
     if !applied["metadata"]["managedFields"].is_null() {

@@ -14,24 +14,28 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 use http::{HeaderValue, Response, header};
 use knarr_resource::{Cause, Errors, Failure, Path};
+use knarr_schema::proto;
 use rand::RngExt;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::list;
 use super::select::Selection;
 use crate::http::accept::Encoding;
 use crate::http::call::Call;
 use crate::http::render::Writer;
 use crate::refusal;
 use crate::server::Server;
-use crate::store::{Change, Event, Expired, Object, Slot};
+use crate::store::{Change, Event, Object, Slot};
 
 /// Events read from the history at once.
 const BATCH: usize = 128;
 /// Time between bookmarks, for clients that want them.
 const BOOKMARK: Duration = Duration::from_secs(60);
+/// How long before the end of a watch its last bookmark is sent.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 /// A watch without a timeout ends after this long, or up to twice as long.
 const DEFAULT_TIMEOUT: u64 = 1800;
 
@@ -42,6 +46,8 @@ struct Watch {
     namespace: Option<String>,
     selection: Selection,
     writer: Writer,
+    /// Events are frames of protobuf rather than lines of JSON.
+    protobuf: bool,
     /// Everything up to this version has been looked at.
     version: u64,
     changes: watch::Receiver<u64>,
@@ -61,7 +67,9 @@ struct Watch {
 pub(crate) fn answer(server: Arc<Server>, call: Call) -> Result<Response<Body>, Failure> {
     let form = call.form()?;
     if form.encoding == Encoding::Yaml {
-        return Err(refusal::not_acceptable());
+        return Err(refusal::not_acceptable_as(
+            "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+        ));
     }
     let selection = Selection::of(&call)?;
     let writer = Writer::new(&call, form.shape)?;
@@ -80,18 +88,26 @@ pub(crate) fn answer(server: Arc<Server>, call: Call) -> Result<Response<Body>, 
         namespace: call.scope().map(str::to_owned),
         selection,
         writer,
+        protobuf: form.encoding == Encoding::Protobuf,
         version: 0,
         changes,
         stopping: server.stopping.clone(),
         deadline: now + Duration::from_secs(timeout),
-        bookmark: bookmarks.then(|| now + BOOKMARK),
+        bookmark: None,
         initial: Vec::new().into_iter(),
         announce: false,
         pending: VecDeque::new(),
         ended: false,
         server,
     };
-    match call.query.number::<u64>("resourceVersion")? {
+    let version = call.query.number::<u64>("resourceVersion")?;
+    if initial == Some(true)
+        && let Some(version) = version
+    {
+        list::reached(&watch.server, version)?;
+    }
+    watch.bookmark = bookmarks.then(|| watch.next_bookmark());
+    match version {
         Some(version) if version > 0 && initial != Some(true) => watch.start_at(version),
         _ if initial == Some(false) => watch.version = watch.server.store.version(),
         _ => {
@@ -99,9 +115,13 @@ pub(crate) fn answer(server: Arc<Server>, call: Call) -> Result<Response<Body>, 
             watch.announce = initial == Some(true) && bookmarks;
         }
     }
+    let media = match watch.protobuf {
+        true => "application/vnd.kubernetes.protobuf;stream=watch",
+        false => "application/json",
+    };
     let mut response = Response::new(Body::from_stream(watch.into_stream()));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     Ok(response)
 }
@@ -147,7 +167,7 @@ impl Watch {
         let current = self.server.store.version();
         if version > current {
             // A version of another life of this cluster. Waiting for it would miss everything up to it.
-            self.expire(version, &Expired { oldest: current });
+            self.expire(&refusal::from_the_future(version, current));
         }
     }
 
@@ -170,37 +190,57 @@ impl Watch {
     }
 
     fn push(&mut self, change: Change, object: &Object) {
-        const ADDED: &[u8] = br#"{"type":"ADDED","object":"#;
-        const MODIFIED: &[u8] = br#"{"type":"MODIFIED","object":"#;
-        const DELETED: &[u8] = br#"{"type":"DELETED","object":"#;
-        let head = match change {
-            Change::Added => ADDED,
-            Change::Modified => MODIFIED,
-            Change::Deleted => DELETED,
+        let event = match change {
+            Change::Added => "ADDED",
+            Change::Modified => "MODIFIED",
+            Change::Deleted => "DELETED",
         };
         let [first, second] = self.writer.one(&self.server, object);
-        let mut start = Vec::with_capacity(head.len() + first.len());
-        start.extend_from_slice(head);
-        start.extend_from_slice(&first);
-        self.line(start.into(), second);
+        self.send(event, first, second);
     }
 
-    fn line(&mut self, start: Bytes, object: Bytes) {
-        self.pending.push_back(start);
-        self.pending.push_back(object);
+    /// Sends an event whose object is JSON in two pieces.
+    fn send(&mut self, event: &str, first: Bytes, second: Bytes) {
+        self.writer.omit_columns();
+        if self.protobuf {
+            let object = [first, second].concat();
+            let frame = serde_json::from_slice(&object)
+                .ok()
+                .and_then(|object| proto::encode_event(event, &object));
+            self.pending.extend(frame.map(Bytes::from));
+            return;
+        }
+        let mut start = Vec::with_capacity(event.len() + 20 + first.len());
+        start.extend_from_slice(br#"{"type":""#);
+        start.extend_from_slice(event.as_bytes());
+        start.extend_from_slice(br#"","object":"#);
+        start.extend_from_slice(&first);
+        self.pending.push_back(start.into());
+        self.pending.push_back(second);
         self.pending.push_back(Bytes::from_static(b"}\n"));
     }
 
     fn push_bookmark(&mut self, initial_events_end: bool) {
         let object = self.writer.bookmark(self.version, initial_events_end);
-        self.line(Bytes::from_static(br#"{"type":"BOOKMARK","object":"#), object);
-        self.bookmark = self.bookmark.map(|_| Instant::now() + BOOKMARK);
+        self.send("BOOKMARK", object, Bytes::new());
+        self.bookmark = self.bookmark.map(|_| self.next_bookmark());
+    }
+
+    /// After a minute or a little more, so that not all watches send theirs at once; and just before the end, so that the
+    /// client can go on from there.
+    fn next_bookmark(&self) -> Instant {
+        let now = Instant::now();
+        let next = now + BOOKMARK.mul_f64(1.0 + rand::rng().random_range(0.0..0.25));
+        match self.deadline.checked_sub(LAST_BOOKMARK) {
+            Some(last) if now < last => next.min(last),
+            _ => next,
+        }
     }
 
     /// Ends the watch with an error event. The response has long begun, so this is how a watch fails.
-    fn expire(&mut self, version: u64, expired: &Expired) {
-        let status = refusal::expired(version, expired).to_value().to_string();
-        self.line(Bytes::from_static(br#"{"type":"ERROR","object":"#), status.into());
+    fn expire(&mut self, failure: &Failure) {
+        let status = failure.to_value().to_string();
+        self.send("ERROR", status.into(), Bytes::new());
         self.ended = true;
     }
 
@@ -213,7 +253,7 @@ impl Watch {
                 }
                 self.version = complete;
             }
-            Err(expired) => self.expire(self.version, &expired),
+            Err(expired) => self.expire(&refusal::expired(self.version, &expired)),
         }
     }
 

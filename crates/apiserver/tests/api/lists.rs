@@ -198,6 +198,7 @@ async fn versions_are_honoured_or_refused() {
         "resourceVersionMatch=Exact",
         "resourceVersion=0&resourceVersionMatch=Exact",
         "resourceVersion=1&resourceVersionMatch=Some",
+        "sendInitialEvents=true",
     ] {
         assert_eq!(list(bad.into()).await.failure().0, 422, "{bad}");
     }
@@ -206,4 +207,52 @@ async fn versions_are_honoured_or_refused() {
         .await
         .failure();
     assert_eq!((gone.0, gone.1.as_str()), (410, "Expired"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_at_a_version_is_exact_and_any_version_comes_whole() {
+    let cluster = Cluster::start().await;
+    for name in ["a", "b", "c"] {
+        cluster.post(CONFIGMAPS, configmap(name, json!({}))).await.ok();
+    }
+    let version = cluster.get(CONFIGMAPS).await.ok()["metadata"]["resourceVersion"].clone();
+    cluster.post(CONFIGMAPS, configmap("0", json!({}))).await.ok();
+    let at = format!("{CONFIGMAPS}?limit=2&resourceVersion={}", version.as_str().unwrap());
+    let page = cluster.get(&at).await.ok();
+    assert_eq!(
+        (names(&page), &page["metadata"]["resourceVersion"]),
+        (vec!["a".to_owned(), "b".to_owned()], &version)
+    );
+    let whole = cluster
+        .get(&format!("{CONFIGMAPS}?limit=2&resourceVersion=0"))
+        .await
+        .ok();
+    assert_eq!(names(&whole), ["0", "a", "b", "c"]);
+    assert!(whole["metadata"].get("continue").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_of_a_list_is_not_metadata_of_an_object() {
+    let cluster = Cluster::start().await;
+    cluster.post(CONFIGMAPS, configmap("a", json!({}))).await.ok();
+    let accept = |kind: &str| format!("application/json;as={kind};v=v1;g=meta.k8s.io");
+    for (path, kind, code) in [
+        (CONFIGMAPS.to_owned(), "PartialObjectMetadataList", 200),
+        (CONFIGMAPS.to_owned(), "PartialObjectMetadata", 406),
+        (format!("{CONFIGMAPS}/a"), "PartialObjectMetadata", 200),
+        (format!("{CONFIGMAPS}/a"), "PartialObjectMetadataList", 406),
+    ] {
+        let answer = cluster.send(Method::GET, &path, &[("accept", &accept(kind))], "").await;
+        assert_eq!(answer.code, code, "{path} {kind}");
+    }
+    let refused = cluster
+        .send(
+            Method::GET,
+            CONFIGMAPS,
+            &[("accept", &accept("PartialObjectMetadata"))],
+            "",
+        )
+        .await;
+    let message = "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)";
+    assert_eq!(refused.failure(), (406, "NotAcceptable".into(), message.into()));
 }

@@ -523,7 +523,7 @@ async fn responses_come_in_the_form_asked_for() {
         .ok();
     assert_eq!(partial["metadata"]["labels"], json!({"app": "x"}));
     assert!(partial.get("spec").is_none());
-    let (code, reason, message) = get("application/vnd.kubernetes.protobuf", "").await.failure();
+    let (code, reason, message) = get("application/cbor", "").await.failure();
     assert_eq!((code, reason.as_str()), (406, "NotAcceptable"));
     assert!(message.starts_with("only the following media types are accepted: application/json"));
     assert!(
@@ -616,5 +616,39 @@ async fn a_replacement_says_its_own_name() {
     assert_eq!(
         replaced["metadata"]["managedFields"][0]["manager"], "knarr",
         "{replaced}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_cannot_be_read_are_described_in_the_words_of_go() {
+    let cluster = Cluster::start().await;
+    cluster.post(CONFIGMAPS, configmap("a", json!({}))).await.ok();
+    let path = format!("{CONFIGMAPS}/a");
+    let bad = cluster.send(Method::POST, CONFIGMAPS, JSON, "foo").await.failure().2;
+    assert_eq!(
+        bad,
+        "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: invalid character 'o' in literal false (expecting 'a') (666f6f)"
+    );
+    let empty = cluster.send(Method::POST, CONFIGMAPS, JSON, "").await.failure().2;
+    assert!(empty.ends_with("unexpected end of JSON input (<empty>)"), "{empty}");
+    let patch = cluster.patch(&path, "json", json!({})).await.failure().2;
+    assert_eq!(
+        patch,
+        "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+    );
+    let other = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}});
+    let applied = cluster
+        .patch(&format!("{path}?fieldManager=m"), "apply", other)
+        .await
+        .failure()
+        .2;
+    assert_eq!(applied, "invalid object type: apps/v1, Kind=Deployment");
+    let alone = cluster
+        .send(Method::GET, &path, &[("impersonate-group", "devs")], "")
+        .await
+        .failure();
+    assert_eq!(
+        (alone.0, alone.2.as_str()),
+        (400, "requested [{Group  devs    }] without impersonating a user")
     );
 }

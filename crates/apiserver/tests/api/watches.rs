@@ -142,7 +142,10 @@ async fn versions_that_are_forgotten_or_unknown_end_with_410() {
     let version = a["metadata"]["resourceVersion"].as_str().unwrap();
     cluster.post(CONFIGMAPS, configmap("b", json!({}))).await.ok();
     cluster.server.compact();
-    for version in [version, "999999"] {
+    for (version, message) in [
+        (version, format!("too old resource version: {version} (")),
+        ("999999", "too large resource version: 999999, current: ".to_owned()),
+    ] {
         let path = format!("{CONFIGMAPS}?watch=true&resourceVersion={version}");
         let mut watch = Watch::open(&cluster, &path, "application/json").await;
         let (kind, status) = watch.event().await;
@@ -150,12 +153,7 @@ async fn versions_that_are_forgotten_or_unknown_end_with_410() {
             (kind.as_str(), &status["code"], &status["reason"]),
             ("ERROR", &json!(410), &json!("Expired"))
         );
-        assert!(
-            status["message"]
-                .as_str()
-                .unwrap()
-                .starts_with(&format!("too old resource version: {version} ("))
-        );
+        assert!(status["message"].as_str().unwrap().starts_with(&message));
         assert_eq!(watch.line().await, None);
     }
 }
@@ -273,4 +271,42 @@ async fn kube_runtime_sees_every_change_of_many() {
     }
     assert_eq!(expected, 200);
     drive.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_tables_says_once_what_the_columns_are() {
+    let cluster = Cluster::start().await;
+    for name in ["a", "b"] {
+        cluster.post(CONFIGMAPS, configmap(name, json!({}))).await.ok();
+    }
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let mut watch = Watch::open(&cluster, &format!("{CONFIGMAPS}?watch=1"), table).await;
+    let (_, first) = watch.event().await;
+    assert_eq!(first["columnDefinitions"][0]["name"], "Name");
+    let (_, second) = watch.event().await;
+    assert_eq!(
+        (&second["columnDefinitions"], &second["rows"][0]["cells"][0]),
+        (&json!(null), &json!("b"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_with_a_bookmark() {
+    let cluster = Cluster::start().await;
+    let path = format!("{CONFIGMAPS}?watch=1&allowWatchBookmarks=true&resourceVersion=0&timeoutSeconds=20");
+    let mut watch = Watch::open(&cluster, &path, "application/json").await;
+    let began = tokio::time::Instant::now();
+    let (kind, object) = watch.event().await;
+    assert_eq!(kind, "BOOKMARK");
+    assert!(object["metadata"].get("creationTimestamp").is_none());
+    assert!(began.elapsed() > Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(watch.line().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn initial_events_are_not_older_than_they_were_asked_to_be() {
+    let cluster = Cluster::start().await;
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&resourceVersion=999999";
+    let refused = cluster.get(&format!("{CONFIGMAPS}?{query}")).await.failure();
+    assert_eq!((refused.0, refused.1.as_str()), (504, "Timeout"));
 }

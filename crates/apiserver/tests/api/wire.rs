@@ -299,3 +299,80 @@ async fn large_answers_are_packed_for_those_who_can_unpack_them() {
     let v3 = connection.request("GET /openapi/v3/api/v1", gzip, b"").await;
     assert_eq!(v3.header("content-encoding"), Some("gzip"));
 }
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// A message of an answer in protobuf, as JSON.
+fn decoded(reply: &Reply) -> serde_json::Value {
+    assert_eq!(reply.header("content-type"), Some(PROTOBUF));
+    knarr_schema::proto::decode_request(&reply.body).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_reads_only_protobuf_gets_it() {
+    let socket = Socket::open().await;
+    let mut connection = socket.connect().await;
+    let accept = format!("Accept: {PROTOBUF}\r\n");
+    socket
+        .cluster
+        .post(CONFIGMAPS, configmap("a", json!({"k": "v"})))
+        .await
+        .ok();
+    let stored = socket.cluster.get(&format!("{CONFIGMAPS}/a")).await.ok();
+    let got = connection.request(&format!("GET {CONFIGMAPS}/a"), &accept, b"").await;
+    assert_eq!(decoded(&got), stored);
+    let refused = connection.request(&format!("GET {CONFIGMAPS}/b"), &accept, b"").await;
+    assert_eq!(refused.code(), 404);
+    assert_eq!(decoded(&refused)["message"], "configmaps \"b\" not found");
+    let list = connection.request(&format!("GET {CONFIGMAPS}"), &accept, b"").await;
+    assert!(list.body.starts_with(b"k8s\0") && list.body.windows(13).any(|text| text == b"ConfigMapList"));
+    let media = format!("{accept}Content-Type: {PROTOBUF}\r\n");
+    let body = knarr_schema::proto::encode(&configmap("c", json!({"k": "w"}))).unwrap();
+    let created = connection.request(&format!("POST {CONFIGMAPS}"), &media, &body).await;
+    assert_eq!((created.code(), &decoded(&created)["data"]["k"]), (201, &json!("w")));
+    let table = format!("Accept: {PROTOBUF};as=Table;g=meta.k8s.io;v=v1\r\n");
+    assert_eq!(
+        connection
+            .request(&format!("GET {CONFIGMAPS}"), &table, b"")
+            .await
+            .code(),
+        406
+    );
+    let partial = format!("Accept: {PROTOBUF};as=PartialObjectMetadata;g=meta.k8s.io;v=v1\r\n");
+    let partial = connection.request(&format!("GET {CONFIGMAPS}/a"), &partial, b"").await;
+    assert!(partial.body.windows(21).any(|text| text == b"PartialObjectMetadata"));
+}
+
+#[tokio::test]
+async fn a_watch_in_protobuf_is_made_of_frames() {
+    let socket = Socket::open().await;
+    socket
+        .cluster
+        .post(CONFIGMAPS, configmap("a", json!({"k": "v"})))
+        .await
+        .ok();
+    let mut connection = socket.connect().await;
+    connection
+        .send(&format!(
+            "GET {CONFIGMAPS}?watch=1&fieldSelector=metadata.name%3Da HTTP/1.1\r\nHost: k\r\nAuthorization: Bearer admin\r\nAccept: {PROTOBUF};stream=watch\r\n\r\n"
+        ))
+        .await;
+    let head = connection.reply().await;
+    assert_eq!(
+        head.header("content-type"),
+        Some("application/vnd.kubernetes.protobuf;stream=watch")
+    );
+    // One chunk: its size in hexadecimal, the frame.
+    let mut size = Vec::new();
+    while !size.ends_with(b"\r\n") {
+        size.push(connection.0.read_u8().await.unwrap());
+    }
+    let size = usize::from_str_radix(std::str::from_utf8(&size).unwrap().trim(), 16).unwrap();
+    let mut frame = vec![0; size];
+    connection.0.read_exact(&mut frame).await.unwrap();
+    assert_eq!(frame[..4], (size as u32 - 4).to_be_bytes());
+    assert_eq!(frame[4..11], *b"\x0a\x05ADDED");
+    let object = frame.windows(4).position(|text| text == b"k8s\0").unwrap();
+    let stored = socket.cluster.get(&format!("{CONFIGMAPS}/a")).await.ok();
+    assert_eq!(knarr_schema::proto::decode_request(&frame[object..]), Ok(stored));
+}

@@ -8,6 +8,10 @@ use std::fmt;
 /// A condition on one label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requirement {
+    /// The label is there with this value.
+    Equals(String, String),
+    /// The label is absent or has another value.
+    NotEquals(String, String),
     /// The label is there with one of the values, which are sorted.
     In(String, Vec<String>),
     /// The label is absent or has none of the values.
@@ -26,7 +30,8 @@ impl Requirement {
     /// The label it is about.
     pub fn key(&self) -> &str {
         match self {
-            Self::In(key, _) | Self::NotIn(key, _) | Self::Exists(key) | Self::Missing(key) => key,
+            Self::Equals(key, _) | Self::NotEquals(key, _) | Self::Exists(key) | Self::Missing(key) => key,
+            Self::In(key, _) | Self::NotIn(key, _) => key,
             Self::Greater(key, _) | Self::Less(key, _) => key,
         }
     }
@@ -36,6 +41,8 @@ impl Requirement {
         let value = |key: &str| labels.get(key).and_then(Value::as_str);
         let number = |key: &str| value(key).and_then(|v| v.parse::<i64>().ok());
         match self {
+            Self::Equals(key, wanted) => value(key).is_some_and(|v| v == wanted),
+            Self::NotEquals(key, other) => value(key).is_none_or(|v| v != other),
             Self::In(key, values) => value(key).is_some_and(|v| values.iter().any(|w| w == v)),
             Self::NotIn(key, values) => value(key).is_none_or(|v| values.iter().all(|w| w != v)),
             Self::Exists(key) => value(key).is_some(),
@@ -49,14 +56,10 @@ impl Requirement {
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::In(key, values) => match values.as_slice() {
-                [one] => write!(f, "{key}={one}"),
-                _ => write!(f, "{key} in ({})", values.join(",")),
-            },
-            Self::NotIn(key, values) => match values.as_slice() {
-                [one] => write!(f, "{key}!={one}"),
-                _ => write!(f, "{key} notin ({})", values.join(",")),
-            },
+            Self::Equals(key, value) => write!(f, "{key}={value}"),
+            Self::NotEquals(key, value) => write!(f, "{key}!={value}"),
+            Self::In(key, values) => write!(f, "{key} in ({})", values.join(",")),
+            Self::NotIn(key, values) => write!(f, "{key} notin ({})", values.join(",")),
             Self::Exists(key) => f.write_str(key),
             Self::Missing(key) => write!(f, "!{key}"),
             Self::Greater(key, limit) => write!(f, "{key}>{limit}"),
@@ -105,7 +108,7 @@ impl LabelSelector {
     /// The selector of a Service: a map of labels and their values.
     pub fn from_map(labels: &Value) -> Self {
         let mut requirements: Vec<Requirement> = entries(labels)
-            .map(|(key, value)| Requirement::In(key.clone(), vec![value.as_str().unwrap_or_default().to_owned()]))
+            .map(|(key, value)| Requirement::Equals(key.clone(), value.as_str().unwrap_or_default().to_owned()))
             .collect();
         requirements.sort_by(|a, b| a.key().cmp(b.key()));
         Self(requirements)
@@ -143,6 +146,24 @@ impl fmt::Display for LabelSelector {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_selector_is_printed_so_that_every_client_can_parse_it() {
+        let selector = json!({
+            "matchLabels": {"tier": "web"},
+            "matchExpressions": [
+                {"key": "nope", "operator": "DoesNotExist"},
+                {"key": "app", "operator": "In", "values": ["kubiars"]},
+                {"key": "app", "operator": "Exists"},
+                {"key": "app", "operator": "NotIn", "values": ["z"]},
+            ],
+        });
+        let printed = LabelSelector::from_object(&selector).map(|selector| selector.to_string());
+        assert_eq!(
+            printed.as_deref(),
+            Some("app in (kubiars),app,app notin (z),!nope,tier=web")
+        );
+    }
 
     #[test]
     fn selectors_choose_by_equality_sets_existence_and_order() {

@@ -152,11 +152,11 @@ impl Parser {
                 })
             }
             "=" | "==" | "!=" => {
-                let values = vec![self.exact_value()?];
-                check_values(&key, &values)?;
+                let value = self.exact_value()?;
+                check_values(&key, std::slice::from_ref(&value))?;
                 Ok(match operator.literal() {
-                    "!=" => Requirement::NotIn(key, values),
-                    _ => Requirement::In(key, values),
+                    "!=" => Requirement::NotEquals(key, value),
+                    _ => Requirement::Equals(key, value),
                 })
             }
             ">" | "<" => {

@@ -16,14 +16,9 @@ pub fn parse(body: &[u8]) -> Result<(Value, Vec<String>), ParseError> {
     let value = Node(&state)
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
-    let value = value.map_err(|error| {
-        // Go's words for the one mistake that everybody makes: a body that is empty or cut off.
-        ParseError(if error.is_eof() {
-            "unexpected end of JSON input".into()
-        } else {
-            error.to_string()
-        })
-    })?;
+    // serde_json also refuses what Go takes: numbers out of range, and nesting that is deep.
+    let value =
+        value.map_err(|error| ParseError(super::go::syntax_error(body).unwrap_or_else(|| error.to_string())))?;
     Ok((value, state.into_inner().duplicates))
 }
 

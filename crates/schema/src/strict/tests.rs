@@ -389,3 +389,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn text_that_is_no_json_is_described_in_the_words_of_go() {
+    for (text, words) in [
+        ("", "unexpected end of JSON input"),
+        ("foo", "invalid character 'o' in literal false (expecting 'a')"),
+        ("{\"a\":", "unexpected end of JSON input"),
+        (
+            "{a: 1}",
+            "invalid character 'a' looking for beginning of object key string",
+        ),
+        ("{\"a\" 1}", "invalid character '1' after object key"),
+        ("{\"a\": 1 \"b\"}", "invalid character '\"' after object key:value pair"),
+        ("[1 2]", "invalid character '2' after array element"),
+        ("{} x", "invalid character 'x' after top-level value"),
+        ("[1,]", "invalid character ']' looking for beginning of value"),
+        (
+            "{\"a\": 1,}",
+            "invalid character '}' looking for beginning of object key string",
+        ),
+        ("\"a\nb\"", "invalid character '\\n' in string literal"),
+        ("\"\\x\"", "invalid character 'x' in string escape code"),
+        (
+            "\"\\u12g\"",
+            "invalid character 'g' in \\u hexadecimal character escape",
+        ),
+        ("-x", "invalid character 'x' in numeric literal"),
+        ("1.x", "invalid character 'x' after decimal point in numeric literal"),
+        ("1e+", "unexpected end of JSON input"),
+        ("'a'", "invalid character '\\'' looking for beginning of value"),
+    ] {
+        let error = parse_json(text.as_bytes()).expect_err(text);
+        assert_eq!(error.to_string(), words, "{text}");
+    }
+}
