@@ -18,12 +18,15 @@
 //! }
 //! ```
 
+mod capability;
 mod descriptor;
+mod inherited;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
 #[path = "unsupported.rs"]
 mod linux;
+mod open;
 mod process;
 mod program;
 mod terminal;
@@ -41,9 +44,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
+pub use capability::Capabilities;
+pub use inherited::close_inherited_on_exec;
 #[cfg(target_os = "linux")]
 pub use linux::LinuxRuntime;
 pub use linux::{is_node, node_main, probe};
+pub use open::open_in_root;
 pub use process::ProcessRuntime;
 
 /// How containers are isolated on this host. Decided by trying, not by uid.
@@ -82,8 +88,14 @@ pub struct SandboxSpec {
     pub name: String,
     /// UTS host name.
     pub hostname: String,
-    /// The pod asks for `hostNetwork`.
+    /// The pod asks for `hostNetwork`: the node's network.
     pub host_network: bool,
+    /// The pod asks for `hostIPC`: the node's IPC namespace and shared memory.
+    pub host_ipc: bool,
+    /// Kernel settings of the pod's own namespaces, as `kernel.shm_rmid_forced` and value.
+    pub sysctls: Vec<(String, String)>,
+    /// What its containers may use together.
+    pub limits: Limits,
 }
 
 /// A running sandbox.
@@ -96,17 +108,42 @@ pub struct Sandbox {
 }
 
 /// One mount inside a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Absolute path on the host: a file or a directory.
     pub source: PathBuf,
+    /// A path below `source` to mount instead, whose links may not lead out of `source`; a directory is made where there is nothing.
+    pub sub_path: PathBuf,
     /// Absolute path inside the container; created when missing.
     pub target: PathBuf,
-    /// No writes through this mount.
+    /// No writes through this mount, nor through what is mounted below it.
     pub read_only: bool,
-    /// A tmpfs of this size in bytes, 0 for the kernel's default. With an empty `source`, a fresh one; otherwise one that all the
-    /// sandbox's containers with the same `source` share: an `emptyDir` of medium `Memory`.
-    pub tmpfs: Option<u64>,
+    /// A file system in memory. With an empty `source`, a fresh one; otherwise one that all the sandbox's containers with the same
+    /// `source` share: an `emptyDir` of medium `Memory`.
+    pub tmpfs: Option<Tmpfs>,
+    /// What the host mounts below the source later appears in the container too: `mountPropagation: HostToContainer`.
+    pub follows_host: bool,
+}
+
+impl Mount {
+    /// Where its files are on the host, for who needs no protection from them.
+    pub fn path(&self) -> PathBuf {
+        // Joining nothing would add a slash, and a file with one is not found.
+        if self.sub_path.as_os_str().is_empty() {
+            self.source.clone()
+        } else {
+            self.source.join(&self.sub_path)
+        }
+    }
+}
+
+/// A file system in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tmpfs {
+    /// Bytes it may hold, 0 for the kernel's default of half the machine's memory.
+    pub size: u64,
+    /// The group that its files belong to, where not root's.
+    pub group: Option<u32>,
 }
 
 /// Resource limits to enforce where the host allows it.
@@ -116,6 +153,53 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// CPU limit in thousandths of a core.
     pub cpu_millis: Option<u64>,
+    /// CPU request in thousandths of a core: the share when processors are short.
+    pub cpu_request_millis: Option<u64>,
+    /// Most processes and threads at once.
+    pub processes: Option<u64>,
+}
+
+/// Whose processes a container sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Processes {
+    /// Its own only.
+    #[default]
+    Own,
+    /// Those of all containers of the sandbox that say so too: `shareProcessNamespace`.
+    Sandbox,
+    /// Those of another container: `targetContainerName`.
+    Container(String),
+    /// Those of all containers of the node: `hostPID`.
+    Node,
+}
+
+/// Which system calls a container may make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// Those that container runtimes allow by default: none that reach beyond the container.
+    #[default]
+    RuntimeDefault,
+    /// All.
+    Unconfined,
+}
+
+/// What a container's processes may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Security {
+    /// What a program run by root can have at most.
+    pub capabilities: Capabilities,
+    /// Programs cannot gain rights their starter lacks: `allowPrivilegeEscalation: false`.
+    pub no_new_privileges: bool,
+    /// Which system calls are allowed.
+    pub seccomp: Seccomp,
+    /// Everything the node's root may do, with its devices. Only where the node has a real root.
+    pub privileged: bool,
+    /// Nothing of `/proc` is hidden or read-only: `procMount: Unmasked`.
+    pub unmasked_proc: bool,
+    /// Groups besides the primary one.
+    pub groups: Vec<u32>,
+    /// Also those that the image's `/etc/group` lists for the user: `supplementalGroupsPolicy: Merge`.
+    pub groups_of_image: bool,
 }
 
 /// A container to create.
@@ -147,10 +231,12 @@ pub struct ContainerSpec {
     pub gid: Option<u32>,
     /// Root file system is read-only.
     pub read_only_root: bool,
-    /// Share the PID namespace with the sandbox's other containers.
-    pub share_pid: bool,
-    /// What to enforce.
+    /// Whose processes it sees.
+    pub processes: Processes,
+    /// What it may use.
     pub limits: Limits,
+    /// What it may do.
+    pub security: Security,
 }
 
 /// How a container's or a command's process ended.
@@ -230,6 +316,9 @@ pub enum RuntimeError {
     /// A host port or address is taken.
     #[error("{0}")]
     AddressInUse(String),
+    /// What was asked for cannot be had here, and why.
+    #[error("{0}")]
+    Unsupported(String),
     /// Anything else, with what was being done.
     #[error("{context}: {source}")]
     Io {
@@ -250,6 +339,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 pub trait Runtime: Send + Sync + 'static {
     /// How containers are isolated.
     fn mode(&self) -> Mode;
+
+    /// In what containers are isolated less than their specifications say, a sentence each: for people.
+    fn weaknesses(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Name and version as `status.nodeInfo.containerRuntimeVersion` shows them (`knarr://0.1.0`).
     fn version(&self) -> String;

@@ -1,11 +1,12 @@
 //! Which user a container runs as.
 
+use std::io::Read;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 /// Most of an account file that is read.
-const LONGEST: usize = 1 << 20;
+const LONGEST: u64 = 1 << 20;
 
 /// User and group, when they are not root's.
 pub(crate) type Identity = (Option<u32>, Option<u32>);
@@ -66,7 +67,7 @@ fn lookup(user: &str, root: &Path) -> Result<Identity, String> {
     let (uid, primary) = match user.parse() {
         Ok(uid) => (uid, None),
         Err(_) => {
-            let entry = entry(&root.join("etc/passwd"), user);
+            let entry = entry(root, "etc/passwd", user);
             let ids = entry.and_then(|fields| Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok())));
             ids.ok_or_else(|| unknown("user", user))?
         }
@@ -76,7 +77,7 @@ fn lookup(user: &str, root: &Path) -> Result<Identity, String> {
         Some(group) => match group.parse() {
             Ok(gid) => Some(gid),
             Err(_) => {
-                let entry = entry(&root.join("etc/group"), group);
+                let entry = entry(root, "etc/group", group);
                 let gid = entry.and_then(|fields| fields.get(2)?.parse().ok());
                 Some(gid.ok_or_else(|| unknown("group", group))?)
             }
@@ -85,9 +86,11 @@ fn lookup(user: &str, root: &Path) -> Result<Identity, String> {
     Ok((Some(uid), gid))
 }
 
-/// The fields of the line that begins with `name:`.
-fn entry(file: &Path, name: &str) -> Option<Vec<String>> {
-    let text = std::fs::read(file).ok().filter(|text| text.len() <= LONGEST)?;
+/// The fields of the line that begins with `name:`. Links are the image's own: they lead nowhere but into it.
+fn entry(root: &Path, file: &str, name: &str) -> Option<Vec<String>> {
+    let mut text = Vec::new();
+    let file = knarr_runtime::open_in_root(root, Path::new(file)).ok()?;
+    file.take(LONGEST).read_to_end(&mut text).ok()?;
     let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines().map(|line| line.split(':'));
     let found = lines.find(|fields| fields.clone().next() == Some(name))?;
@@ -132,5 +135,20 @@ mod tests {
             refused.starts_with("container has runAsNonRoot and image will run as root"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn an_image_s_accounts_are_not_the_host_s_whatever_it_links_to() {
+        let (root, host) = (
+            tempfile::tempdir().expect("a directory"),
+            tempfile::tempdir().expect("a directory"),
+        );
+        std::fs::create_dir(root.path().join("etc")).expect("made");
+        std::fs::write(host.path().join("passwd"), "spy:x:7:7::/:\n").expect("written");
+        std::os::unix::fs::symlink(host.path().join("passwd"), root.path().join("etc/passwd")).expect("linked");
+        assert!(lookup("spy", root.path()).is_err());
+        std::fs::remove_file(root.path().join("etc/passwd")).expect("removed");
+        nix::unistd::mkfifo(&root.path().join("etc/passwd"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        assert!(lookup("spy", root.path()).is_err(), "and nobody waits for a writer");
     }
 }

@@ -27,14 +27,18 @@ pub(crate) fn hostname(pod: &Pod) -> String {
     short.trim_end_matches(['-', '.']).to_owned()
 }
 
-/// Writes them below `dir` and tells where they go.
-pub(crate) fn write(dir: &Path, pod: &Pod, pod_ip: Option<IpAddr>, options: &Options) -> io::Result<Vec<Mount>> {
-    fs::create_dir_all(dir)?;
-    let files = [
+/// Their names and contents.
+pub(crate) fn files(pod: &Pod, pod_ip: Option<IpAddr>, options: &Options) -> Vec<(&'static str, String)> {
+    vec![
         ("hosts", hosts(pod, pod_ip, options)),
         ("hostname", format!("{}\n", hostname(pod))),
         ("resolv.conf", resolv_conf(pod, options)),
-    ];
+    ]
+}
+
+/// Writes them below `dir` and tells where they go.
+pub(crate) fn write(dir: &Path, files: &[(&str, String)]) -> io::Result<Vec<Mount>> {
+    fs::create_dir_all(dir)?;
     let mut mounts = Vec::new();
     for (name, text) in files {
         let source: PathBuf = dir.join(name);
@@ -42,8 +46,7 @@ pub(crate) fn write(dir: &Path, pod: &Pod, pod_ip: Option<IpAddr>, options: &Opt
         mounts.push(Mount {
             source,
             target: Path::new("/etc").join(name),
-            read_only: false,
-            tmpfs: None,
+            ..Mount::default()
         });
     }
     Ok(mounts)

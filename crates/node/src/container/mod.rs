@@ -6,14 +6,15 @@ mod etc;
 mod hook;
 mod instance;
 mod prepare;
+mod security;
 mod stop;
 mod termination;
 
 pub(crate) use attach::attach;
-pub(crate) use etc::hostname;
 pub(crate) use hook::run as run_hook;
 pub(crate) use instance::Instance;
 pub(crate) use prepare::{Prepared, Refused, prepare};
+pub(crate) use security::sandbox;
 pub(crate) use stop::{Stop, signal_number, stop};
 pub(crate) use termination::message as termination_message;
 

@@ -1,17 +1,16 @@
 //! From a container's specification to what the runtime starts.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use knarr_image::{Image, RootFs};
-use knarr_runtime::{ContainerSpec, Limits, Mode, Mount};
+use knarr_runtime::{ContainerSpec, Mode, Mount, Processes};
 
-use super::{account, etc};
+use super::{account, etc, security};
 use crate::context::Context;
 use crate::env::{self, expand};
-use crate::quantity;
 use crate::volume::{self, Volumes};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -47,7 +46,8 @@ impl Refused {
     }
 }
 
-/// Works out everything that starting an instance of `container` needs.
+/// Works out everything that starting an instance of `container` needs. `target` is the container whose processes it is to see.
+#[allow(clippy::too_many_arguments, reason = "it is about all of these")]
 pub(crate) async fn prepare(
     cx: &Context,
     pod: &Pod,
@@ -56,6 +56,7 @@ pub(crate) async fn prepare(
     volumes: &Volumes,
     pod_ip: Option<IpAddr>,
     id: String,
+    target: Option<String>,
 ) -> Result<Prepared, Refused> {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let config = &image.config;
@@ -82,38 +83,50 @@ pub(crate) async fn prepare(
     let root = root_fs(cx, image).await?;
     // Simulated containers have no files to look names up in, and no process to be anybody.
     let image_user = if cx.runtime.mode() == Mode::Hollow {
-        ""
+        String::new()
     } else {
-        &config.user
+        config.user.clone()
     };
-    let identity = account::identity(pod, container, image_user, &root.lower).map_err(Refused::config)?;
-    environment.fallback("HOME", if identity.0.is_none() { "/root" } else { "/" });
+    let security = security::security(pod, container, cx.runtime.mode()).map_err(Refused::config)?;
+    let dir = cx.pod_dir(uid);
+    let files = Files {
+        etc: etc::files(pod, pod_ip, &cx.options),
+        own: dir.join("containers").join(&container.name),
+        termination: id[..8].to_owned(),
+    };
+    // Images and pods name the files that are looked at here, so that they may be anything.
+    let (pod_too, container_too, lower) = (pod.clone(), container.clone(), root.lower.clone());
+    let identity = volume::blocking(move || account::identity(&pod_too, &container_too, &image_user, &lower));
+    let (uid_gid, fs_group) = (identity.await.map_err(Refused::config)?, volume::fs_group(pod));
+    let (user, mut group) = uid_gid;
+    if cx.runtime.mode() == Mode::UserNamespace && !asks_for_group(pod, container) {
+        // There is room for one group: the one that the pod's volumes belong to.
+        group = fs_group.filter(|group| *group != 0).or(group);
+    }
+    environment.fallback("HOME", if user.is_none() { "/root" } else { "/" });
 
     let bind = |bind: &knarr_image::Bind| Mount {
         source: bind.source.clone(),
         target: bind.target.clone(),
         read_only: true,
-        tmpfs: None,
+        ..Mount::default()
     };
     let mut mounts: Vec<Mount> = root.binds.iter().map(bind).collect();
-    let dir = cx.pod_dir(uid);
-    let io = |error: std::io::Error| Refused::create(format!("failed to write the pod's files: {error}"));
-    mounts.extend(etc::write(&dir.join("etc"), pod, pod_ip, &cx.options).map_err(io)?);
-    let own_dir = dir.join("containers").join(&container.name);
-    std::fs::create_dir_all(&own_dir).map_err(io)?;
-    let termination_file = own_dir.join(&id[..8]);
-    std::fs::write(&termination_file, "").map_err(io)?;
-    let writable = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    std::fs::set_permissions(&termination_file, writable).map_err(io)?;
-    let target = container
+    let etc_dir = dir.join("etc");
+    let written = volume::blocking(move || files.write(&etc_dir).map_err(|error| error.to_string()));
+    let written = written
+        .await
+        .map_err(|error| Refused::create(format!("failed to write the pod's files: {error}")))?;
+    mounts.extend(written.mounts);
+    let termination_file = written.termination_file;
+    let target_path = container
         .termination_message_path
         .as_deref()
         .filter(|path| !path.is_empty());
     mounts.push(Mount {
         source: termination_file.clone(),
-        target: target.unwrap_or(TERMINATION_LOG).into(),
-        read_only: false,
-        tmpfs: None,
+        target: target_path.unwrap_or(TERMINATION_LOG).into(),
+        ..Mount::default()
     });
     // What the pod mounts at the same place wins.
     mounts.retain(|mount| !pod_mounts.iter().any(|own| own.target == mount.target));
@@ -137,13 +150,19 @@ pub(crate) async fn prepare(
         mounts,
         tty: container.tty.unwrap_or(false),
         stdin: container.stdin.unwrap_or(false),
-        uid: identity.0,
-        gid: identity.1,
+        uid: user,
+        gid: group,
         read_only_root: context
             .and_then(|context| context.read_only_root_filesystem)
             .unwrap_or(false),
-        share_pid: spec.and_then(|spec| spec.share_process_namespace).unwrap_or(false),
-        limits: limits(container),
+        processes: match target {
+            Some(target) => Processes::Container(target),
+            None if spec.and_then(|spec| spec.host_pid) == Some(true) => Processes::Node,
+            None if spec.and_then(|spec| spec.share_process_namespace) == Some(true) => Processes::Sandbox,
+            None => Processes::Own,
+        },
+        limits: security::limits(container),
+        security,
     };
     Ok(Prepared { spec, termination_file })
 }
@@ -180,15 +199,41 @@ fn argv(container: &Container, image: &Image, expand: impl Fn(&str) -> String) -
     }
 }
 
-fn limits(container: &Container) -> Limits {
-    let limits = container
-        .resources
+/// Whether a container's group is said, and not left to its image.
+fn asks_for_group(pod: &Pod, container: &Container) -> bool {
+    let shared = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let own = container
+        .security_context
         .as_ref()
-        .and_then(|resources| resources.limits.as_ref());
-    let limit = |name: &str| limits.and_then(|map| map.get(name));
-    Limits {
-        memory_bytes: limit("memory").map(quantity::value).filter(|bytes| *bytes > 0),
-        cpu_millis: limit("cpu").map(quantity::milli_value).filter(|millis| *millis > 0),
+        .and_then(|context| context.run_as_group);
+    own.or(shared.and_then(|context| context.run_as_group)).is_some()
+}
+
+/// The files that the kubelet writes for a container.
+struct Files {
+    etc: Vec<(&'static str, String)>,
+    /// What is the container's alone.
+    own: PathBuf,
+    termination: String,
+}
+
+struct Written {
+    mounts: Vec<Mount>,
+    termination_file: PathBuf,
+}
+
+impl Files {
+    fn write(&self, etc_dir: &Path) -> std::io::Result<Written> {
+        let mounts = etc::write(etc_dir, &self.etc)?;
+        std::fs::create_dir_all(&self.own)?;
+        let termination_file = self.own.join(&self.termination);
+        std::fs::write(&termination_file, "")?;
+        let writable = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(&termination_file, writable)?;
+        Ok(Written {
+            mounts,
+            termination_file,
+        })
     }
 }
 

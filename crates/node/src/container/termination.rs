@@ -14,7 +14,8 @@ const LONGEST: u64 = 4096;
 /// The content of the termination message file; or, if the container asks for it and has failed, the end of its log.
 pub(crate) fn message(file: &Path, container: &Container, exit: &ExitStatus, log: &ContainerLog) -> Option<String> {
     let mut text = Vec::new();
-    if let Ok(file) = std::fs::File::open(file) {
+    let opened = file.parent().zip(file.file_name());
+    if let Some(Ok(file)) = opened.map(|(dir, name)| knarr_runtime::open_in_root(dir, Path::new(name))) {
         let _ = file.take(LONGEST).read_to_end(&mut text); // what can be read is taken
     }
     if !text.is_empty() {

@@ -29,9 +29,9 @@ impl Files {
         let mount = self.mounts.iter().rev().find(|mount| path.starts_with(&mount.target))?;
         let rest = path.strip_prefix(&mount.target).ok()?;
         let real = if rest.as_os_str().is_empty() {
-            mount.source.clone()
+            mount.path()
         } else {
-            mount.source.join(rest)
+            mount.path().join(rest)
         };
         Some((real, mount.read_only))
     }

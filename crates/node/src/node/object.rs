@@ -60,6 +60,8 @@ pub(super) fn metadata(cx: &Context) -> ObjectMeta {
         name: Some(name.clone()),
         labels: Some(labels),
         annotations: Some(BTreeMap::from([
+            // What pods' specifications say and this host does not let the node enforce.
+            ("knarr.dev/weaknesses".to_owned(), cx.runtime.weaknesses().join("; ")),
             ("node.alpha.kubernetes.io/ttl".to_owned(), "0".to_owned()),
             (
                 "volumes.kubernetes.io/controller-managed-attach-detach".to_owned(),

@@ -44,6 +44,13 @@ impl Worker {
         let container = &self.state.containers[index];
         let attempt = u32::try_from(container.restarts + i32::from(container.ran != Ran::Never)).unwrap_or(0);
         let id = container::new_id(uid(&self.pod), &spec.name, attempt);
+        let target = match self.target(&spec.name) {
+            Ok(target) => target,
+            Err(message) => {
+                let reason = "CreateContainerConfigError";
+                return self.refused(index, Refused { reason, message });
+            }
+        };
         let prepared = container::prepare(
             &self.cx,
             &self.pod,
@@ -52,6 +59,7 @@ impl Worker {
             &self.volumes,
             self.probe_ip(),
             id.clone(),
+            target,
         )
         .await;
         let Prepared {
@@ -83,6 +91,12 @@ impl Worker {
         let started = self.cx.runtime.start(runtime_spec).await;
         if started.is_err() && self.look_for_sandbox() {
             return log.close(); // not the container's doing: it is started in the next sandbox
+        }
+        if let Err(RuntimeError::Unsupported(message)) = started {
+            log.close();
+            self.discard(id);
+            let reason = "CreateContainerConfigError";
+            return self.refused(index, Refused { reason, message });
         }
         let container = &mut self.state.containers[index];
         if let State::Ended(ended) = &container.state {
@@ -168,6 +182,25 @@ impl Worker {
         if !self.state.containers[index].in_hook() {
             self.probe(index);
         }
+    }
+
+    /// The ID of the container whose processes an ephemeral one is to see: `targetContainerName`.
+    fn target(&self, name: &str) -> Result<Option<String>, String> {
+        let ephemeral = self
+            .pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+        let own = ephemeral.filter(|container| container.name == name);
+        let target = own
+            .filter_map(|container| container.target_container_name.as_deref())
+            .next();
+        let Some(target) = target.filter(|target| !target.is_empty()) else {
+            return Ok(None);
+        };
+        let running = self.running.get(target);
+        let running = running.ok_or_else(|| format!("unable to find target container {target}"))?;
+        Ok(Some(running.instance.id.clone()))
     }
 
     /// A pull has failed not long ago: says so, again with every look at it, and waits. True while that lasts.

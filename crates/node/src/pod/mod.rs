@@ -1,6 +1,7 @@
 //! Pods: one worker each.
 
 mod dispatch;
+mod evict;
 mod finish;
 mod launch;
 pub(crate) mod plan;

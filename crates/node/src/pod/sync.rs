@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Container;
-use knarr_runtime::SandboxSpec;
 
 use super::plan::{Plan, plan, restarts};
 use super::state::{Ended, Role, Sandbox, Startup, State};
@@ -33,7 +32,13 @@ impl Worker {
             return self.wind_up().await;
         }
         if !self.sandbox().await || !self.mount().await {
+            if self.work == Work::TerminatingPod {
+                self.wind_up().await;
+            }
             return;
+        }
+        if self.over_size_limit().await {
+            return self.wind_up().await;
         }
         for _ in 0..STARTS {
             if self.look_for_sandbox() {
@@ -103,18 +108,16 @@ impl Worker {
             self.wake_at(at);
             return false;
         }
-        let meta = &self.pod.metadata;
-        let spec = SandboxSpec {
-            id: uid(&self.pod).to_owned(),
-            namespace: meta.namespace.clone().unwrap_or_default(),
-            name: meta.name.clone().unwrap_or_default(),
-            hostname: container::hostname(&self.pod),
-            host_network: self
-                .pod
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.host_network)
-                .unwrap_or(false),
+        let spec = match container::sandbox(&self.pod, self.cx.runtime.mode()) {
+            Ok(spec) => spec,
+            Err(rejected) => {
+                self.cx
+                    .events
+                    .warning(self.about(), rejected.reason, rejected.message.clone());
+                self.state.failed = Some((rejected.reason.into(), rejected.message));
+                self.work = Work::TerminatingPod;
+                return false;
+            }
         };
         match self.cx.runtime.create_sandbox(spec).await {
             Ok(sandbox) => {

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, PodStatus};
 use knarr_runtime::{ExitStatus, RuntimeStatus};
 use tokio::sync::{broadcast, mpsc, watch};
 
+use super::evict;
 use super::registry::{Desired, Entry, Live, Shown};
 use super::state::{self, PodState, Ran, Role, Sandbox, State};
 use super::{key, uid};
@@ -128,6 +129,8 @@ pub(super) struct Worker {
     pub(super) work: Work,
     /// Since when its containers are being ended: all of them share one grace period.
     pub(super) terminating: Option<tokio::time::Instant>,
+    /// When its volumes are to be measured next.
+    pub(super) measure_at: Option<Timestamp>,
     /// The next time to look by itself.
     pub(super) wake: Option<Timestamp>,
 }
@@ -175,6 +178,7 @@ pub(crate) fn spawn(cx: &Arc<Context>, pod: Arc<Pod>, api: Option<Arc<Pod>>) {
         events,
         work: if over { Work::TerminatingPod } else { Work::SyncPod },
         terminating: None,
+        measure_at: None,
         wake: None,
     };
     worker.find_logs();
@@ -389,6 +393,9 @@ impl Worker {
 
     /// How long containers may take to end.
     pub(super) fn grace(&self) -> Duration {
+        if self.evicted() {
+            return evict::GRACE;
+        }
         let spec = self
             .pod
             .spec

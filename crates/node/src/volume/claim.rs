@@ -8,8 +8,9 @@ use kube::Api;
 use super::host;
 use crate::context::Context;
 
-/// The directory that the claim's volume is.
-pub(crate) async fn path(cx: &Context, namespace: &str, claim: &str) -> Result<PathBuf, String> {
+/// The directory that the claim's volume is, and whether `fsGroup` may change the owners of its files: not those of a `hostPath`, as
+/// Kubernetes has it.
+pub(crate) async fn path(cx: &Context, namespace: &str, claim: &str) -> Result<(PathBuf, bool), String> {
     let text = |error: kube::Error| match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
@@ -27,14 +28,16 @@ pub(crate) async fn path(cx: &Context, namespace: &str, claim: &str) -> Result<P
     if let Some(source) = spec.host_path {
         // Provisioned volumes are made when they are first used.
         let kind = source.type_.filter(|kind| !kind.is_empty());
-        host::check(&source.path, kind.as_deref().unwrap_or("DirectoryOrCreate"))?;
-        return Ok(source.path.into());
+        return check(source.path, kind.unwrap_or_else(|| "DirectoryOrCreate".into()), false).await;
     }
     if let Some(source) = spec.local {
-        host::check(&source.path, "Directory")?;
-        return Ok(source.path.into());
+        return check(source.path, "Directory".into(), true).await;
     }
     Err(format!(
         "this node cannot mount persistentvolume {name:?}: no volume plugin matched"
     ))
+}
+
+async fn check(path: String, kind: String, owned: bool) -> Result<(PathBuf, bool), String> {
+    super::blocking(move || host::check(&path, &kind).map(|()| (path.into(), owned))).await
 }

@@ -4,6 +4,7 @@ mod atomic;
 mod claim;
 mod host;
 mod mount;
+mod ownership;
 mod source;
 
 use std::collections::BTreeMap;
@@ -13,14 +14,17 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
+use knarr_runtime::{Mode, Tmpfs};
 use sha2::{Digest, Sha256};
 
 pub(crate) use mount::mounts;
+pub(crate) use ownership::usage;
 
 use crate::container::hex;
 use crate::context::Context;
 use crate::env::Place;
 use crate::object::{Key, Kind};
+use crate::quantity;
 use source::{Gather, Token};
 
 /// Why a volume is not there.
@@ -40,10 +44,21 @@ impl Failure {
     }
 }
 
+/// A volume that is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ready {
+    /// Where it is on the node.
+    pub(crate) path: PathBuf,
+    /// Written by the kubelet alone: containers only read it, whatever they ask for, as Kubernetes has had it since 1.9.
+    pub(crate) read_only: bool,
+    /// A file system in memory, which the runtime makes.
+    pub(crate) tmpfs: Option<Tmpfs>,
+}
+
 /// The volumes of one pod.
 #[derive(Debug, Default)]
 pub(crate) struct Volumes {
-    paths: BTreeMap<String, PathBuf>,
+    ready: BTreeMap<String, Ready>,
     tokens: BTreeMap<String, Token>,
     depends: Vec<Key>,
 }
@@ -55,8 +70,8 @@ impl Volumes {
         let mut failure = None;
         for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
             match self.set_up(cx, pod, place, volume).await {
-                Ok(path) => {
-                    self.paths.insert(volume.name.clone(), path);
+                Ok(ready) => {
+                    self.ready.insert(volume.name.clone(), ready);
                 }
                 // The others are still brought up to date.
                 Err(reason) => {
@@ -70,7 +85,7 @@ impl Volumes {
         failure.map_or(Ok(()), Err)
     }
 
-    async fn set_up(&mut self, cx: &Context, pod: &Pod, place: &Place<'_>, volume: &Volume) -> Result<PathBuf, String> {
+    async fn set_up(&mut self, cx: &Context, pod: &Pod, place: &Place<'_>, volume: &Volume) -> Result<Ready, String> {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let dir = |plugin: &str| {
@@ -79,15 +94,45 @@ impl Volumes {
                 .join(format!("kubernetes.io~{plugin}"))
                 .join(&volume.name)
         };
+        let group = fs_group(pod);
         if let Some(source) = &volume.empty_dir {
-            return empty(&dir("empty-dir"), &memory_dir(cx, uid), &volume.name, source);
+            let in_memory = source.medium.as_deref() == Some("Memory");
+            let memory_dir = memory_dir(cx, uid).join(&volume.name);
+            // Elsewhere nothing can be mounted, and a directory in memory has to do.
+            if in_memory && matches!(cx.runtime.mode(), Mode::Root | Mode::UserNamespace) {
+                return Ok(memory(pod, source, memory_dir, group));
+            }
+            let dir = if in_memory { memory_dir } else { dir("empty-dir") };
+            let path = dir.clone();
+            blocking(move || empty(&dir, group)).await?;
+            return Ok(Ready {
+                path,
+                ..Ready::default()
+            });
         }
         if let Some(source) = &volume.host_path {
-            host::check(&source.path, source.type_.as_deref().unwrap_or_default())?;
-            return Ok(PathBuf::from(&source.path));
+            let (path, kind) = (source.path.clone(), source.type_.clone().unwrap_or_default());
+            blocking(move || host::check(&path, &kind)).await?;
+            return Ok(Ready {
+                path: PathBuf::from(&source.path),
+                ..Ready::default()
+            });
         }
         if let Some(source) = &volume.persistent_volume_claim {
-            return claim::path(cx, namespace, &source.claim_name).await;
+            let (path, owned) = claim::path(cx, namespace, &source.claim_name).await?;
+            if let (Some(group), true) = (group, owned) {
+                let (path, policy) = (path.clone(), on_root_mismatch(pod));
+                blocking(move || {
+                    ownership::set_group(&path, group, policy)
+                        .map_err(|error| format!("applyFSGroup failed for vol {}: {error}", path.display()))
+                })
+                .await?;
+            }
+            return Ok(Ready {
+                path,
+                read_only: source.read_only.unwrap_or(false),
+                ..Ready::default()
+            });
         }
         let key = |kind, name: &str| Key {
             kind,
@@ -124,9 +169,13 @@ impl Volumes {
         } else {
             return Err(unsupported(volume));
         };
-        let files = gather.files;
-        atomic::write(&dir, &files, cx.clock.now()).map_err(|error| error.to_string())?;
-        Ok(dir)
+        let (files, now, path) = (gather.files, cx.clock.now(), dir.clone());
+        blocking(move || atomic::write(&dir, &files, group, now).map_err(|error| error.to_string())).await?;
+        Ok(Ready {
+            path,
+            read_only: true,
+            ..Ready::default()
+        })
     }
 
     /// When the content must be renewed without being told: the earliest refresh of a token.
@@ -139,9 +188,9 @@ impl Volumes {
         &self.depends
     }
 
-    /// Where a volume is on the node.
-    pub(crate) fn path(&self, volume: &str) -> Option<&Path> {
-        self.paths.get(volume).map(PathBuf::as_path)
+    /// A volume by its name.
+    pub(crate) fn get(&self, volume: &str) -> Option<&Ready> {
+        self.ready.get(volume)
     }
 }
 
@@ -191,18 +240,60 @@ fn private_shared_memory() -> Option<PathBuf> {
     private.then_some(dir)
 }
 
-fn empty(disk: &Path, memory: &Path, name: &str, source: &EmptyDirVolumeSource) -> Result<PathBuf, String> {
-    let dir = match source.medium.as_deref() {
-        Some("Memory") => memory.join(name),
-        _ => disk.to_owned(),
-    };
+/// Runs work on files where it may wait: what a container has made of its volume may be slow or worse.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// The group that a pod's volumes belong to.
+pub(crate) fn fs_group(pod: &Pod) -> Option<u32> {
+    let context = pod.spec.as_ref()?.security_context.as_ref()?;
+    u32::try_from(context.fs_group?).ok()
+}
+
+fn on_root_mismatch(pod: &Pod) -> bool {
+    let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    context.and_then(|context| context.fs_group_change_policy.as_deref()) == Some("OnRootMismatch")
+}
+
+fn empty(dir: &Path, group: Option<u32>) -> Result<(), String> {
     let make = || {
-        fs::create_dir_all(&dir)?;
+        if fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir()) {
+            return Ok(()); // what containers have made of it since is theirs
+        }
+        fs::create_dir_all(dir)?;
         // Whatever user a container runs as may write here.
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o777))?;
+        group.map_or(Ok(()), |group| ownership::set_group(dir, group, false))
     };
-    make().map_err(|error: std::io::Error| error.to_string())?;
-    Ok(dir)
+    make().map_err(|error: std::io::Error| error.to_string())
+}
+
+/// No larger than its own limit and than what all containers of the pod may use together.
+fn memory(pod: &Pod, source: &EmptyDirVolumeSource, path: PathBuf, group: Option<u32>) -> Ready {
+    let own = source
+        .size_limit
+        .as_ref()
+        .map(quantity::value)
+        .filter(|bytes| *bytes > 0);
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let limits = containers.map(|container| {
+        let limits = container.resources.as_ref()?.limits.as_ref()?;
+        limits.get("memory").map(quantity::value).filter(|bytes| *bytes > 0)
+    });
+    let together = limits.collect::<Option<Vec<u64>>>().map(|all| all.into_iter().sum());
+    Ready {
+        path,
+        tmpfs: Some(Tmpfs {
+            size: [own, together].into_iter().flatten().min().unwrap_or(0),
+            group,
+        }),
+        ..Ready::default()
+    }
 }
 
 /// Says what this node cannot mount.

@@ -1,6 +1,5 @@
-//! A container's mounts: its image's binds, the files the kubelet writes for every pod, and volumes.
+//! A container's mounts of its pod's volumes.
 
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
@@ -20,77 +19,77 @@ pub(crate) fn mounts(
 }
 
 fn resolve(volumes: &Volumes, mount: &VolumeMount, environment: &Environment) -> Result<Mount, String> {
-    let volume = volumes.path(&mount.name);
+    let volume = volumes.get(&mount.name);
     let volume = volume.ok_or_else(|| format!("cannot find volume {:?} to mount into container", mount.name))?;
     let sub_path = match (mount.sub_path_expr.as_deref(), mount.sub_path.as_deref()) {
         (Some(expression), _) if !expression.is_empty() => expand(expression, |name| environment.get(name)),
         (_, Some(path)) => path.to_owned(),
         _ => String::new(),
     };
-    let source = if sub_path.is_empty() {
-        volume.to_owned()
-    } else {
-        below(volume, &sub_path)?
-    };
-    let target = Path::new(&mount.mount_path);
-    Ok(Mount {
-        source,
-        target: if target.is_absolute() {
-            target.to_owned()
-        } else {
-            Path::new("/").join(target)
-        },
-        read_only: mount.read_only.unwrap_or(false),
-        tmpfs: None,
-    })
-}
-
-/// A path inside a volume, made if it is missing. Never one outside of it, whatever links the volume holds.
-fn below(volume: &Path, sub_path: &str) -> Result<PathBuf, String> {
-    let plain = Path::new(sub_path)
+    // Where links in the volume lead is the runtime's to see, when it opens the path: they may change at any time.
+    let plain = Path::new(&sub_path)
         .components()
         .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !plain {
         return Err(format!("subPath {sub_path:?} must be a relative path without '..'"));
     }
-    let failed = |error: std::io::Error| format!("failed to prepare subPath {sub_path:?}: {error}");
-    let path = volume.join(sub_path);
-    let root = volume.canonicalize().map_err(failed)?;
-    // What exists of the path must not lead out of the volume, before anything is made below it.
-    let existing = path.ancestors().find(|part| part.exists()).unwrap_or(volume);
-    let outside = || format!("subPath {sub_path:?} leads out of the volume");
-    if !existing.canonicalize().map_err(failed)?.starts_with(&root) {
-        return Err(outside());
+    let propagated = mount
+        .mount_propagation
+        .as_deref()
+        .filter(|kind| *kind == "Bidirectional");
+    if propagated.is_some() {
+        return Err(format!(
+            "mountPropagation: Bidirectional of volume {:?} is not supported: what a container mounts stays in it",
+            mount.name
+        ));
     }
-    if !path.exists() {
-        fs::create_dir_all(&path).map_err(failed)?;
-    }
-    let found = path.canonicalize().map_err(failed)?;
-    if found.starts_with(&root) {
-        Ok(found)
-    } else {
-        Err(outside())
-    }
+    let target = Path::new(&mount.mount_path);
+    Ok(Mount {
+        source: volume.path.clone(),
+        sub_path: PathBuf::from(sub_path),
+        target: if target.is_absolute() {
+            target.to_owned()
+        } else {
+            Path::new("/").join(target)
+        },
+        read_only: volume.read_only || mount.read_only.unwrap_or(false),
+        tmpfs: volume.tmpfs,
+        follows_host: mount.mount_propagation.as_deref() == Some("HostToContainer"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use serde_json::json;
 
+    use super::super::Ready;
     use super::*;
 
     #[test]
-    fn sub_paths_are_made_and_never_leave_the_volume() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let volume = dir.path().join("v");
-        fs::create_dir_all(&volume).expect("made");
-        symlink("/", volume.join("root")).expect("linked");
-        fs::write(volume.join("file"), "x").expect("written");
-        symlink("file", volume.join("link")).expect("linked");
-        assert!(below(&volume, "a/b").expect("made").is_dir());
-        assert!(below(&volume, "link").expect("found").is_file());
-        for path in ["../x", "a/../../x", "root/etc", "root", "/etc"] {
-            assert!(below(&volume, path).is_err(), "{path}");
+    fn volumes_of_the_kubelet_s_own_files_are_read_only_and_sub_paths_stay_below() {
+        let mut volumes = Volumes::default();
+        let ready = |path: &str, read_only| Ready {
+            path: path.into(),
+            read_only,
+            ..Ready::default()
+        };
+        volumes.ready.insert("conf".into(), ready("/v/conf", true));
+        volumes.ready.insert("data".into(), ready("/v/data", false));
+        let mounts = |mount: serde_json::Value| {
+            let container =
+                serde_json::from_value(json!({ "name": "c", "volumeMounts": [mount] })).expect("a container");
+            super::mounts(&volumes, &container, &Environment::default())
+        };
+        let mounted = mounts(json!({ "name": "conf", "mountPath": "/c", "readOnly": false })).expect("mounted");
+        assert!(mounted[0].read_only);
+        let mounted = mounts(json!({ "name": "data", "mountPath": "d", "subPath": "a/./b" })).expect("mounted");
+        assert_eq!((mounted[0].read_only, mounted[0].target.to_str()), (false, Some("/d")));
+        for path in ["../x", "a/../../x", "/etc"] {
+            assert!(
+                mounts(json!({ "name": "data", "mountPath": "/d", "subPath": path })).is_err(),
+                "{path}"
+            );
         }
+        assert!(mounts(json!({ "name": "data", "mountPath": "/d", "mountPropagation": "Bidirectional" })).is_err());
     }
 }

@@ -41,9 +41,25 @@ fn mode(own: Option<i32>, default: Option<i32>) -> u32 {
     u32::try_from(own.or(default).unwrap_or(MODE)).unwrap_or(MODE as u32) & 0o777
 }
 
+/// The one user that all containers of a pod run as; `None` where that is not said or not the same.
+fn only_user(pod: &Pod) -> Option<u32> {
+    let spec = pod.spec.as_ref()?;
+    let shared = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let mut users = containers.map(|container| {
+        let own = container
+            .security_context
+            .as_ref()
+            .and_then(|context| context.run_as_user);
+        own.or(shared).and_then(|user| u32::try_from(user).ok())
+    });
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then_some(first)
+}
+
 impl Gather<'_> {
     fn add(&mut self, path: &str, data: Vec<u8>, mode: u32) {
-        self.files.insert(path.to_owned(), File { data, mode });
+        self.files.insert(path.to_owned(), File { data, mode, uid: None });
     }
 
     /// The keys of a ConfigMap or a Secret: all, or those named.
@@ -113,8 +129,15 @@ impl Gather<'_> {
             } else if let Some(from) = &source.downward_api {
                 self.downward(from.items.as_deref().unwrap_or_default(), default)?;
             } else if let Some(from) = &source.service_account_token {
-                let token = self.token(volume, &namespace, from).await?;
-                self.add(&from.path, token.into_bytes(), mode(None, default));
+                let data = self.token(volume, &namespace, from).await?.into_bytes();
+                // Nobody but the pod's own user or group may read it, where they are known.
+                let uid = only_user(self.pod);
+                let mode = if uid.is_some() || super::fs_group(self.pod).is_some() {
+                    0o600
+                } else {
+                    mode(None, default)
+                };
+                self.files.insert(from.path.clone(), File { data, mode, uid });
             } else {
                 return Err("this node cannot project certificates or trust bundles".into());
             }

@@ -54,7 +54,7 @@ pub fn is_node() -> bool {
 pub fn probe() -> io::Result<Probe> {
     let (link, _process) = start_process()?;
     match wire::receive::<Message>(link.as_fd())? {
-        Some((Message::Hello { mode, refusals }, _)) => Ok(Probe {
+        Some((Message::Hello { mode, refusals, .. }, _)) => Ok(Probe {
             mode: mode.unwrap_or(Mode::Processes),
             refusals,
         }),
@@ -242,6 +242,7 @@ impl Session {
 pub(super) struct Greeting {
     pub(super) mode: Option<Mode>,
     pub(super) refusals: Vec<String>,
+    pub(super) weaknesses: Vec<String>,
 }
 
 /// What came of the first node process: its greeting.
@@ -360,10 +361,22 @@ impl Link {
             Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
         };
         let greeting = match hello.map_err(io("hear from the node process"))? {
-            Some((Message::Hello { mode, refusals }, _)) => Greeting { mode, refusals },
+            Some((
+                Message::Hello {
+                    mode,
+                    refusals,
+                    weaknesses,
+                },
+                _,
+            )) => Greeting {
+                mode,
+                refusals,
+                weaknesses,
+            },
             _ => Greeting {
                 mode: None,
                 refusals: vec!["the node process ended early".to_owned()],
+                weaknesses: Vec::new(),
             },
         };
         if expected.is_some() && greeting.mode != expected {

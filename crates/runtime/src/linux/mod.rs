@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use link::{is_node, node_main, probe};
+pub(crate) use node::Tree;
 pub use runtime::LinuxRuntime;
 
 use crate::{Runtime, RuntimeError};

@@ -26,6 +26,7 @@ use crate::{
 pub struct LinuxRuntime {
     mode: Mode,
     refusals: Vec<String>,
+    weaknesses: Vec<String>,
     link: Arc<Link>,
     supervisor: JoinHandle<()>,
 }
@@ -53,6 +54,7 @@ impl LinuxRuntime {
         Ok(Ok(Self {
             mode,
             refusals: greeting.refusals,
+            weaknesses: greeting.weaknesses,
             link,
             supervisor,
         }))
@@ -168,6 +170,18 @@ fn dialled(address: SocketAddr) -> impl FnOnce(std::io::Error) -> RuntimeError {
 impl Runtime for LinuxRuntime {
     fn mode(&self) -> Mode {
         self.mode
+    }
+
+    fn weaknesses(&self) -> Vec<String> {
+        let mut all = self.weaknesses.clone();
+        if self.mode == Mode::UserNamespace {
+            all.push(
+                "containers run in a user namespace with one user and one group: every runAsUser is that user to the host, \
+                 and fsGroup and supplementalGroups cannot be had besides runAsGroup"
+                    .to_owned(),
+            );
+        }
+        all
     }
 
     fn version(&self) -> String {

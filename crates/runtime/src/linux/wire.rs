@@ -87,6 +87,8 @@ pub(crate) enum Message {
     Hello {
         mode: Option<Mode>,
         refusals: Vec<String>,
+        /// In what containers will be isolated less than they might.
+        weaknesses: Vec<String>,
     },
     Answer {
         id: u64,
@@ -126,6 +128,7 @@ pub(crate) enum Failure {
     NoSuchProgram(String),
     NotFound(String),
     AddressInUse(String),
+    Unsupported(String),
     Io {
         context: String,
         errno: Option<i32>,
@@ -160,6 +163,7 @@ impl From<Failure> for RuntimeError {
             Failure::NoSuchProgram(text) => Self::NoSuchProgram(text),
             Failure::NotFound(what) => Self::NotFound(what),
             Failure::AddressInUse(text) => Self::AddressInUse(text),
+            Failure::Unsupported(text) => Self::Unsupported(text),
             Failure::Io { context, errno, text } => Self::Io {
                 context,
                 source: errno.map_or_else(|| io::Error::other(text), io::Error::from_raw_os_error),
@@ -171,7 +175,7 @@ impl From<Failure> for RuntimeError {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoSuchProgram(text) | Self::AddressInUse(text) => f.write_str(text),
+            Self::NoSuchProgram(text) | Self::AddressInUse(text) | Self::Unsupported(text) => f.write_str(text),
             Self::NotFound(what) => write!(f, "{what} not found"),
             Self::Io { context, text, .. } => write!(f, "{context}: {text}"),
         }

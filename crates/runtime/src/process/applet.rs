@@ -46,7 +46,7 @@ impl View {
         };
         for mount in spec.mounts.iter().filter(|m| !m.source.as_os_str().is_empty()) {
             if let Some(target) = view.resolve(&mount.target) {
-                view.mounts.push((target, mount.source.clone()));
+                view.mounts.push((target, mount.path()));
             }
         }
         view
@@ -186,7 +186,7 @@ mod tests {
             source: source.into(),
             target: target.into(),
             read_only: true,
-            tmpfs: None,
+            ..Mount::default()
         };
         let spec = ContainerSpec {
             root: image.path().into(),

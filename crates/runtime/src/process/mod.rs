@@ -113,12 +113,16 @@ impl ProcessRuntime {
                 if mount.tmpfs.is_some() {
                     fs::create_dir_all(&mount.source)?;
                 }
+                let source = mount.path();
+                if !mount.sub_path.as_os_str().is_empty() && !source.exists() {
+                    fs::create_dir_all(&source)?;
+                }
                 let target = applet::below(&root, &mount.target);
                 if let Some(parent) = target.parent() {
                     fs::create_dir_all(parent)?;
                 }
                 // Taken when one mount lies in another; the outer one shows what is there.
-                drop(symlink(&mount.source, target));
+                drop(symlink(source, target));
             }
             Ok(())
         };
@@ -157,6 +161,17 @@ impl ProcessRuntime {
 impl Runtime for ProcessRuntime {
     fn mode(&self) -> Mode {
         Mode::Processes
+    }
+
+    fn weaknesses(&self) -> Vec<String> {
+        [
+            "containers are plain processes of the user who runs the node: they see and may change all that this user may",
+            "runAsUser, fsGroup, capabilities, seccompProfile, readOnlyRootFilesystem and read-only mounts have no effect",
+            "limits of memory, cpu and pids are not enforced",
+            "pods share the host's network: what listens on the host's loopback is in their reach",
+        ]
+        .map(str::to_owned)
+        .into()
     }
 
     fn version(&self) -> String {

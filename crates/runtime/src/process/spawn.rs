@@ -144,6 +144,7 @@ fn open_terminal() -> nix::Result<(OwnedFd, OwnedFd)> {
 #[allow(unsafe_code, reason = "what a child does between fork and exec")]
 fn lead_session(process: &mut tokio::process::Command, tty: bool) {
     let prepare = move || {
+        crate::close_inherited_on_exec();
         nix::unistd::setsid()?;
         if tty {
             // SAFETY: the request takes a number; descriptor 0 is the terminal's slave.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use knarr_runtime::{ExecSpec, ExitStatus, Limits, Mount, RuntimeError, SandboxSpec};
+use knarr_runtime::{ExecSpec, ExitStatus, Limits, Mount, Processes, RuntimeError, SandboxSpec, Tmpfs};
 use libtest_mimic::Failed;
 use tokio::io::AsyncWriteExt;
 
@@ -342,10 +342,12 @@ fn mounts(stage: &Stage) -> Result<(), Failed> {
             bind(&hosts, "/data/deep/hosts".as_ref()),
             bind(&volume, "/fixed".as_ref()),
             Mount {
-                source: "".into(),
                 target: "/cache".into(),
-                read_only: false,
-                tmpfs: Some(1 << 20),
+                tmpfs: Some(Tmpfs {
+                    size: 1 << 20,
+                    group: None,
+                }),
+                ..Mount::default()
             },
         ]);
         let ended = stage.finish(&spec).await;
@@ -373,8 +375,8 @@ fn sharing(stage: &Stage) -> Result<(), Failed> {
         let memory = Mount {
             source: files.path().join("memory"),
             target: "/mem".into(),
-            read_only: false,
-            tmpfs: Some(1 << 20),
+            tmpfs: Some(Tmpfs::default()),
+            ..Mount::default()
         };
         let sandbox = stage
             .sandbox_with(|spec: &mut SandboxSpec| spec.hostname = "shared-name".into())
@@ -394,7 +396,7 @@ fn users(stage: &Stage) -> Result<(), Failed> {
     stage.run(async {
         let sandbox = stage.sandbox().await;
         let script = "id -u; id -g; echo $HOME; grep -E 'CapEff|NoNewPrivs' /proc/self/status | tr -d '\\t'; echo x > /dev/stdout; exec sleep 1000";
-        for (uid, expected) in [(Some(1000), "1000\n1001\n/srv\nCapEff:0000000000000000\nNoNewPrivs:1\nx\n"), (None, "0\n0\n/root\nCapEff:00000000a80425fb\nNoNewPrivs:1\nx\n")] {
+        for (uid, expected) in [(Some(1000), "1000\n1001\n/srv\nCapEff:0000000000000000\nNoNewPrivs:0\nx\n"), (None, "0\n0\n/root\nCapEff:00000000a00425fb\nNoNewPrivs:0\nx\n")] {
             let mut spec = stage.shell(&sandbox, script);
             spec.uid = uid;
             let mut started = stage.start(&spec).await;
@@ -439,11 +441,11 @@ fn shared_processes(stage: &Stage) -> Result<(), Failed> {
     stage.run(async {
         let sandbox = stage.sandbox().await;
         let mut first = stage.shell(&sandbox, "sleep 5432 & echo ready; wait");
-        first.share_pid = true;
+        first.processes = Processes::Sandbox;
         let mut started = stage.start(&first).await;
         read_until(&mut started.stdout, "ready").await;
         let mut second = stage.shell(&sandbox, "test $$ != 1 && cat /proc/[0-9]*/cmdline | tr '\\0' ' '");
-        second.share_pid = true;
+        second.processes = Processes::Sandbox;
         let seen = stage.finish(&second).await.out;
         assert!(seen.contains("sleep 5432"), "{seen}");
         stage.runtime.remove(&first.id).await?;
@@ -451,7 +453,7 @@ fn shared_processes(stage: &Stage) -> Result<(), Failed> {
         read_to_end(&mut started.stdout).await;
         // Likewise what a container leaves behind that ends by itself, at once.
         let mut leaver = stage.shell(&sandbox, "sleep 5432 &");
-        leaver.share_pid = true;
+        leaver.processes = Processes::Sandbox;
         assert_eq!(stage.finish(&leaver).await.status.code, 0);
         Ok(stage.runtime.remove_sandbox(&sandbox.id).await?)
     })
@@ -519,6 +521,7 @@ fn memory_limit(stage: &Stage) -> Result<(), Failed> {
         spec.limits = Limits {
             memory_bytes: Some(32 << 20),
             cpu_millis: Some(1000),
+            ..Limits::default()
         };
         let mut started = stage.start(&spec).await;
         read_until(&mut started.stdout, "ready").await;

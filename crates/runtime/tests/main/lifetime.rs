@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use knarr_runtime::{RuntimeStatus, SandboxSpec};
+use knarr_runtime::{Processes, RuntimeStatus, SandboxSpec};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -190,7 +190,7 @@ pub fn victim() -> ExitCode {
         let mut processes = Vec::new();
         for share in [false, true] {
             let mut spec = stage.shell(&sandbox, "(setsid sleep 6543 &); sleep 6543 & echo ready; wait");
-            spec.share_pid = share;
+            spec.processes = if share { Processes::Sandbox } else { Processes::Own };
             let mut started = stage.start(&spec).await;
             read_until(&mut started.stdout, "ready").await;
             processes.push(started);

@@ -178,7 +178,7 @@ pub fn bind(source: &Path, target: &Path) -> Mount {
         source: source.into(),
         target: target.into(),
         read_only: true,
-        tmpfs: None,
+        ..Mount::default()
     }
 }
 

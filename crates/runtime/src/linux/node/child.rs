@@ -3,17 +3,18 @@
 //! The child tells the node process about itself over a report socket that closes when the program is executed: end of file without a
 //! failure means it runs.
 
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nix::sched::{CloneFlags, setns};
+use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use nix::sys::stat::Mode;
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use serde::{Deserialize, Serialize};
 
-use super::cgroup::Group;
+use super::cgroup::Groups;
 use super::namespace::{self, Shared};
 use super::privilege::{self, Users};
 use super::program::{Identity, Prepared};
@@ -50,7 +51,8 @@ pub(super) fn fork(report: OwnedFd, child: impl FnOnce(BorrowedFd<'_>) -> Failur
 
 /// A process's three streams, as the process sees them.
 pub(super) struct Streams {
-    stdin: OwnedFd,
+    /// `None` for nothing to read: the container's own `/dev/null`, since the host's is not the container's to change.
+    stdin: Option<OwnedFd>,
     stdout: OwnedFd,
     stderr: OwnedFd,
 }
@@ -62,9 +64,9 @@ pub(super) fn pipes(stdin: bool) -> Result<(Streams, Vec<OwnedFd>, Ends), Failur
     let input = if stdin {
         let (reader, writer) = pipe()?;
         ours.push(writer);
-        reader
+        Some(reader)
     } else {
-        File::open("/dev/null").context("open /dev/null")?.into()
+        None
     };
     let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
     ours.extend([out, err]);
@@ -102,17 +104,23 @@ impl Neighbour {
     pub(super) fn of(first: Pid) -> Result<Self, Failure> {
         let first = first.to_string();
         let open = |kind| namespace::open(&first, kind);
-        // A container that runs as a user its node does not have is in a user namespace of its own; joining the one we are in is refused.
-        let nested = namespace::identity(&first, "user") != namespace::identity("self", "user");
+        // Joining a namespace that it has not left, and that is the host's, is refused: the host's users own it.
+        let differs = |kind| namespace::identity(&first, kind) != namespace::identity("self", kind);
+        let mut joined = vec![
+            (open("net")?, CloneFlags::CLONE_NEWNET),
+            (open("uts")?, CloneFlags::CLONE_NEWUTS),
+            (open("ipc")?, CloneFlags::CLONE_NEWIPC),
+        ];
+        if differs("cgroup") {
+            joined.push((open("cgroup")?, CloneFlags::CLONE_NEWCGROUP));
+        }
+        // Last: paths are another tree's from then on.
+        joined.push((open("mnt")?, CloneFlags::CLONE_NEWNS));
         Ok(Self {
             processes: open("pid")?,
-            user: if nested { Some(open("user")?) } else { None },
-            joined: vec![
-                (open("net")?, CloneFlags::CLONE_NEWNET),
-                (open("uts")?, CloneFlags::CLONE_NEWUTS),
-                (open("ipc")?, CloneFlags::CLONE_NEWIPC),
-                (open("mnt")?, CloneFlags::CLONE_NEWNS),
-            ],
+            // A container that runs as a user its node does not have is in a user namespace of its own.
+            user: if differs("user") { Some(open("user")?) } else { None },
+            joined,
         })
     }
 }
@@ -124,8 +132,10 @@ pub(super) struct Job<'a> {
     pub(super) tty: bool,
     /// `None` on a terminal.
     pub(super) streams: Option<Streams>,
-    pub(super) cgroup: Option<&'a Group>,
+    pub(super) cgroup: Option<&'a Groups>,
     pub(super) users: Users,
+    /// Most processes of all containers, where no control group counts them.
+    pub(super) processes: Option<u64>,
     pub(super) place: Place<'a>,
 }
 
@@ -143,11 +153,18 @@ impl Job<'_> {
         prctl::set_pdeathsig(Signal::SIGKILL).context("tie the container to its node")?;
         setsid().context("start a session")?;
         // The group's files are the host's: out of reach once the root has changed.
-        self.cgroup.map_or(Ok(()), Group::join)?;
+        self.cgroup.map_or(Ok(()), Groups::join)?;
+        if let Some(most) = self.processes {
+            privilege::limit_processes(most);
+        }
         let mut users = self.users;
         match &self.place {
             Place::New { shared, parts } => {
                 shared.enter()?;
+                if self.cgroup.is_some() {
+                    // From here on its own group is the topmost. Kernels without such namespaces merely show where it is.
+                    let _ = unshare(CloneFlags::CLONE_NEWCGROUP);
+                }
                 root::assemble(parts)?;
                 let mounts = namespace::open("self", "mnt")?;
                 wire::send(report, &Report::Mounted, &[mounts.as_fd()]).context("pass the mount namespace")?;
@@ -165,10 +182,10 @@ impl Job<'_> {
         let identity = Identity::of(self.spec);
         self.connect(report, &identity, users)?;
         let directory = root::working_dir(self.spec);
-        chdir(directory)
+        root::enter(directory)
             .with_context(|| format!("chdir to cwd ({:?}) set in config.json failed", directory.display()))?;
         let program = Prepared::find(self.argv, self.spec, &identity, self.tty)?;
-        privilege::become_user(&identity, users)?;
+        privilege::become_user(&identity, users, &self.spec.security)?;
         Ok(program)
     }
 
@@ -181,13 +198,18 @@ impl Job<'_> {
                 wire::send(report, &Report::Terminal, &[master.as_fd()]).context("pass the terminal")?;
                 let again = || slave.try_clone().context("duplicate the terminal");
                 Streams {
-                    stdin: again()?,
+                    stdin: Some(again()?),
                     stdout: again()?,
                     stderr: slave,
                 }
             }
         };
-        dup2_stdin(&streams.stdin).context("connect standard input")?;
+        let stdin = match streams.stdin {
+            Some(stdin) => stdin,
+            None => nix::fcntl::open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+                .context("open /dev/null")?,
+        };
+        dup2_stdin(&stdin).context("connect standard input")?;
         dup2_stdout(&streams.stdout).context("connect standard output")?;
         dup2_stderr(&streams.stderr).context("connect standard error")?;
         privilege::hand_over_streams(identity, users);

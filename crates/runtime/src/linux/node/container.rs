@@ -15,7 +15,10 @@ use super::root::Parts;
 use super::service::{Node, Outcome};
 use super::state::{Container, Pending, Process, Role, Stage};
 use crate::linux::wire::{self, Answer, Context, Ends, Failure, Message};
-use crate::{ContainerSpec, ExecSpec, ExitStatus};
+use crate::{ContainerSpec, ExecSpec, ExitStatus, Processes};
+
+/// Most processes of an unprivileged user's containers together.
+const MOST_PROCESSES: u64 = 8192;
 
 impl Node {
     pub(super) fn start(&mut self, call: u64, process: u64, spec: ContainerSpec) -> Result<Outcome, Failure> {
@@ -28,12 +31,23 @@ impl Node {
             ));
         }
         for volume in spec.mounts.iter().filter(|m| !m.source.as_os_str().is_empty()) {
-            if let Some(size) = volume.tmpfs {
-                self.mount_memory(&spec.sandbox, &volume.source, size)?;
+            if let Some(wanted) = volume.tmpfs {
+                self.mount_memory(&spec.sandbox, &volume.source, wanted)?;
             }
         }
+        if spec.security.privileged && self.users != privilege::Users::All {
+            return Err(Failure::Unsupported(
+                "securityContext.privileged: this node runs containers in the user namespace of an unprivileged user, \
+                 which has no such rights to give"
+                    .to_owned(),
+            ));
+        }
         fs::create_dir_all(&layer).context("create the container's directory")?;
-        let group = self.groups.add(&spec.id, &spec.limits);
+        let pod = self.sandbox(&spec.sandbox)?.group.as_ref();
+        let group = pod.and_then(|pod| pod.add(&spec.id, &spec.limits));
+        if let (Some(group), false) = (&group, spec.security.privileged) {
+            group.deny_devices();
+        }
         let id = spec.id.clone();
         let container = Container {
             spec,
@@ -59,21 +73,26 @@ impl Node {
     }
 
     fn launch(&mut self, call: u64, process: u64, id: &str) -> Result<Pid, Failure> {
-        let shares = self
-            .containers
-            .get(id)
-            .filter(|c| c.spec.share_pid)
-            .map(|c| c.spec.sandbox.clone());
-        let processes = shares.map(|sandbox| self.pause(&sandbox)).transpose()?;
-        let Some(container) = self.containers.get(id) else {
-            return Err(Failure::NotFound(format!("container {id:?}")));
+        let missing = || Failure::NotFound(format!("container {id:?}"));
+        let spec = &self.containers.get(id).ok_or_else(missing)?.spec;
+        let processes = match (&spec.processes, spec.sandbox.clone()) {
+            (Processes::Own, _) => None,
+            (Processes::Sandbox, sandbox) => Some(self.pause(&sandbox)?),
+            (Processes::Node, _) => Some(self.home.processes()?),
+            (Processes::Container(target), sandbox) => Some(self.processes_of(target, &sandbox)?),
         };
+        let container = self.containers.get(id).ok_or_else(missing)?;
         let sandbox = self.sandbox(&container.spec.sandbox)?;
         let (streams, ours, ends) = streams(container.spec.tty, container.spec.stdin)?;
         let parts = Parts {
             spec: &container.spec,
             layer: &container.layer,
             shm: &sandbox.shm,
+            groups: container
+                .group
+                .as_ref()
+                .map(super::cgroup::Groups::views)
+                .unwrap_or_default(),
             rootless: self.users != privilege::Users::All,
         };
         let job = Job {
@@ -83,6 +102,7 @@ impl Node {
             streams,
             cgroup: container.group.as_ref(),
             users: self.users,
+            processes: self.process_limit(),
             place: Place::New {
                 shared: &sandbox.shared,
                 parts,
@@ -111,6 +131,24 @@ impl Node {
             },
         );
         Ok(pid)
+    }
+
+    /// The most processes of all containers, where only the user namespace they run in is left to count them.
+    fn process_limit(&self) -> Option<u64> {
+        let uncounted = self.users != privilege::Users::All && !self.groups.count_processes();
+        uncounted.then(|| super::cgroup::most_processes().min(MOST_PROCESSES))
+    }
+
+    /// The PID namespace of a running container of the same sandbox.
+    fn processes_of(&self, target: &str, sandbox: &str) -> Result<OwnedFd, Failure> {
+        let running = self
+            .containers
+            .get(target)
+            .filter(|container| container.spec.sandbox == sandbox);
+        match running.map(|container| &container.stage) {
+            Some(Stage::Running(first, _)) => namespace::open(&first.to_string(), "pid"),
+            _ => Err(Failure::NotFound(format!("running container {target:?}"))),
+        }
     }
 
     /// The PID namespace that containers of a sandbox share, with a first process that outlives each of them.
@@ -156,6 +194,7 @@ impl Node {
             streams,
             cgroup: container.group.as_ref(),
             users: self.users,
+            processes: self.process_limit(),
             place: Place::Beside(neighbour),
         };
         let (report, theirs) = wire::pair().context("make a report socket")?;
@@ -268,14 +307,14 @@ impl Node {
         };
         let stage = std::mem::replace(&mut container.stage, Stage::Ended);
         // Elsewhere the kernel has ended the container's other processes together with the first.
-        if let (true, Stage::Running(_, Some(members))) = (container.spec.share_pid, stage) {
+        if let (true, Stage::Running(_, Some(members))) = (container.shares_processes(), stage) {
             kill_all(&members);
         }
         status.oom_killed = status.code != 0
             && container
                 .group
                 .as_ref()
-                .is_some_and(super::cgroup::Group::out_of_memory);
+                .is_some_and(super::cgroup::Groups::out_of_memory);
         if container.doomed {
             self.sweep(id);
         }
@@ -301,7 +340,7 @@ impl Node {
             .containers
             .get(id)
             .ok_or_else(|| Failure::NotFound(format!("container {id:?}")))?;
-        let counted = container.group.as_ref().and_then(super::cgroup::Group::usage);
+        let counted = container.group.as_ref().and_then(super::cgroup::Groups::usage);
         let usage = counted.unwrap_or_else(|| match &container.stage {
             Stage::Running(_, Some(members)) => crate::usage::sum(&members.processes()),
             _ => crate::Usage::default(),

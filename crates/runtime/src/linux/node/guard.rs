@@ -26,6 +26,7 @@ const DESCRIPTORS: u64 = 1 << 16;
 
 /// Runs the node process until the main process is gone. Its end of the socket pair is standard input.
 pub(crate) fn run() -> i32 {
+    crate::inherited::close_inherited();
     if std::env::args().nth(2).as_deref() == Some(pause::ARGUMENT) {
         return pause::run();
     }
@@ -47,10 +48,17 @@ fn start() -> Result<i32, Failure> {
     prctl::set_pdeathsig(Signal::SIGTERM).context("tie the node to the main process")?;
 
     let (mode, refusals) = trial::choose();
-    wire::send(link.as_fd(), &Message::Hello { mode, refusals }, &[]).context("greet")?;
-    let Some(mode) = mode else { return Ok(0) };
-
-    let groups = Groups::create(getpid());
+    let groups = mode.map(|_| Groups::create(getpid()));
+    let weaknesses = groups.iter().flat_map(Groups::weaknesses).collect();
+    let hello = Message::Hello {
+        mode,
+        refusals,
+        weaknesses,
+    };
+    wire::send(link.as_fd(), &hello, &[]).context("greet")?;
+    let (Some(mode), Some(groups)) = (mode, groups) else {
+        return Ok(0);
+    };
     // Only now: the children of the trials would leave a SIGCHLD pending.
     let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD]
         .into_iter()
@@ -66,7 +74,7 @@ fn start() -> Result<i32, Failure> {
         drop(report);
         watch(&link, node, &signals)
     });
-    groups.remove();
+    groups.remove_all();
     result
 }
 

@@ -5,8 +5,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
+use nix::sys::stat::Mode;
 
+use super::sys::{Detached, NO_DEVICES};
 use crate::linux::wire::{Context, Failure};
 
 /// Largest image copied for want of overlays. Built-in images are a few kilobytes: their programs are mounts.
@@ -33,7 +36,8 @@ pub(super) fn mount_root(layer: &Path, image: &Path, rootless: bool) -> Result<P
         Some("overlay"),
         &root,
         Some("overlay"),
-        MsFlags::empty(),
+        // A device node that somebody makes is a node without a device.
+        MsFlags::MS_NODEV,
         Some(options.as_slice()),
     ) {
         Ok(()) => return Ok(root),
@@ -47,8 +51,10 @@ pub(super) fn mount_root(layer: &Path, image: &Path, rootless: bool) -> Result<P
         },
         other => other,
     })?;
-    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-    mount(Some(&upper), &root, None::<&str>, flags, None::<&str>).context("bind the container's root")?;
+    let made = nix::fcntl::open(&upper, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).and_then(Detached::of);
+    let target = nix::fcntl::open(&root, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+    made.and_then(|made| made.restrict(NO_DEVICES).and_then(|()| made.attach(target?)))
+        .context("bind the container's root")?;
     Ok(root)
 }
 

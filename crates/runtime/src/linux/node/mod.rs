@@ -27,14 +27,18 @@ mod privilege;
 mod program;
 mod root;
 mod sandbox;
+mod seccomp;
 mod service;
 mod state;
 mod sweep;
+mod sys;
+mod tree;
 mod trial;
 
 use std::ffi::CStr;
 
 pub(super) use guard::run;
+pub(crate) use tree::Tree;
 
 /// First argument of a node process.
 pub(super) const ARGUMENT: &str = "__node";

@@ -75,6 +75,11 @@ impl Home {
         })
     }
 
+    /// The PID namespace.
+    pub(super) fn processes(&self) -> Result<OwnedFd, Failure> {
+        self.processes.try_clone().context("duplicate a namespace")
+    }
+
     /// Does `work` in new or other namespaces, then comes back. Where coming back fails nothing later could be trusted, so the
     /// process ends, and everything it runs with it.
     pub(super) fn visit<T>(&self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {

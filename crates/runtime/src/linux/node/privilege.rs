@@ -1,37 +1,23 @@
 //! Giving up rights before a container's program runs.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchown, setgroups, setresgid, setresuid};
 
 use super::program::Identity;
-use crate::Mode;
+use super::{seccomp, sys};
 use crate::linux::wire::{Context, Failure};
+use crate::{Capabilities, Mode, Security};
 
-/// Capabilities a container's root keeps; the set that container runtimes give by default, by their numbers in `linux/capability.h`.
-const KEPT: [libc::c_ulong; 14] = [
-    0,  // CHOWN
-    1,  // DAC_OVERRIDE
-    3,  // FOWNER
-    4,  // FSETID
-    5,  // KILL
-    6,  // SETGID
-    7,  // SETUID
-    8,  // SETPCAP
-    10, // NET_BIND_SERVICE
-    13, // NET_RAW
-    18, // SYS_CHROOT
-    27, // MKNOD
-    29, // AUDIT_WRITE
-    31, // SETFCAP
-];
 /// More than any kernel knows; the first unknown one ends the loop.
-const CAPABILITIES: libc::c_ulong = 64;
+const CAPABILITIES: u32 = 64;
 
 /// Maps `inside` to the one user and group this process has now, in a user namespace of its own.
 pub(super) fn enter_user_namespace(uid: u32, gid: u32) -> Result<(), Failure> {
@@ -61,37 +47,74 @@ impl Users {
 }
 
 /// Becomes `identity` without a way back.
-pub(super) fn become_user(identity: &Identity, users: Users) -> Result<(), Failure> {
+pub(super) fn become_user(identity: &Identity, users: Users, security: &Security) -> Result<(), Failure> {
+    sys::forget_keys();
     if users == Users::OnlyRoot && (identity.uid, identity.gid) != (0, 0) {
         enter_user_namespace(identity.uid, identity.gid)?;
     }
-    bound_capabilities().context("drop capabilities")?;
+    let capabilities = if security.privileged {
+        Capabilities::ALL
+    } else {
+        security.capabilities
+    };
+    for (number, name) in capabilities.asked() {
+        if !bounds_allow(number) {
+            return Err(Failure::Unsupported(format!(
+                "securityContext.capabilities.add: this node does not have the capability {name} itself"
+            )));
+        }
+    }
+    // A filter takes CAP_SYS_ADMIN or the promise not to gain rights. Without the promise it has to come before the rights go.
+    if !security.no_new_privileges {
+        seccomp::install(security, capabilities)?;
+    }
+    bound_capabilities(capabilities).context("drop capabilities")?;
     if users == Users::All {
         let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-        setgroups(&[gid]).context("set groups")?;
+        let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
+        setgroups(&groups).context("set groups")?;
         setresgid(gid, gid, gid).context("set the group")?;
         setresuid(uid, uid, uid).context("set the user")?;
     }
-    prctl::set_no_new_privs().context("give up new privileges")
+    if security.no_new_privileges {
+        prctl::set_no_new_privs().context("give up new privileges")?;
+        seccomp::install(security, capabilities)?;
+    }
+    Ok(())
 }
 
-/// Lets a program that runs as another user reopen its streams by `/dev/stdout`.
+/// Where there is no control group to count processes, the kernel counts those of the node's user namespace: all containers together.
+pub(super) fn limit_processes(most: u64) {
+    // Refused only where the limit is lower already.
+    let _ = setrlimit(Resource::RLIMIT_NPROC, most, most);
+}
+
+/// Lets a program that runs as another user reopen its streams by `/dev/stdout`: pipes and terminals made for it, and nothing else.
 pub(super) fn hand_over_streams(identity: &Identity, users: Users) {
     if users == Users::All && identity.uid != 0 {
         let (uid, gid) = (Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid)));
-        // Not every file can change its owner, /dev/null for one; the stream itself works regardless.
-        let _ = fchown(std::io::stdin().as_fd(), uid, None);
-        let _ = fchown(std::io::stdout().as_fd(), uid, gid);
-        let _ = fchown(std::io::stderr().as_fd(), uid, gid);
+        let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        for stream in [input.as_fd(), output.as_fd(), error.as_fd()] {
+            // The stream itself works regardless.
+            if is_pipe(stream) {
+                let _ = fchown(stream, uid, gid);
+            } else if nix::unistd::isatty(stream).unwrap_or(false) {
+                let _ = fchown(stream, uid, None);
+            }
+        }
     }
+}
+
+fn is_pipe(stream: BorrowedFd<'_>) -> bool {
+    fstat(stream).is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits())
 }
 
 /// Shrinks the bounding set, which caps what a program run by root can have.
 #[allow(unsafe_code, reason = "prctl's capability operations have no safe binding")]
-fn bound_capabilities() -> nix::Result<()> {
-    for capability in (0..CAPABILITIES).filter(|c| !KEPT.contains(c)) {
+fn bound_capabilities(kept: Capabilities) -> nix::Result<()> {
+    for capability in (0..CAPABILITIES).filter(|capability| !kept.holds(*capability)) {
         // SAFETY: PR_CAPBSET_DROP takes one number and touches no memory of ours.
-        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
         match nix::Error::result(result) {
             Ok(_) => {}
             Err(nix::Error::EINVAL) => break,
@@ -99,6 +122,12 @@ fn bound_capabilities() -> nix::Result<()> {
         }
     }
     Ok(())
+}
+
+#[allow(unsafe_code, reason = "prctl's capability operations have no safe binding")]
+fn bounds_allow(capability: u32) -> bool {
+    // SAFETY: PR_CAPBSET_READ takes one number and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(capability), 0, 0, 0) == 1 }
 }
 
 /// Undoes what this process changed about signals: a program expects none blocked and `SIGPIPE` deadly.

@@ -19,10 +19,12 @@ use super::network::{NODE_IP, connect_pod};
 use super::root;
 use super::service::{Node, Outcome};
 use super::state::Sandbox;
-use crate::SandboxSpec;
 use crate::linux::wire::{Answer, Context, Failure};
+use crate::{SandboxSpec, Tmpfs};
 
 const BACKLOG: i32 = 1024;
+/// Bytes of a pod's `/dev/shm`.
+const SHARED_MEMORY: u64 = 64 << 20;
 
 /// IDs name directories.
 pub(super) fn check_id(id: &str) -> Result<(), Failure> {
@@ -67,25 +69,33 @@ impl Node {
 
     pub(super) fn create_sandbox(&mut self, spec: &SandboxSpec) -> Result<Outcome, Failure> {
         if !self.sandboxes.contains_key(&spec.id) {
-            let directory = self.directory("sandboxes", &spec.id)?;
-            let shm = directory.join("shm");
-            fs::create_dir_all(&shm).context("create the sandbox's directory")?;
-            root::tmpfs(&shm, 64 << 20)?;
+            let own = self.directory("sandboxes", &spec.id)?.join("shm");
+            let shm = if spec.host_ipc {
+                self.node_shm()?
+            } else {
+                make_shm(own)?
+            };
             match self.isolate(spec) {
                 Ok((shared, address)) => {
                     let sandbox = Sandbox {
                         shared,
                         address,
                         shm,
+                        host_ipc: spec.host_ipc,
+                        group: self.groups.add(&format!("pod{}", spec.id), &spec.limits),
                         memory: HashSet::new(),
                         pause: None,
                         removers: Vec::new(),
                     };
+                    if let Some(group) = &sandbox.group {
+                        group.hand_down();
+                    }
                     self.sandboxes.insert(spec.id.clone(), sandbox);
                 }
                 Err(failure) => {
-                    unmount(&shm);
-                    drop(fs::remove_dir_all(&directory));
+                    if !spec.host_ipc {
+                        remove_shm(&shm);
+                    }
                     return Err(failure);
                 }
             }
@@ -95,13 +105,18 @@ impl Node {
     }
 
     fn isolate(&mut self, spec: &SandboxSpec) -> Result<(Shared, Option<std::net::Ipv4Addr>), Failure> {
-        let mut kinds = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+        let mut kinds = CloneFlags::CLONE_NEWUTS;
+        if !spec.host_ipc {
+            kinds |= CloneFlags::CLONE_NEWIPC;
+        }
         if !spec.host_network {
             kinds |= CloneFlags::CLONE_NEWNET;
         }
         let shared = self.home.visit(|| {
             unshare(kinds).context("make the pod's namespaces")?;
             sethostname(&spec.hostname).context("set the host name")?;
+            // Those of the network again when that stands: it comes up with defaults of its own.
+            set_sysctls(spec, |name| !name.starts_with("net."))?;
             Shared::current()
         })?;
         if spec.host_network {
@@ -111,8 +126,20 @@ impl Node {
             .addresses
             .take()
             .ok_or_else(|| Failure::other("find a pod address", "all 253 are in use"))?;
-        connect_pod(&self.home, &shared, address).inspect_err(|_| self.addresses.give_back(address))?;
+        let connected = connect_pod(&self.home, &shared, address).and_then(|()| {
+            self.home.visit(|| {
+                shared.enter_network()?;
+                set_sysctls(spec, |name| name.starts_with("net."))
+            })
+        });
+        connected.inspect_err(|_| self.addresses.give_back(address))?;
         Ok((shared, Some(address)))
+    }
+
+    /// The shared memory of the node itself, made when the first pod asks for it.
+    fn node_shm(&self) -> Result<PathBuf, Failure> {
+        let shm = self.directory("sandboxes", "node")?.join("shm");
+        if shm.is_dir() { Ok(shm) } else { make_shm(shm) }
     }
 
     pub(super) fn sandbox(&self, id: &str) -> Result<&Sandbox, Failure> {
@@ -122,13 +149,13 @@ impl Node {
     }
 
     /// Mounts a memory-backed volume once for all containers of a sandbox, at its path on the host but in the node's mount namespace only.
-    pub(super) fn mount_memory(&mut self, sandbox: &str, volume: &Path, size: u64) -> Result<(), Failure> {
+    pub(super) fn mount_memory(&mut self, sandbox: &str, volume: &Path, wanted: Tmpfs) -> Result<(), Failure> {
         let Some(sandbox) = self.sandboxes.get_mut(sandbox) else {
             return Ok(());
         };
         if !sandbox.memory.contains(volume) {
             fs::create_dir_all(volume).with_context(|| format!("create {}", volume.display()))?;
-            root::tmpfs(volume, size)?;
+            root::mount_tmpfs(volume, wanted)?;
             sandbox.memory.insert(volume.to_path_buf());
         }
         Ok(())
@@ -169,10 +196,11 @@ impl Node {
             end(pause);
         }
         sandbox.memory.iter().for_each(|volume| unmount(volume));
-        unmount(&sandbox.shm);
-        if let Some(directory) = sandbox.shm.parent() {
-            drop(fs::remove_dir_all(directory));
+        if !sandbox.host_ipc {
+            remove_shm(&sandbox.shm);
         }
+        // Its containers are gone, and their groups with them.
+        sandbox.group.as_ref().map(super::cgroup::Groups::remove);
         if let Some(address) = sandbox.address {
             self.addresses.give_back(address);
         }
@@ -240,6 +268,33 @@ fn stream(family: AddressFamily) -> nix::Result<OwnedFd> {
         SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
         None,
     )
+}
+
+fn make_shm(shm: PathBuf) -> Result<PathBuf, Failure> {
+    fs::create_dir_all(&shm).context("create the sandbox's directory")?;
+    let wanted = Tmpfs {
+        size: SHARED_MEMORY,
+        group: None,
+    };
+    root::mount_tmpfs(&shm, wanted)?;
+    Ok(shm)
+}
+
+fn remove_shm(shm: &Path) {
+    unmount(shm);
+    if let Some(directory) = shm.parent() {
+        drop(fs::remove_dir_all(directory));
+    }
+}
+
+/// Sets those of a pod's kernel settings that `select` names, in the namespaces this process is in.
+fn set_sysctls(spec: &SandboxSpec, select: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    for (name, value) in spec.sysctls.iter().filter(|(name, _)| select(name)) {
+        // Both separators are in use; the kubelet has checked that the name is a known one.
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        fs::write(path, value).with_context(|| format!("set the sysctl {name} to {value:?}"))?;
+    }
+    Ok(())
 }
 
 fn unmount(path: &Path) {

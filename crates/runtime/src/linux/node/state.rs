@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
-use super::cgroup::Group;
+use super::cgroup::Groups;
 use super::member::Membership;
 use super::namespace::Shared;
 use crate::linux::wire::{Ends, Failure};
-use crate::{ContainerSpec, ExitStatus};
+use crate::{ContainerSpec, ExitStatus, Processes};
 
 /// A pod's shared part.
 #[derive(Debug)]
@@ -21,6 +21,9 @@ pub(super) struct Sandbox {
     pub(super) address: Option<Ipv4Addr>,
     /// `/dev/shm`, a memory file system mounted in the node's mount namespace only.
     pub(super) shm: PathBuf,
+    /// The node's shared memory is its own: `hostIPC`.
+    pub(super) host_ipc: bool,
+    pub(super) group: Option<Groups>,
     /// Memory-backed volumes that its containers share, mounted likewise.
     pub(super) memory: HashSet<PathBuf>,
     /// First process of the PID namespace its containers share, once one has asked for that.
@@ -34,7 +37,7 @@ pub(super) struct Sandbox {
 pub(super) struct Container {
     pub(super) spec: ContainerSpec,
     pub(super) layer: PathBuf,
-    pub(super) group: Option<Group>,
+    pub(super) group: Option<Groups>,
     pub(super) stage: Stage,
     /// Whether to remove it when its first process has ended, and the calls waiting for that.
     pub(super) doomed: bool,
@@ -53,6 +56,11 @@ pub(super) enum Stage {
 }
 
 impl Container {
+    /// Whether the kernel leaves its other processes alone when the first one ends.
+    pub(super) fn shares_processes(&self) -> bool {
+        self.spec.processes != Processes::Own
+    }
+
     /// The first process, while there is one.
     pub(super) fn first(&self) -> Option<Pid> {
         match self.stage {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::poll::{PollTimeout, poll};
 
-use super::cgroup::Group;
+use super::cgroup::Groups;
 use super::child;
 use super::container::{end, kill_all};
 use super::service::{Node, Outcome};
@@ -43,9 +43,9 @@ fn open_up(path: &Path) -> io::Result<()> {
 }
 
 /// Removes a container's control group and files; says how to exit.
-pub(super) fn sweep(layer: &Path, group: Option<&Group>) -> i32 {
+pub(super) fn sweep(layer: &Path, group: Option<&Groups>) -> i32 {
     for _ in 0..TRIES {
-        if group.is_none_or(Group::remove) {
+        if group.is_none_or(Groups::remove) {
             break;
         }
         // A wait without a thread to block: this process has nothing else to do.
@@ -87,7 +87,7 @@ impl Node {
             Stage::Starting(first) => end(*first),
             Stage::Running(first, members) => {
                 end(*first);
-                if let (true, Some(members)) = (container.spec.share_pid, members) {
+                if let (true, Some(members)) = (container.shares_processes(), members) {
                     kill_all(members);
                 }
             }

@@ -19,7 +19,7 @@ use super::program::Identity;
 use super::root::{self, Parts};
 use super::{child, guard};
 use crate::linux::wire::{self, Context, Failure};
-use crate::{ContainerSpec, Mode};
+use crate::{ContainerSpec, Mode, Tmpfs};
 
 /// A user other than root.
 const SOMEBODY: u32 = 1000;
@@ -93,7 +93,7 @@ fn rehearse(mode: Mode, writer: &OwnedFd) -> Result<(), Failure> {
 
     // In this process's mount namespace only: the host's /tmp stays as it is.
     let scratch = Path::new("/tmp");
-    root::tmpfs(scratch, 0)?;
+    root::mount_tmpfs(scratch, Tmpfs::default())?;
     let [image, layer, shm] = ["image", "layer", "shm"].map(|name| scratch.join(name));
     for directory in [&image, &layer, &shm] {
         fs::create_dir(directory).context("create a scratch directory")?;
@@ -112,10 +112,11 @@ fn rehearse(mode: Mode, writer: &OwnedFd) -> Result<(), Failure> {
                     spec: &spec,
                     layer: &layer,
                     shm: &shm,
+                    groups: Vec::new(),
                     rootless: mode != Mode::Root,
                 })?;
                 // Root of somebody else's user namespace may have no other users to become.
-                privilege::become_user(&Identity::of(&spec), Users::of(mode))
+                privilege::become_user(&Identity::of(&spec), Users::of(mode), &spec.security)
             },
             writer,
         )
