@@ -1,0 +1,8 @@
+//! What every part of Kubernetes agrees on, as the module of the same name upstream: resource quantities and the rules for names.
+//!
+//! A leaf: it knows neither a server nor a client.
+
+mod quantity;
+pub mod validation;
+
+pub use quantity::{ParseQuantityError, Quantity};

@@ -1,0 +1,5 @@
+//! Tests of whole expressions.
+
+mod hostile;
+mod matrix;
+mod rules;
