@@ -20,19 +20,49 @@ use crate::store::{self, Expect, Write, WriteError};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
+/// All of it in one transaction: there is nothing to wait for in between.
 pub(crate) async fn run(server: &Server) -> Result<(), Error> {
-    namespaces(server).await?;
+    let mut writes = Vec::new();
+    namespaces(server, &mut writes)?;
     for role in defaults::cluster_roles() {
-        ensure(server, "rbac.authorization.k8s.io", "clusterroles", "", role).await?;
+        ensure(
+            server,
+            &mut writes,
+            "rbac.authorization.k8s.io",
+            "clusterroles",
+            "",
+            role,
+        )?;
     }
     for binding in defaults::cluster_role_bindings() {
-        ensure(server, "rbac.authorization.k8s.io", "clusterrolebindings", "", binding).await?;
+        ensure(
+            server,
+            &mut writes,
+            "rbac.authorization.k8s.io",
+            "clusterrolebindings",
+            "",
+            binding,
+        )?;
     }
     for (namespace, role) in defaults::roles() {
-        ensure(server, "rbac.authorization.k8s.io", "roles", namespace, role).await?;
+        ensure(
+            server,
+            &mut writes,
+            "rbac.authorization.k8s.io",
+            "roles",
+            namespace,
+            role,
+        )?;
     }
     for (namespace, binding) in defaults::role_bindings() {
-        ensure(server, "rbac.authorization.k8s.io", "rolebindings", namespace, binding).await?;
+        ensure(
+            server,
+            &mut writes,
+            "rbac.authorization.k8s.io",
+            "rolebindings",
+            namespace,
+            binding,
+        )?;
     }
     for (name, value, description) in [
         (
@@ -47,10 +77,11 @@ pub(crate) async fn run(server: &Server) -> Result<(), Error> {
         ),
     ] {
         let class = json!({"metadata": {"name": name}, "value": value, "description": description});
-        ensure(server, "scheduling.k8s.io", "priorityclasses", "", class).await?;
+        ensure(server, &mut writes, "scheduling.k8s.io", "priorityclasses", "", class)?;
     }
-    cluster_info(server).await?;
-    kubernetes_service(server).await
+    cluster_info(server, &mut writes)?;
+    kubernetes_service(server, &mut writes)?;
+    store(server, writes).await
 }
 
 /// Brings back what somebody deletes but no cluster can be without: `kubectl delete all --all` takes the `kubernetes`
@@ -97,19 +128,28 @@ impl Keeper {
 }
 
 async fn restore(server: &Server) -> Result<(), Error> {
-    namespaces(server).await?;
-    kubernetes_service(server).await
+    let mut writes = Vec::new();
+    namespaces(server, &mut writes)?;
+    kubernetes_service(server, &mut writes)?;
+    store(server, writes).await
 }
 
-async fn namespaces(server: &Server) -> Result<(), Error> {
+fn namespaces(server: &Server, writes: &mut Vec<Write>) -> Result<(), Error> {
     for name in NAMESPACES {
-        ensure(server, "", "namespaces", "", json!({"metadata": {"name": name}})).await?;
+        ensure(
+            server,
+            writes,
+            "",
+            "namespaces",
+            "",
+            json!({"metadata": {"name": name}}),
+        )?;
     }
     Ok(())
 }
 
 /// How to reach and trust this cluster, for those who know nothing but its name.
-async fn cluster_info(server: &Server) -> Result<(), Error> {
+fn cluster_info(server: &Server, writes: &mut Vec<Write>) -> Result<(), Error> {
     let (Some(address), false) = (server.options.advertise, server.options.ca_pem.is_empty()) else {
         return Ok(());
     };
@@ -124,11 +164,11 @@ async fn cluster_info(server: &Server) -> Result<(), Error> {
     });
     let text = serde_yaml::to_string(&kubeconfig).map_err(|error| Error::Options(error.to_string()))?;
     let map = json!({"metadata": {"name": "cluster-info"}, "data": {"kubeconfig": text}});
-    replace(server, "", "configmaps", "kube-public", map, "data").await
+    replace(server, writes, "", "configmaps", "kube-public", map, &["data"])
 }
 
 /// The Service by which pods reach this server. Its endpoints follow the address of this start.
-async fn kubernetes_service(server: &Server) -> Result<(), Error> {
+fn kubernetes_service(server: &Server, writes: &mut Vec<Write>) -> Result<(), Error> {
     let port = json!({"name": "https", "port": 443, "protocol": "TCP", "targetPort": port(server)});
     let ip = pool(server).first().to_string();
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
@@ -139,7 +179,7 @@ async fn kubernetes_service(server: &Server) -> Result<(), Error> {
             "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
         },
     });
-    ensure(server, "", "services", "default", service).await?;
+    ensure(server, writes, "", "services", "default", service)?;
     let Some(address) = server.options.advertise else {
         return Ok(());
     };
@@ -153,7 +193,7 @@ async fn kubernetes_service(server: &Server) -> Result<(), Error> {
             "ports": [{"name": "https", "port": address.port(), "protocol": "TCP"}],
         }],
     });
-    replace(server, "", "endpoints", "default", endpoints, "subsets").await?;
+    replace(server, writes, "", "endpoints", "default", endpoints, &["subsets"])?;
     let slice = json!({
         "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
@@ -161,8 +201,15 @@ async fn kubernetes_service(server: &Server) -> Result<(), Error> {
         "ports": [{"name": "https", "port": address.port(), "protocol": "TCP"}],
     });
     let group = "discovery.k8s.io";
-    replace(server, group, "endpointslices", "default", slice.clone(), "endpoints").await?;
-    replace(server, group, "endpointslices", "default", slice, "ports").await
+    replace(
+        server,
+        writes,
+        group,
+        "endpointslices",
+        "default",
+        slice,
+        &["endpoints", "ports"],
+    )
 }
 
 fn port(server: &Server) -> u16 {
@@ -170,7 +217,14 @@ fn port(server: &Server) -> u16 {
 }
 
 /// Creates an object if there is none of its name.
-async fn ensure(server: &Server, group: &str, plural: &str, namespace: &str, mut object: Value) -> Result<(), Error> {
+fn ensure(
+    server: &Server,
+    writes: &mut Vec<Write>,
+    group: &str,
+    plural: &str,
+    namespace: &str,
+    mut object: Value,
+) -> Result<(), Error> {
     let resource = server
         .resource(group, "v1", plural)
         .ok_or_else(|| Error::Options(format!("{plural} are not served, but every cluster needs some")))?;
@@ -192,35 +246,48 @@ async fn ensure(server: &Server, group: &str, plural: &str, namespace: &str, mut
         expect: Expect::Absent,
         value: Some(object),
     };
-    store_error(server.store.write(write).await.map(drop))
+    writes.push(write);
+    Ok(())
 }
 
-/// Creates an object, or replaces one field of the one that is there.
-async fn replace(
+/// Creates an object, or replaces some fields of the one that is there.
+fn replace(
     server: &Server,
+    writes: &mut Vec<Write>,
     group: &str,
     plural: &str,
     namespace: &str,
     object: Value,
-    field: &str,
+    fields: &[&str],
 ) -> Result<(), Error> {
     let slot = server.slot(group, plural);
     let key = store::key(namespace, name_of(&object));
     let Some(live) = server.store.get(slot, &key) else {
-        return ensure(server, group, plural, namespace, object).await;
+        return ensure(server, writes, group, plural, namespace, object);
     };
     let mut value = live.value();
-    if value[field] == object[field] {
+    if fields.iter().all(|field| value[*field] == object[*field]) {
         return Ok(());
     }
-    value[field] = object[field].clone();
+    for field in fields {
+        value[*field] = object[*field].clone();
+    }
     let write = Write {
         slot,
         key,
         expect: Expect::Version(live.version),
         value: Some(value),
     };
-    store_error(server.store.write(write).await.map(drop))
+    writes.push(write);
+    Ok(())
+}
+
+async fn store(server: &Server, writes: Vec<Write>) -> Result<(), Error> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let outcome = server.store.transact(writes).await.map(drop);
+    store_error(outcome.map_err(|refused| refused.error))
 }
 
 fn store_error(outcome: Result<(), WriteError>) -> Result<(), Error> {

@@ -23,6 +23,8 @@ pub struct Summary {
     pub version: u64,
     /// Number of objects by table, such as `apps/deployments`.
     pub objects: BTreeMap<String, usize>,
+    /// Commit groups ever written.
+    pub groups: u64,
     /// Bytes of the file.
     pub bytes: u64,
     /// Bytes at its end that are a write that was cut off, or that is under way.
@@ -191,6 +193,7 @@ fn summary(path: &Path, content: &Content, unfinished: u64) -> Summary {
     Summary {
         version: content.version,
         objects,
+        groups: content.group,
         bytes: std::fs::metadata(path).map_or(0, |file| file.len()),
         unfinished,
     }

@@ -8,6 +8,7 @@ mod api {
     pub mod deletion;
     pub mod discovery;
     pub mod durability;
+    pub mod linearizable;
     pub mod lists;
     pub mod objects;
     pub mod patches;

@@ -271,6 +271,13 @@ impl Eq for ResourceInfo {}
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields(pub(crate) Vec<(Cow<'static, str>, String)>);
 
+impl<L: Into<Cow<'static, str>>, V: Into<String>> FromIterator<(L, V)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (L, V)>>(fields: I) -> Self {
+        let fields = fields.into_iter();
+        Self(fields.map(|(label, value)| (label.into(), value.into())).collect())
+    }
+}
+
 impl Fields {
     pub(crate) fn add(&mut self, label: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         self.0.push((label.into(), value.into()));

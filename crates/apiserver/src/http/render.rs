@@ -105,7 +105,7 @@ impl Writer {
     /// The stored object as a full one, in two pieces that share memory with the store.
     fn stored(&self, object: &Object) -> [Bytes; 2] {
         if self.native {
-            [self.head.clone(), object.json.slice(1..)]
+            [self.head.clone(), object.json().slice(1..)]
         } else {
             [Bytes::new(), to_bytes(&present(&self.resource, object))]
         }
@@ -116,10 +116,10 @@ impl Writer {
         let mut out = Vec::new();
         match self.shape {
             Shape::Object => return self.stored(object),
-            Shape::Metadata(version) => write_metadata(version, &object.json, &mut out),
+            Shape::Metadata(version) => write_metadata(version, &object.json(), &mut out),
             Shape::Table(version) => {
                 let meta = json!({"resourceVersion": object.version.to_string()});
-                self.write_table(server, version, [&*object.json], &meta, &mut out);
+                self.write_table(server, version, [object.json()], &meta, &mut out);
             }
         }
         [Bytes::new(), out.into()]
@@ -132,7 +132,7 @@ impl Writer {
         match self.shape {
             Shape::Object => out.extend_from_slice(&bytes),
             Shape::Metadata(version) => write_metadata(version, &bytes, &mut out),
-            Shape::Table(version) => self.write_table(server, version, [&*bytes], &json!({}), &mut out),
+            Shape::Table(version) => self.write_table(server, version, [bytes], &json!({}), &mut out),
         }
         out.push(b'\n');
         out
@@ -147,7 +147,7 @@ impl Writer {
                 self.write_table(
                     server,
                     version,
-                    objects.iter().map(|object| &*object.json),
+                    objects.iter().map(|object| object.json()),
                     meta,
                     &mut out,
                 );
@@ -158,7 +158,7 @@ impl Writer {
             Shape::Metadata(version) => ("PartialObjectMetadataList".into(), format!("meta.k8s.io/{version}")),
         };
         if self.shape == Shape::Object {
-            out.reserve(objects.iter().map(|object| object.json.len() + 1).sum::<usize>() + 256);
+            out.reserve(objects.iter().map(|object| object.size() + 1).sum::<usize>() + 256);
         }
         let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{meta},"items":["#);
         out.extend_from_slice(head.as_bytes());
@@ -167,9 +167,9 @@ impl Writer {
                 out.push(b',');
             }
             match self.shape {
-                Shape::Metadata(version) => write_metadata(version, &object.json, &mut out),
+                Shape::Metadata(version) => write_metadata(version, &object.json(), &mut out),
                 // The items of a list carry neither kind nor version, as they are stored.
-                _ if self.native => out.extend_from_slice(&object.json),
+                _ if self.native => out.extend_from_slice(&object.json()),
                 _ => write_value(&present(&self.resource, object), &mut out),
             }
         }
@@ -178,11 +178,11 @@ impl Writer {
     }
 
     /// A Table of objects as they are stored, or with kind and version.
-    fn write_table<'a>(
+    fn write_table(
         &self,
         server: &Server,
         version: &str,
-        objects: impl IntoIterator<Item = &'a [u8]>,
+        objects: impl IntoIterator<Item = impl AsRef<[u8]>>,
         meta: &Value,
         out: &mut Vec<u8>,
     ) {
@@ -196,6 +196,7 @@ impl Writer {
             if i > 0 {
                 out.push(b',');
             }
+            let bytes = bytes.as_ref();
             let value = self.parse(bytes);
             let row = self.resource.table(&[&value], now).rows.pop().unwrap_or_default();
             out.extend_from_slice(b"{\"cells\":");

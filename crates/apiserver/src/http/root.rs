@@ -254,10 +254,15 @@ fn health(server: &Server, endpoint: &str, wanted: &str, query: &Query) -> Respo
 /// The checks of an endpoint, each with what is wrong.
 fn checks(server: &Server, endpoint: &str) -> Vec<(&'static str, Option<String>)> {
     let when = |bad: bool, why: &str| bad.then(|| why.to_owned());
-    let mut checks = vec![("ping", None)];
+    let starting = !server.is_ready() && !server.stopping.is_cancelled();
+    let disk = server
+        .store
+        .health()
+        .err()
+        .map(|why| format!("the disk refuses to store: {why}"));
+    let store = when(starting && endpoint != "livez", "the store is not open yet");
+    let mut checks = vec![("ping", None), ("etcd", store.or(disk))];
     if endpoint != "livez" {
-        let starting = !server.is_ready() && !server.stopping.is_cancelled();
-        checks.push(("etcd", when(starting, "the store is not open yet")));
         checks.push(("poststarthook/rbac/bootstrap-roles", when(starting, "not finished")));
     }
     if endpoint == "readyz" {

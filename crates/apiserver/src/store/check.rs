@@ -40,7 +40,7 @@ impl Store {
                         .filter(|object| object.version <= content.version)
                     {
                         let row = row(spec, &object.key);
-                        if on_disk.remove(row.as_str()) != Some(&object.json[..]) {
+                        if on_disk.remove(row.as_str()) != Some(&object.json()[..]) {
                             wrong.push(format!("{row:?} differs between memory and disk"));
                         }
                     }
@@ -58,7 +58,7 @@ fn check_table(spec: &Spec, table: &Table, version: u64, wrong: &mut Vec<String>
     let mut versions = HashSet::new();
     for object in table.range(None, None) {
         let name = format!("{} {}", spec.name, object.key);
-        let Ok(value) = serde_json::from_slice::<Value>(&object.json) else {
+        let Ok(value) = serde_json::from_slice::<Value>(&object.json()) else {
             wrong.push(format!("{name} is not JSON"));
             continue;
         };

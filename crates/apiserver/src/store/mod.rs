@@ -5,8 +5,10 @@
 //! to continue watches and to page through a list as it was when its first page was read.
 
 mod check;
+mod cold;
 pub(crate) mod disk;
 mod frame;
+mod lane;
 pub(crate) mod log;
 mod object;
 pub(crate) mod replay;
@@ -31,12 +33,15 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use lane::Lane;
 pub(crate) use object::{Change, Event, Index, Object, Slot, key};
 pub(crate) use table::Expired;
 pub(crate) use writer::{Expect, Write};
 
 use crate::error::Error;
+use cold::{Sibling, Warm};
 use disk::{Disk, Folder};
+use lane::Wake;
 use log::{Log, Snapshot as OnDisk, Tuning};
 use object::{Draft, Entry};
 use table::Table;
@@ -45,6 +50,9 @@ use writer::{New, Op, Prepared, Transaction, Writer, row};
 /// Versions are skipped over at a restart, so that a version that a crash lost is never given to another write.
 pub(crate) const RESTART_GAP: u64 = 1000;
 const _: () = assert!(RESTART_GAP > writer::UNSYNCED);
+
+/// Objects that a list takes from a table at once.
+const PIECE: usize = 1024;
 
 /// How the store treats the objects of one resource.
 pub(crate) struct Spec {
@@ -104,8 +112,18 @@ pub(crate) struct Snapshot {
 struct Served {
     spec: Arc<Spec>,
     table: Table,
+    sibling: Sibling,
     /// Its waiters are the watches of that resource.
     changed: watch::Sender<u64>,
+}
+
+/// Some objects of a list.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub version: u64,
+    pub objects: Vec<Arc<Object>>,
+    /// There are others after them.
+    pub more: bool,
 }
 
 struct State {
@@ -148,7 +166,7 @@ impl State {
             rows.into_iter().map(named)
         });
         let objects = objects.into_iter();
-        let objects = objects.map(|(spec, object)| (row(&spec, &object.key), object.json.clone()));
+        let objects = objects.map(|(spec, object)| (row(&spec, &object.key), object.json()));
         (self.version, Box::new(parked.chain(objects)))
     }
 
@@ -171,6 +189,7 @@ impl State {
         self.tables.push(Some(Served {
             table: Table::loaded(objects, self.version),
             changed: watch::Sender::new(self.version),
+            sibling: Sibling::of(&spec.name),
             spec,
         }));
         Ok(self.tables.len() - 1)
@@ -179,6 +198,7 @@ impl State {
 
 struct Inner {
     state: RwLock<State>,
+    warm: Warm,
     /// Why the disk refuses to store, if it does.
     health: Mutex<Option<String>>,
     /// Names the file in errors.
@@ -211,28 +231,25 @@ impl Inner {
     }
 
     fn publish(&self, version: u64, events: Vec<(Slot, Event)>, dropped: &HashSet<Slot>) {
-        let mut touched = BTreeSet::new();
-        let mut wake = Vec::new();
+        let mut wake = Wake::default();
+        let mut warm = Vec::with_capacity(events.len());
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             for (slot, event) in events {
                 if let Some(Some(served)) = state.tables.get_mut(slot) {
-                    touched.insert(slot);
-                    served.table.publish(Arc::new(event));
+                    warm.push((event.object.clone(), served.sibling.clone()));
+                    served.table.publish(Arc::new(event), &mut wake);
+                    wake.add(&served.changed);
                 }
             }
             for slot in dropped {
-                // The end of its signal ends its watches.
+                // The end of its signals ends its watches.
                 state.tables[*slot] = None;
             }
             state.version = version;
-            for slot in touched {
-                wake.extend(state.served(slot).map(|served| served.changed.clone()));
-            }
         }
-        for changed in wake {
-            changed.send_replace(version);
-        }
+        wake.send(version);
+        self.warm.add(warm);
     }
 }
 
@@ -262,6 +279,7 @@ impl Store {
                 tables: Vec::new(),
                 parked: HashMap::new(),
             }),
+            warm: Warm::default(),
             health: Mutex::new(None),
             file,
         });
@@ -287,7 +305,6 @@ impl Store {
     }
 
     /// Whether the disk stores what it is given, and if not, why.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for the health checks"))]
     pub(crate) fn health(&self) -> Result<(), String> {
         let health = self.inner.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.clone().map_or(Ok(()), Err)
@@ -299,7 +316,13 @@ impl Store {
     pub(crate) fn table(&self, spec: Spec) -> Result<Slot, Error> {
         let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
         let path = self.inner.file.clone();
-        state.serve(spec).map_err(|reason| Error::Corrupt { path, reason })
+        let slot = state.serve(spec).map_err(|reason| Error::Corrupt { path, reason })?;
+        if let Some(served) = state.served(slot) {
+            let objects = served.table.range(None, None);
+            let objects = objects.map(|object| (object.clone(), served.sibling.clone()));
+            self.inner.warm.add(objects);
+        }
+        Ok(slot)
     }
 
     /// Deletes a table with everything in it, and ends its watches.
@@ -379,47 +402,96 @@ impl Store {
             .map_or(0, |served| *served.changed.borrow())
     }
 
-    fn range(&self, slot: Slot, namespace: Option<&str>, after: Option<&str>) -> Snapshot {
+    /// The objects of one namespace, or of all.
+    pub(crate) fn list(&self, slot: Slot, namespace: Option<&str>) -> Snapshot {
         let state = self.inner.read();
         let table = state.table(slot);
-        let objects = table.into_iter().flat_map(|table| table.range(namespace, after));
+        let objects = table.into_iter().flat_map(|table| table.range(namespace, None));
         Snapshot {
             version: state.version,
             objects: objects.cloned().collect(),
         }
     }
 
-    /// The objects of one namespace, or of all.
-    pub(crate) fn list(&self, slot: Slot, namespace: Option<&str>) -> Snapshot {
-        self.range(slot, namespace, None)
-    }
-
-    /// The objects after a key as they were at a version: the next page of a list.
-    pub(crate) fn list_at(
+    /// Up to `limit` objects after a key that `wanted` picks, as they were at a version or as they are now.
+    pub(crate) fn page(
         &self,
         slot: Slot,
         namespace: Option<&str>,
-        after: Option<&str>,
-        version: u64,
-    ) -> Result<Snapshot, Expired> {
-        let state = self.inner.read();
-        let objects = match state.table(slot) {
-            Some(table) => table.range_at(version, namespace, after)?,
-            None => Vec::new(),
+        (after, version): (Option<&str>, Option<u64>),
+        limit: usize,
+        wanted: impl Fn(&Object) -> bool,
+    ) -> Result<Page, Expired> {
+        let mut page = Page {
+            version: version.unwrap_or_default(),
+            objects: Vec::new(),
+            more: false,
         };
-        Ok(Snapshot { version, objects })
+        let mut after = after.map(str::to_owned);
+        let mut now = version.is_none();
+        // A piece at a time, since whoever publishes waits for readers to be done.
+        loop {
+            let mut piece: Vec<Arc<Object>> = Vec::new();
+            {
+                let state = self.inner.read();
+                if std::mem::take(&mut now) {
+                    page.version = state.version;
+                }
+                let Some(table) = state.table(slot) else {
+                    return Ok(page);
+                };
+                table.visit_at(page.version, namespace, after.as_deref(), |object| {
+                    piece.push(object.clone());
+                    piece.len() < PIECE
+                })?;
+            }
+            let last = piece.len() < PIECE;
+            after = piece.last().map(|object| object.key.to_string());
+            for object in piece {
+                if !wanted(&object) {
+                    continue;
+                }
+                if page.objects.len() == limit {
+                    page.more = true;
+                    return Ok(page);
+                }
+                page.objects.push(object);
+            }
+            if last {
+                return Ok(page);
+            }
+        }
     }
 
-    /// The objects after a key as they are now.
-    pub(crate) fn list_after(&self, slot: Slot, namespace: Option<&str>, after: &str) -> Snapshot {
-        self.range(slot, namespace, Some(after))
+    /// How many objects there were after a key.
+    pub(crate) fn count_after(&self, slot: Slot, namespace: Option<&str>, after: &str, version: u64) -> usize {
+        let state = self.inner.read();
+        let mut count = 0;
+        if let Some(table) = state.table(slot) {
+            let counted = table.visit_at(version, namespace, Some(after), |_| {
+                count += 1;
+                true
+            });
+            // Expired in this very moment: a number that is not right is none.
+            if counted.is_err() {
+                return 0;
+            }
+        }
+        count
     }
 
-    /// Up to `limit` events of a resource after a version, and the version up to which they are complete.
-    pub(crate) fn events(&self, slot: Slot, after: u64, limit: usize) -> Result<(Vec<Arc<Event>>, u64), Expired> {
+    /// Up to `limit` events of a part of a resource after a version, and the version up to which they are complete. Only
+    /// those who follow that part ask for it.
+    pub(crate) fn events(
+        &self,
+        slot: Slot,
+        lane: &Lane,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<Arc<Event>>, u64), Expired> {
         let state = self.inner.read();
         let events = match state.table(slot) {
-            Some(table) => table.events(after, limit)?,
+            Some(table) => table.events(lane, after, limit)?,
             None => Vec::new(),
         };
         let complete = match events.last() {
@@ -427,6 +499,19 @@ impl Store {
             _ => state.version,
         };
         Ok((events, complete))
+    }
+
+    /// A signal that fires when a part of a resource changes, and ends when its table is dropped.
+    pub(crate) fn follow(&self, slot: Slot, lane: &Lane) -> watch::Receiver<u64> {
+        if *lane == Lane::All {
+            return self.changes(slot);
+        }
+        let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
+        let version = state.version;
+        match state.tables.get_mut(slot) {
+            Some(Some(served)) => served.table.follow(lane.clone(), version),
+            _ => watch::channel(0).1,
+        }
     }
 
     /// A signal that fires when a resource changes, and ends when its table is dropped.

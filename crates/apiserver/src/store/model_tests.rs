@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use knarr_resource::Fields;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -209,7 +210,7 @@ fn assert_same(store: &Store, model: &Model) {
         assert_eq!(in_a.len(), expected);
         // Every version since the last restart or compaction can still be listed, and every older one is refused.
         for (version, past) in &model.past {
-            let listed = store.list_at(slot, None, None, *version);
+            let listed = store.page(slot, None, (None, Some(*version)), usize::MAX, |_| true);
             if *version < model.floor {
                 assert_eq!(listed.unwrap_err(), Expired { oldest: model.floor });
                 continue;
@@ -224,7 +225,7 @@ fn assert_same(store: &Store, model: &Model) {
                 .iter()
                 .map(|(key, (_, version))| (key.clone(), *version))
                 .collect();
-            for event in store.events(slot, *version, usize::MAX).unwrap().0 {
+            for event in store.events(slot, &Lane::All, *version, usize::MAX).unwrap().0 {
                 match event.change {
                     Change::Deleted => replayed.remove(&*event.object.key),
                     _ => replayed.insert(event.object.key.to_string(), event.object.version),
@@ -323,7 +324,7 @@ async fn a_transaction_is_written_whole_or_not_at_all() {
     assert_eq!(written, [("new", 2), ("old", 3)]);
     assert_eq!(names(&store, 0), ["new"]);
     // A list from before either knows both or neither: both are published at once.
-    assert_eq!(store.events(0, 1, 10).unwrap().0.len(), 2);
+    assert_eq!(store.events(0, &Lane::All, 1, 10).unwrap().0.len(), 2);
     assert_eq!(store.check().await, Vec::<String>::new());
 }
 
@@ -371,6 +372,74 @@ async fn tables_come_and_go_while_the_store_runs_and_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn who_follows_a_part_of_a_table_is_woken_by_that_part_only_and_misses_nothing_of_it() {
+    let mut specs = specs();
+    specs[0].index = Box::new(|value| Index {
+        labels: value["metadata"]["labels"].clone(),
+        fields: Fields::from_iter([("spec.nodeName", value["node"].as_str().unwrap_or_default())]),
+    });
+    let store = Store::open(specs, None).unwrap();
+    let pod = |key: &str, node: &str| {
+        let live = store.get(0, key);
+        let mut value = object(key, 1);
+        value["node"] = json!(node);
+        Write {
+            slot: 0,
+            key: key.into(),
+            expect: live.map_or(Expect::Absent, |live| Expect::Version(live.version)),
+            value: Some(value),
+        }
+    };
+    store.write(pod("a/early", "n1")).await.unwrap();
+    let lanes = [
+        Lane::Node("n1".into()),
+        Lane::Namespace("b".into()),
+        Lane::Object("b/x".into()),
+    ];
+    let mut signals: Vec<_> = lanes.iter().map(|lane| store.follow(0, lane)).collect();
+    let mut woken = |expected: [bool; 3]| {
+        for (signal, expected) in signals.iter_mut().zip(expected) {
+            assert_eq!(signal.has_changed().unwrap(), expected);
+            signal.mark_unchanged();
+        }
+    };
+    store.write(pod("a/p", "n2")).await.unwrap();
+    woken([false; 3]);
+    store.write(pod("b/x", "n2")).await.unwrap();
+    woken([false, true, true]);
+    store.write(pod("b/x", "n1")).await.unwrap();
+    woken([true, true, true]);
+    store.write(pod("b/y", "")).await.unwrap();
+    woken([false, true, false]);
+    // It leaves the node, which the node has to know.
+    store.write(pod("b/x", "n2")).await.unwrap();
+    woken([true, true, true]);
+    let versions = |lane: &Lane, after| {
+        let (events, complete) = store.events(0, lane, after, 10).unwrap();
+        assert_eq!(complete, 6);
+        events.iter().map(|event| event.object.version).collect::<Vec<_>>()
+    };
+    assert_eq!(versions(&lanes[0], 0), [1, 4, 6]);
+    assert_eq!(versions(&lanes[1], 0), [3, 4, 5, 6]);
+    assert_eq!(versions(&lanes[2], 3), [4, 6]);
+    // Who was not concerned by what the table has forgotten has missed nothing.
+    let live = store.get(0, "a/p").unwrap();
+    let mut version = live.version;
+    for _ in 0..3 {
+        let mut write = pod("a/p", "n3");
+        write.value.as_mut().unwrap()["data"] = json!("x".repeat(10 << 20));
+        write.expect = Expect::Version(version);
+        version = store.write(write).await.unwrap().version;
+    }
+    assert!(store.events(0, &Lane::All, 6, 10).is_err());
+    assert!(store.events(0, &lanes[0], 6, 10).unwrap().0.is_empty());
+    assert!(store.events(0, &lanes[0], 0, 10).is_err());
+    store.compact();
+    assert!(store.events(0, &lanes[0], 6, 10).is_err());
+    assert_eq!(store.check().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_page_of_a_list_stays_what_it_was_while_objects_come_and_go() {
     let store = Store::open(specs(), None).unwrap();
     for name in ["a", "b", "c", "d"] {
@@ -389,7 +458,10 @@ async fn a_page_of_a_list_stays_what_it_was_while_objects_come_and_go() {
         store.write(write).await.unwrap();
     }
     store.write(create("e")).await.unwrap();
-    let page = store.list_at(0, Some("a"), Some("a/b"), first.version).unwrap();
+    let page = store
+        .page(0, Some("a"), (Some("a/b"), Some(first.version)), 10, |_| true)
+        .unwrap();
+    assert_eq!(store.count_after(0, Some("a"), "a/b", first.version), 2);
     let names: Vec<_> = page
         .objects
         .iter()
@@ -576,8 +648,8 @@ async fn history_is_bounded_by_events_and_by_bytes() {
         };
         store.write(write).await.unwrap();
     }
-    assert!(store.events(0, 0, 10).is_err());
-    let (events, complete) = store.events(0, store.version() - 10, 100).unwrap();
+    assert!(store.events(0, &Lane::All, 0, 10).is_err());
+    let (events, complete) = store.events(0, &Lane::All, store.version() - 10, 100).unwrap();
     assert_eq!((events.len(), complete), (10, store.version()));
     assert_eq!(store.check().await, Vec::<String>::new());
 }

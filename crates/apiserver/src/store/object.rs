@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use knarr_resource::Fields;
@@ -34,10 +34,21 @@ pub(crate) struct Object {
     pub version: u64,
     /// Labels and selectable fields.
     pub index: Index,
-    /// The object, starting with `{` and never empty.
-    pub json: Bytes,
-    /// Where in `json` the digits of the version begin.
+    body: RwLock<Body>,
+    /// Bytes of the JSON.
+    size: usize,
+    /// Where in the JSON the digits of the version begin.
     version_at: usize,
+}
+
+/// The JSON of an object, starting with `{` and never empty.
+#[derive(Debug)]
+enum Body {
+    Plain(Bytes),
+    Packed {
+        bytes: Box<[u8]>,
+        dictionary: Option<Arc<[u8]>>,
+    },
 }
 
 /// An object on its way to the store: encoded, but without the version that only the writer can give it.
@@ -70,12 +81,14 @@ impl Draft {
 
     /// The object at a version.
     pub(crate) fn stamp(&self, key: &str, version: u64, index: Index) -> Object {
+        let json = splice(&self.json, self.version_at..self.version_at, version);
         Object {
             key: key.into(),
             uid: self.uid.clone(),
             version,
             index,
-            json: splice(&self.json, self.version_at..self.version_at, version),
+            size: json.len(),
+            body: RwLock::new(Body::Plain(json)),
             version_at: self.version_at,
         }
     }
@@ -127,35 +140,64 @@ impl Object {
             version: value["metadata"]["resourceVersion"].as_str()?.parse().ok()?,
             index,
             version_at: version_at(&json)?,
-            json,
+            size: json.len(),
+            body: RwLock::new(Body::Plain(json)),
         })
     }
 
-    /// The same content under another version.
-    pub(crate) fn restamped(&self, version: u64) -> Self {
-        let digits = self.json[self.version_at..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit());
-        let place = self.version_at..self.version_at + digits.count();
+    /// The same object with another version, or another index.
+    fn with(&self, version: u64, index: Index, json: Bytes) -> Self {
         Self {
             key: self.key.clone(),
             uid: self.uid.clone(),
             version,
-            index: self.index.clone(),
-            json: splice(&self.json, place, version),
+            index,
+            size: json.len(),
+            body: RwLock::new(Body::Plain(json)),
             version_at: self.version_at,
         }
     }
 
+    /// The same content under another version.
+    pub(crate) fn restamped(&self, version: u64) -> Self {
+        let json = self.json();
+        let digits = json[self.version_at..].iter().take_while(|byte| byte.is_ascii_digit());
+        let place = self.version_at..self.version_at + digits.count();
+        self.with(version, self.index.clone(), splice(&json, place, version))
+    }
+
     /// The same object with another index.
     pub(crate) fn reindexed(&self, index: Index) -> Self {
-        Self {
-            key: self.key.clone(),
-            uid: self.uid.clone(),
-            version: self.version,
-            index,
-            json: self.json.clone(),
-            version_at: self.version_at,
+        self.with(self.version, index, self.json())
+    }
+
+    /// The object as JSON.
+    pub(crate) fn json(&self) -> Bytes {
+        match &*self.body.read().unwrap_or_else(PoisonError::into_inner) {
+            Body::Plain(json) => json.clone(),
+            Body::Packed { bytes, dictionary } => {
+                let dictionary = dictionary.as_deref().unwrap_or_default();
+                let json = lz4_flex::block::decompress_with_dict(bytes, self.size, dictionary);
+                json.expect("it was packed by this process").into()
+            }
+        }
+    }
+
+    /// Bytes of the JSON.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Makes it take less room, and longer to read.
+    pub(super) fn pack(&self, dictionary: Option<Arc<[u8]>>) {
+        let json = match &*self.body.read().unwrap_or_else(PoisonError::into_inner) {
+            Body::Plain(json) => json.clone(),
+            Body::Packed { .. } => return,
+        };
+        let bytes = lz4_flex::block::compress_with_dict(&json, dictionary.as_deref().unwrap_or_default());
+        if bytes.len() < self.size / 2 {
+            let bytes = bytes.into_boxed_slice();
+            *self.body.write().unwrap_or_else(PoisonError::into_inner) = Body::Packed { bytes, dictionary };
         }
     }
 
@@ -171,7 +213,7 @@ impl Object {
 
     /// Parses the object. It has neither `kind` nor `apiVersion`.
     pub(crate) fn value(&self) -> Value {
-        serde_json::from_slice(&self.json).expect("the store wrote it with serde_json")
+        serde_json::from_slice(&self.json()).expect("the store wrote it with serde_json")
     }
 }
 
@@ -245,9 +287,34 @@ mod tests {
                 let object = draft.stamp("a/b", version, Index::default());
                 assert_eq!((object.version, object.value()), (version, expected.clone()));
                 assert_eq!(object.restamped(99_999).value()["metadata"]["resourceVersion"], "99999");
-                let again = Object::loaded("a/b", object.json.clone(), &object.value(), Index::default());
+                let again = Object::loaded("a/b", object.json(), &object.value(), Index::default());
                 assert_eq!(again.expect("it has a version").version_at, object.version_at);
             }
+        }
+    }
+
+    #[test]
+    fn a_packed_object_reads_as_before_and_is_much_smaller() {
+        let pod = |name: &str| {
+            let containers: Vec<Value> = (0..40)
+                .map(|n| json!({"name": format!("c{n}"), "image": "busybox", "env": [{"name": "N", "value": n}]}))
+                .collect();
+            let value = json!({"metadata": {"name": name, "uid": name}, "spec": {"containers": containers}});
+            Draft::new(value).stamp(name, 5, Index::default())
+        };
+        let (first, second) = (pod("first"), pod("second"));
+        let (before, sibling) = (second.json(), Arc::from(&first.json()[..]));
+        for dictionary in [None, Some(sibling)] {
+            let object = Object::loaded("second", before.clone(), &second.value(), Index::default()).expect("whole");
+            let most = if dictionary.is_some() { 12 } else { 3 };
+            object.pack(dictionary);
+            assert_eq!((object.json(), object.size()), (before.clone(), before.len()));
+            assert_eq!(object.restamped(77).value()["metadata"]["resourceVersion"], "77");
+            let body = object.body.read().expect("not poisoned");
+            assert!(
+                matches!(&*body, Body::Packed { bytes, .. } if bytes.len() < before.len() / most),
+                "{body:?}"
+            );
         }
     }
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::Spec;
+use super::lane::{Lane, Lanes, Wake};
 use super::object::{Change, Entry, Event, Object};
 
 /// Events kept for watches that reconnect.
@@ -20,7 +23,7 @@ pub(crate) struct Expired {
 }
 
 fn size(object: &Object) -> u64 {
-    (object.key.len() + object.json.len()) as u64
+    (object.key.len() + object.size()) as u64
 }
 
 /// Live objects and history. Only the publisher of committed writes changes it, under the store's lock.
@@ -31,6 +34,7 @@ pub(crate) struct Table {
     history_bytes: usize,
     /// Bytes of the objects and their keys.
     bytes: u64,
+    lanes: Lanes,
     /// Every event after this version is in `history`.
     floor: u64,
 }
@@ -91,36 +95,43 @@ impl Table {
             .take_while(move |object| object.key.starts_with(&prefix))
     }
 
-    /// The same as [`Table::range`] as it was at an older version, by undoing the events since then.
-    pub(crate) fn range_at(
-        &self,
+    /// The same as [`Table::range`] as it was at an older version, by undoing the events since then: calls `each` until it
+    /// returns false.
+    pub(crate) fn visit_at<'a>(
+        &'a self,
         version: u64,
         namespace: Option<&str>,
         after: Option<&str>,
-    ) -> Result<Vec<Arc<Object>>, Expired> {
+        mut each: impl FnMut(&'a Arc<Object>) -> bool,
+    ) -> Result<(), Expired> {
         let since = self.since(version)?;
         // The first event after `version` that touched a key knows what the key held at `version`.
+        let prefix = namespace.map_or(String::new(), |namespace| format!("{namespace}/"));
         let mut undone: BTreeMap<&str, Option<&Arc<Object>>> = BTreeMap::new();
         for event in self.history.range(since..) {
-            undone.entry(&event.object.key).or_insert(event.previous.as_ref());
-        }
-        let prefix = namespace.map_or(String::new(), |namespace| format!("{namespace}/"));
-        let mut then: BTreeMap<&str, &Arc<Object>> = self
-            .range(namespace, after)
-            .map(|object| (&*object.key, object))
-            .collect();
-        for (key, before) in undone {
-            match before {
-                _ if !key.starts_with(&prefix) || after.is_some_and(|after| key <= after) => {}
-                Some(object) => {
-                    then.insert(key, object);
-                }
-                None => {
-                    then.remove(key);
-                }
+            let key: &str = &event.object.key;
+            if key.starts_with(&prefix) && after.is_none_or(|after| key > after) {
+                undone.entry(key).or_insert(event.previous.as_ref());
             }
         }
-        Ok(then.into_values().cloned().collect())
+        let mut undone = undone.into_iter().peekable();
+        let mut live = self.range(namespace, after).peekable();
+        loop {
+            let then = match (live.peek(), undone.peek()) {
+                (None, None) => return Ok(()),
+                (Some(object), Some((key, _))) if &*object.key < *key => live.next(),
+                (Some(_), None) => live.next(),
+                (object, Some((key, _))) => {
+                    if object.is_some_and(|object| &*object.key == *key) {
+                        live.next();
+                    }
+                    undone.next().and_then(|(_, before)| before)
+                }
+            };
+            if then.is_some_and(|object| !each(object)) {
+                return Ok(());
+            }
+        }
     }
 
     /// Index in the history of the first event after `version`.
@@ -131,14 +142,23 @@ impl Table {
         Ok(self.history.partition_point(|event| event.object.version <= version))
     }
 
-    /// Up to `limit` events after `version`.
-    pub(crate) fn events(&self, version: u64, limit: usize) -> Result<Vec<Arc<Event>>, Expired> {
+    /// A signal for the events of a part of the table.
+    pub(super) fn follow(&mut self, lane: Lane, version: u64) -> watch::Receiver<u64> {
+        self.lanes.follow(lane, &self.history, self.floor, version)
+    }
+
+    /// Up to `limit` events of a part of the table after `version`.
+    pub(crate) fn events(&self, lane: &Lane, version: u64, limit: usize) -> Result<Vec<Arc<Event>>, Expired> {
+        if let Some(events) = self.lanes.events(lane, version, limit) {
+            return events;
+        }
         let since = self.since(version)?;
         Ok(self.history.range(since..).take(limit).cloned().collect())
     }
 
     /// Makes a committed write visible.
-    pub(crate) fn publish(&mut self, event: Arc<Event>) {
+    pub(super) fn publish(&mut self, event: Arc<Event>, wake: &mut Wake) {
+        self.lanes.publish(&event, wake);
         self.bytes -= event.previous.as_deref().map_or(0, size);
         match event.change {
             Change::Deleted => {
@@ -149,11 +169,12 @@ impl Table {
                 self.objects.replace(Entry(event.object.clone()));
             }
         }
-        self.history_bytes += event.object.json.len();
+        self.history_bytes += event.object.size();
         self.history.push_back(event);
         while self.history.len() > HISTORY_EVENTS || (self.history_bytes > HISTORY_BYTES && self.history.len() > 1) {
             let Some(oldest) = self.history.pop_front() else { break };
-            self.history_bytes -= oldest.object.json.len();
+            self.lanes.forget(&oldest);
+            self.history_bytes -= oldest.object.size();
             self.floor = oldest.object.version;
         }
     }
@@ -161,6 +182,7 @@ impl Table {
     /// Forgets the history, as a compaction of etcd would: older watches must list again.
     pub(crate) fn compact(&mut self, version: u64) {
         self.history.clear();
+        self.lanes.compact(version);
         self.history_bytes = 0;
         self.floor = version;
     }

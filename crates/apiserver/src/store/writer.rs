@@ -396,7 +396,7 @@ impl Batch {
         let object = Arc::new(object);
         let live = (change != Change::Deleted).then(|| object.clone());
         self.durable |= spec.durable;
-        let bytes = live.as_ref().map(|object| object.json.clone());
+        let bytes = live.as_ref().map(|object| object.json());
         self.rows.push((row(&spec, &write.key), bytes));
         self.overlay.insert((write.slot, write.key.clone()), live);
         let event = Event {

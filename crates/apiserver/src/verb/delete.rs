@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use futures::future::join_all;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use knarr_resource::admission::{self, Operation};
@@ -24,6 +25,8 @@ use crate::server::Server;
 use crate::store::{self, Expect, Object, Write, WriteError};
 
 const TRIES: usize = 64;
+/// Deletions of a collection under way at the same time.
+const AT_ONCE: usize = 512;
 /// The finalizers by which the garbage collector is told what to do with the dependents first.
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -169,13 +172,24 @@ pub(crate) async fn collection(server: &Server, call: &Call, bytes: &[u8]) -> Re
     let form = call.form()?;
     let selection = Selection::of(call)?;
     let snapshot = server.store.list(server.slot_of(&call.resource), call.scope());
-    let mut deleted = Vec::new();
-    for object in snapshot.objects.iter().filter(|object| selection.matches(object)) {
-        match delete(server, call, &object.key, object.name(), &options).await {
-            Ok(Deleted::Gone(last) | Deleted::Going(last) | Deleted::Dry(last)) => deleted.push(last),
-            // Somebody else was faster.
-            Err(failure) if failure.code == 404 => {}
-            Err(failure) => return Err(failure),
+    let selected: Vec<_> = snapshot
+        .objects
+        .iter()
+        .filter(|object| selection.matches(object))
+        .collect();
+    let mut deleted = Vec::with_capacity(selected.len());
+    // Side by side, so that those of one round share a commit group.
+    for round in selected.chunks(AT_ONCE) {
+        let deletions = round
+            .iter()
+            .map(|object| delete(server, call, &object.key, object.name(), &options));
+        for outcome in join_all(deletions).await {
+            match outcome {
+                Ok(Deleted::Gone(last) | Deleted::Going(last) | Deleted::Dry(last)) => deleted.push(last),
+                // Somebody else was faster.
+                Err(failure) if failure.code == 404 => {}
+                Err(failure) => return Err(failure),
+            }
         }
     }
     let meta = json!({"resourceVersion": server.store.version().to_string()});

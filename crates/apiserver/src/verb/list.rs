@@ -1,7 +1,5 @@
 //! Lists, whole or in pages.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +13,7 @@ use crate::http::options;
 use crate::http::render::{self, Writer};
 use crate::refusal;
 use crate::server::Server;
-use crate::store::{self, Object, Snapshot};
+use crate::store::{self, Object, Page};
 
 /// How exactly a version is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +24,7 @@ enum Match {
 }
 
 /// Where the next page starts.
-struct Page {
+struct Next {
     /// None: as of now, whatever changed since the first page.
     version: Option<u64>,
     after: String,
@@ -42,27 +40,28 @@ pub(crate) fn answer(server: &Server, call: &Call) -> Result<Response<Body>, Fai
         .ok()
         .filter(|limit| *limit > 0 && !whole)
         .unwrap_or(usize::MAX);
-    let snapshot = snapshot(server, call, &selection)?;
-
-    let mut selected: Vec<Arc<Object>> = Vec::new();
-    let mut rest = snapshot.objects.into_iter().filter(|object| selection.matches(object));
-    selected.extend(rest.by_ref().take(limit));
-    let next = rest.next();
-    let mut meta = json!({"resourceVersion": snapshot.version.to_string()});
-    if let (Some(_), Some(last)) = (next, selected.last()) {
-        meta["continue"] = Value::String(token(Some(snapshot.version), &last.key));
+    let page = page(server, call, &selection, limit)?;
+    let mut meta = json!({"resourceVersion": page.version.to_string()});
+    if let (true, Some(last)) = (page.more, page.objects.last()) {
+        meta["continue"] = Value::String(token(Some(page.version), &last.key));
         // With a selector nobody has counted the rest, and Kubernetes does not pretend to know.
         if selection.everything() {
-            meta["remainingItemCount"] = json!(rest.count() + 1);
+            let slot = server.slot_of(&call.resource);
+            let rest = server.store.count_after(slot, call.scope(), &last.key, page.version);
+            meta["remainingItemCount"] = json!(rest);
         }
     }
     let writer = Writer::new(call, form.shape)?;
-    render::finish(form.encoding, StatusCode::OK, writer.list(server, &selected, &meta))
+    render::finish(form.encoding, StatusCode::OK, writer.list(server, &page.objects, &meta))
 }
 
-/// The objects the request is about, before its selectors.
-fn snapshot(server: &Server, call: &Call, selection: &Selection) -> Result<Snapshot, Failure> {
+/// The objects that the request selects, up to its limit.
+fn page(server: &Server, call: &Call, selection: &Selection, limit: usize) -> Result<Page, Failure> {
     let slot = server.slot_of(&call.resource);
+    let from = |after: Option<&str>, version| {
+        let wanted = |object: &Object| selection.matches(object);
+        server.store.page(slot, call.scope(), (after, version), limit, wanted)
+    };
     let version = call.query.number::<u64>("resourceVersion")?;
     let wanted = version_match(call, version)?;
     if let Some(token) = call.query.get("continue") {
@@ -71,12 +70,9 @@ fn snapshot(server: &Server, call: &Call, selection: &Selection) -> Result<Snaps
                 "specifying resource version is not allowed when using continue",
             ));
         }
-        let page = parse(token)?;
-        let Some(version) = page.version else {
-            return Ok(server.store.list_after(slot, call.scope(), &page.after));
-        };
-        let listed = server.store.list_at(slot, call.scope(), Some(&page.after), version);
-        return listed.map_err(|_| refusal::expired_continue(Some(&self::token(None, &page.after))));
+        let next = parse(token)?;
+        let listed = from(Some(&next.after), next.version);
+        return listed.map_err(|_| refusal::expired_continue(Some(&self::token(None, &next.after))));
     }
     if let Some(version) = version {
         reached(server, version)?;
@@ -84,8 +80,7 @@ fn snapshot(server: &Server, call: &Call, selection: &Selection) -> Result<Snaps
         let legacy =
             wanted == Match::Any && version > 0 && call.query.number::<i64>("limit")?.is_some_and(|limit| limit > 0);
         if wanted == Match::Exact || legacy {
-            let listed = server.store.list_at(slot, call.scope(), None, version);
-            return listed.map_err(|expired| refusal::expired(version, &expired));
+            return from(None, Some(version)).map_err(|expired| refusal::expired(version, &expired));
         }
     }
     if let (Some(name), Some(namespace)) = (
@@ -98,12 +93,14 @@ fn snapshot(server: &Server, call: &Call, selection: &Selection) -> Result<Snaps
         // A list of one, as `kubectl wait` and informers for a single object ask for: no need to look at the others.
         let version = server.store.version();
         let object = server.store.get(slot, &store::key(namespace, name));
-        return Ok(Snapshot {
+        return Ok(Page {
             version: object.as_ref().map_or(version, |object| object.version.max(version)),
-            objects: object.into_iter().collect(),
+            objects: object.into_iter().filter(|object| selection.matches(object)).collect(),
+            more: false,
         });
     }
-    Ok(server.store.list(slot, call.scope()))
+    // An error only if more has changed while the list was read than the history holds.
+    from(None, None).map_err(|expired| refusal::expired(expired.oldest, &expired))
 }
 
 fn version_match(call: &Call, version: Option<u64>) -> Result<Match, Failure> {
@@ -162,7 +159,7 @@ fn token(version: Option<u64>, after: &str) -> String {
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": after}).to_string())
 }
 
-fn parse(token: &str) -> Result<Page, Failure> {
+fn parse(token: &str) -> Result<Next, Failure> {
     let invalid = || Failure::bad_request("continue key is not valid: incorrect encoding or version");
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
@@ -178,7 +175,7 @@ fn parse(token: &str) -> Result<Page, Failure> {
         .as_str()
         .filter(|start| start.contains('/'))
         .ok_or_else(invalid)?;
-    Ok(Page {
+    Ok(Next {
         version,
         after: after.to_owned(),
     })

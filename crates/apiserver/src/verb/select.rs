@@ -7,7 +7,7 @@ use knarr_resource::{Failure, ResourceInfo};
 
 use crate::http::call::Call;
 use crate::http::render;
-use crate::store::Object;
+use crate::store::{self, Lane, Object};
 
 /// The selectors of a request.
 #[derive(Clone, Debug)]
@@ -44,6 +44,21 @@ impl Selection {
     /// The only name that can be selected.
     pub(crate) fn name(&self) -> Option<&str> {
         self.fields.exact("metadata.name")
+    }
+
+    /// The smallest part of its table in which everything that is selected is.
+    pub(crate) fn lane(&self, call: &Call) -> Lane {
+        let scope = match call.resource.namespaced {
+            true => call.scope(),
+            false => Some(""),
+        };
+        let node = self.fields.exact("spec.nodeName").filter(|node| !node.is_empty());
+        match (scope, self.name(), node) {
+            (Some(namespace), Some(name), _) => Lane::Object(store::key(namespace, name).into()),
+            (_, _, Some(node)) if self.native => Lane::Node(node.into()),
+            (Some(namespace), _, _) if call.resource.namespaced => Lane::Namespace(namespace.into()),
+            _ => Lane::All,
+        }
     }
 
     pub(crate) fn matches(&self, object: &Object) -> bool {

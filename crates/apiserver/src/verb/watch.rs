@@ -28,7 +28,7 @@ use crate::http::call::Call;
 use crate::http::render::Writer;
 use crate::refusal;
 use crate::server::Server;
-use crate::store::{Change, Event, Object, Slot};
+use crate::store::{Change, Event, Lane, Object, Slot};
 
 /// Events read from the history at once.
 const BATCH: usize = 128;
@@ -43,6 +43,7 @@ const DEFAULT_TIMEOUT: u64 = 1800;
 struct Watch {
     server: Arc<Server>,
     slot: Slot,
+    lane: Lane,
     namespace: Option<String>,
     selection: Selection,
     writer: Writer,
@@ -80,11 +81,13 @@ pub(crate) fn answer(server: Arc<Server>, call: Call) -> Result<Response<Body>, 
         _ => DEFAULT_TIMEOUT + rand::rng().random_range(0..DEFAULT_TIMEOUT),
     };
     let slot = server.slot_of(&call.resource);
+    let lane = selection.lane(&call);
     // Subscribing before reading: a change between the two wakes the watch once for nothing, instead of never.
-    let changes = server.store.changes(slot);
+    let changes = server.store.follow(slot, &lane);
     let now = Instant::now();
     let mut watch = Watch {
         slot,
+        lane,
         namespace: call.scope().map(str::to_owned),
         selection,
         writer,
@@ -246,7 +249,7 @@ impl Watch {
 
     /// Reads on in the history.
     fn advance(&mut self) {
-        match self.server.store.events(self.slot, self.version, BATCH) {
+        match self.server.store.events(self.slot, &self.lane, self.version, BATCH) {
             Ok((events, complete)) => {
                 for event in events {
                     self.event(&event);
@@ -299,7 +302,7 @@ impl Watch {
             }
             self.changes.mark_unchanged();
             self.advance();
-            if !self.pending.is_empty() || self.version < self.server.store.table_version(self.slot) {
+            if !self.pending.is_empty() || self.version < *self.changes.borrow() {
                 continue;
             }
             let wake = self

@@ -200,3 +200,35 @@ async fn a_collection_is_deleted_by_selector() {
         405
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_large_collection_goes_in_few_commits_and_each_object_by_its_own_rules() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cluster.db");
+    let cluster = Cluster::with(super::cluster::options(Some(path.clone()))).await;
+    let mut creates = Vec::new();
+    for n in 0..300 {
+        let mut map = configmap(&format!("m{n:03}"), json!({"n": n.to_string()}));
+        if n == 7 {
+            map["metadata"]["finalizers"] = json!(["example.com/hold"]);
+        }
+        creates.push(cluster.post(CONFIGMAPS, map));
+    }
+    for created in futures::future::join_all(creates).await {
+        created.ok();
+    }
+    let groups = || knarr_apiserver::database::check(&path).unwrap().groups;
+    let before = groups();
+    let deleted = cluster.send(Method::DELETE, CONFIGMAPS, &[], "").await.ok();
+    assert_eq!(deleted["items"].as_array().unwrap().len(), 300);
+    assert!(groups() - before <= 3, "{} groups", groups() - before);
+    let left = cluster.get(CONFIGMAPS).await.ok();
+    let left: Vec<_> = left["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| &item["metadata"]["name"])
+        .collect();
+    assert_eq!(left, ["m007"]);
+    cluster.check().await;
+}
