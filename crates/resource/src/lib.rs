@@ -17,7 +17,6 @@
 pub mod admission;
 pub mod allocate;
 mod check;
-mod field;
 mod json;
 mod kind;
 mod meta;
@@ -29,9 +28,9 @@ pub mod selector;
 mod served;
 mod status;
 
-pub use field::{Cause, Errors, FieldError, Path};
 pub use json::equal;
 pub use kind::pod::bind;
+pub use knarr_schema::field::{self, Cause, Errors, FieldError, Path};
 pub use meta::{Context, generate_name, new_uid};
 pub use printer::{Column, Columns, Row, Table, age, human_duration};
 pub use quantity::Quantity;

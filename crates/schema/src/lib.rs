@@ -11,11 +11,13 @@
 //! * [`managed`]: who owns which field: server-side apply and the tracking of plain updates
 //! * [`openapi`]: the OpenAPI v3 and v2 documents
 
+pub mod field;
 pub mod managed;
 pub mod openapi;
 pub mod patch;
 pub mod proto;
 pub mod strict;
+pub mod structural;
 mod table;
 
 pub use table::{Schema, lookup};

@@ -105,10 +105,10 @@ pub fn apply(
     let mut applied = applied.clone();
     check(&applied, options)?;
     strict::canonical(schema, &mut applied);
-    if let Some(field) = foreign(type_, options.subresource)
-        && let Some(object) = applied.as_object_mut()
-    {
-        object.shift_remove(field);
+    if let Some(object) = applied.as_object_mut() {
+        for field in foreign(type_, options.subresource) {
+            object.shift_remove(*field);
+        }
     }
     let mut set = walk::fields(type_, &applied).map_err(|error| refused(&applied, options, &error))?;
     strip(&mut set);
@@ -241,11 +241,16 @@ fn refused(applied: &Value, options: &ApplyOptions<'_>, error: &str) -> ApplyErr
 
 /// The field of the object that a request to this subresource cannot set: the status belongs to the status subresource,
 /// the spec to the object itself.
-fn foreign(type_: &Type, subresource: &str) -> Option<&'static str> {
+fn foreign(type_: &Type, subresource: &str) -> &'static [&'static str] {
+    let has_status = match type_.custom {
+        true => type_.status,
+        false => type_.field("status").is_some(),
+    };
     match subresource {
-        "" => type_.field("status").map(|_| "status"),
-        "status" => Some("spec"),
-        _ => None,
+        "" if has_status => &["status"],
+        "status" if type_.custom => &["metadata", "spec"],
+        "status" => &["spec"],
+        _ => &[],
     }
 }
 
@@ -270,9 +275,9 @@ fn strip(set: &mut Set) {
     UNOWNED.iter().for_each(|path| set.remove(path));
 }
 
-fn ignore(comparison: &mut walk::Comparison, foreign: Option<&str>) {
+fn ignore(comparison: &mut walk::Comparison, foreign: &[&str]) {
     UNOWNED.iter().for_each(|path| comparison.ignore(path, false));
-    if let Some(field) = foreign {
+    for field in foreign {
         comparison.ignore(&[&format!("f:{field}")], true);
     }
 }
@@ -313,8 +318,9 @@ fn blank(type_: &Type, new: &Value) -> Value {
         "strategy",
         "updateStrategy",
     ];
+    let values = if type_.custom { &VALUES[..1] } else { &VALUES[..] };
     let mut map = Map::new();
-    for field in type_.fields().iter().filter(|field| VALUES.contains(&&*field.json)) {
+    for field in type_.fields().iter().filter(|field| values.contains(&&*field.json)) {
         if let (Kind::Struct(inner), Some(value)) = (&field.kind, new.get(&*field.json)) {
             map.insert(field.json.to_string(), blank(inner.get(), value));
         }

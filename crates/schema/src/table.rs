@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use crate::structural::Custom;
+
 /// A handle on the schema of a kind: a type of the table, or one that a CustomResourceDefinition describes. Cloning it is
 /// cheap.
 #[derive(Clone)]
@@ -20,8 +22,7 @@ pub struct Schema(Handle);
 enum Handle {
     /// Index into the table: the types of the table refer to each other, and to themselves.
     Table(u16),
-    #[expect(dead_code, reason = "made from the schemas of custom resources")]
-    Own(Arc<Type>),
+    Own(Arc<Custom>),
 }
 
 impl Schema {
@@ -36,7 +37,18 @@ impl Schema {
     pub(crate) fn get(&self) -> &Type {
         match &self.0 {
             Handle::Table(index) => &table().types[usize::from(*index)],
-            Handle::Own(own) => own,
+            Handle::Own(own) => &own.type_,
+        }
+    }
+
+    pub(crate) fn custom(own: Arc<Custom>) -> Self {
+        Self(Handle::Own(own))
+    }
+
+    pub(crate) fn as_custom(&self) -> Option<&Custom> {
+        match &self.0 {
+            Handle::Table(_) => None,
+            Handle::Own(own) => Some(own),
         }
     }
 }
@@ -90,6 +102,10 @@ pub(crate) struct Type {
     pub atomic: bool,
     /// Fields that the type does not know are kept, not complained about.
     pub open: bool,
+    /// Of a custom resource, which Go holds as a map: nothing is there until somebody sets it.
+    pub custom: bool,
+    /// The status is a subresource.
+    pub status: bool,
     /// Group, version and kind, if it is a kind.
     pub kind: Option<(&'static str, &'static str, &'static str)>,
     /// Sorted by their JSON names.
@@ -99,6 +115,21 @@ pub(crate) struct Type {
 }
 
 impl Type {
+    /// A part of a custom resource.
+    pub(crate) fn custom(mut fields: Vec<Field>, open: bool) -> Self {
+        fields.sort_by(|a, b| a.json.cmp(&b.json));
+        Self {
+            name: Cow::Borrowed(""),
+            atomic: false,
+            open,
+            custom: true,
+            status: false,
+            kind: None,
+            fields,
+            wire: Wire::default(),
+        }
+    }
+
     pub(crate) fn field(&self, json: &str) -> Option<&Field> {
         let at = self.fields.binary_search_by(|field| (*field.json).cmp(json)).ok()?;
         self.fields.get(at)
@@ -155,6 +186,26 @@ pub(crate) struct Field {
 }
 
 impl Field {
+    /// A field about which there is nothing more to say.
+    pub(crate) fn plain(json: &str, kind: Kind) -> Self {
+        Self::new(json.to_owned().into(), kind)
+    }
+
+    fn new(json: Cow<'static, str>, kind: Kind) -> Self {
+        Self {
+            json,
+            kind,
+            required: false,
+            zero_omitted: false,
+            pointer: false,
+            list: ListType::Atomic,
+            atomic: false,
+            patch: Strategy::Default,
+            retain_keys: false,
+            go: None,
+        }
+    }
+
     /// As Go prints the field's type in an error.
     pub(crate) fn go_type(&self) -> String {
         self.go.map_or_else(|| self.kind.go_type(), str::to_owned)
@@ -219,6 +270,8 @@ pub(crate) enum Kind {
     SchemaOrStrings,
     Struct(Schema),
     List(Box<Kind>),
+    /// A list that custom resources have, wherever it stands: its items are owned one by one.
+    Owned(Box<Kind>, ListType),
     Map(Box<Kind>),
 }
 
@@ -237,7 +290,7 @@ impl Kind {
             Kind::Strings => "[]string".into(),
             Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings => "v1.JSONSchemaProps".into(),
             Kind::Struct(schema) => schema.get().go_name(),
-            Kind::List(of) => format!("[]{}", of.go_type()),
+            Kind::List(of) | Kind::Owned(of, _) => format!("[]{}", of.go_type()),
             Kind::Map(of) => format!("map[string]{}", of.go_type()),
         }
     }

@@ -46,10 +46,13 @@ impl Check {
                 }
             }
             (Kind::List(of), Value::Array(items)) => self.items(of, list, items),
+            (Kind::Owned(of, list), Value::Array(items)) => self.items(of, list, items),
             (Kind::Struct(_) | Kind::Map(_), other) => {
                 self.complain(&format!("expected map, got &{{{}}}", plain(other)))
             }
-            (Kind::List(_), other) => self.complain(&format!("expected list, got &{{{}}}", plain(other))),
+            (Kind::List(_) | Kind::Owned(..), other) => {
+                self.complain(&format!("expected list, got &{{{}}}", plain(other)))
+            }
             (Kind::String | Kind::Bytes, Value::String(_)) | (Kind::Bool, Value::Bool(_)) => {}
             (Kind::Int32 | Kind::Int64 | Kind::Float, Value::Number(_)) => {}
             (Kind::String | Kind::Bytes, other) => self.complain(&format!("expected string, got {}", literal(other))),

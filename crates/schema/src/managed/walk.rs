@@ -40,6 +40,8 @@ impl<'a> Shape<'a> {
             Kind::Struct(schema) if schema.get().atomic => Shape::Leaf,
             Kind::Struct(schema) => Shape::Struct(schema.get()),
             Kind::Map(of) => Shape::Map(of),
+            Kind::Owned(_, ListType::Set) => Shape::Set,
+            Kind::Owned(item, ListType::Map(keys)) => Shape::List(keys, item),
             _ => Shape::Leaf,
         }
     }

@@ -109,6 +109,7 @@ pub(super) fn scalar(shape: &Shape<'_>, kind: &Kind, payload: Payload<'_>) -> Re
         | Kind::SchemaOrStrings
         | Kind::Struct(_)
         | Kind::List(_)
+        | Kind::Owned(..)
         | Kind::Map(_) => None,
     })
 }

@@ -11,8 +11,25 @@ const MAX_FINDINGS: usize = 100;
 /// The fields that the type does not have: `unknown field "spec.contatiners"`.
 pub fn unknown_fields(schema: &Schema, object: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    unknown(&Kind::Struct(schema.clone()), object, &mut Path::default(), &mut found);
+    match schema.structural() {
+        Some(structural) => {
+            metadata(object, &mut found);
+            let dropped = structural.prune(&mut object.clone());
+            found.extend(
+                dropped
+                    .iter()
+                    .take(MAX_FINDINGS)
+                    .map(|path| format!("unknown field {path:?}")),
+            );
+        }
+        None => unknown(&Kind::Struct(schema.clone()), object, &mut Path::default(), &mut found),
+    }
     found
+}
+
+/// Only the metadata of a custom resource has a type of Go.
+fn metadata(object: &Value, found: &mut Vec<String>) {
+    unknown(&Kind::Struct(Schema::OBJECT), object, &mut Path::default(), found);
 }
 
 fn unknown(kind: &Kind, value: &Value, path: &mut Path, found: &mut Vec<String>) {
@@ -60,7 +77,11 @@ pub fn type_errors(schema: &Schema, object: &Value) -> Vec<String> {
         found: Vec::new(),
     };
     if object.is_object() {
-        check.value(&Kind::Struct(schema.clone()), None, object);
+        let typed = match schema.structural() {
+            Some(_) => Schema::OBJECT,
+            None => schema.clone(),
+        };
+        check.value(&Kind::Struct(typed), None, object);
     } else {
         check.found.push(format!(
             "json: cannot unmarshal {} into Go value of type {}",

@@ -9,11 +9,25 @@ use crate::table::{Field, Kind, Schema};
 /// Drops the fields that the type does not have, nulls, and what Go's `omitempty` leaves out; writes quantities and times
 /// in their canonical form. What [`super::type_errors`] complains of is left as it is.
 pub fn prune(schema: &Schema, object: &mut Value) {
-    value(&Kind::Struct(schema.clone()), object, true);
+    match schema.structural() {
+        Some(structural) => {
+            structural.prune(object);
+            // Of a custom resource only the metadata is Go's.
+            if let Some(metadata) = object.get_mut("metadata")
+                && let Some(Kind::Struct(meta)) = Schema::OBJECT.get().field("metadata").map(|field| &field.kind)
+            {
+                value(&Kind::Struct(meta.clone()), metadata, true);
+            }
+        }
+        None => value(&Kind::Struct(schema.clone()), object, true),
+    }
 }
 
 /// Only the canonical forms, for an object that says what is wanted and not what is: nothing is dropped.
 pub(crate) fn canonical(schema: &Schema, object: &mut Value) {
+    if schema.structural().is_some() {
+        return value(&Kind::Struct(Schema::OBJECT), object, false);
+    }
     value(&Kind::Struct(schema.clone()), object, false);
 }
 

@@ -29,6 +29,8 @@ pub(super) fn parse(text: &'static str) -> Table {
                     name: words.next().unwrap_or_default().into(),
                     atomic: words.next() == Some("atomic"),
                     open: types.is_empty(),
+                    custom: false,
+                    status: false,
                     kind: None,
                     fields: Vec::new(),
                     wire: Wire::default(),
@@ -83,18 +85,7 @@ fn finish(type_: &mut Type, tags: &mut Vec<(&'static str, &'static str)>) {
 }
 
 fn field(json: &'static str, kind: Kind, words: std::str::Split<'static, char>) -> Field {
-    let mut field = Field {
-        json: json.into(),
-        kind,
-        required: false,
-        zero_omitted: false,
-        pointer: false,
-        list: ListType::Atomic,
-        atomic: false,
-        patch: Strategy::Default,
-        retain_keys: false,
-        go: None,
-    };
+    let mut field = Field::new(json.into(), kind);
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
             ("!", _) => field.required = true,

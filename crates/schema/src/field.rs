@@ -149,7 +149,7 @@ fn show(value: &Value) -> String {
 }
 
 /// A string as Go's `%q` writes it. For printable text that is what JSON does too.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
@@ -187,27 +187,33 @@ impl Errors {
         });
     }
 
-    pub(crate) fn required(&mut self, path: &Path, detail: impl Into<String>) {
+    /// A value must be given.
+    pub fn required(&mut self, path: &Path, detail: impl Into<String>) {
         self.push(path, Cause::Required, Value::Null, detail);
     }
 
-    pub(crate) fn invalid(&mut self, path: &Path, value: impl Into<Value>, detail: impl Into<String>) {
+    /// A value breaks a rule.
+    pub fn invalid(&mut self, path: &Path, value: impl Into<Value>, detail: impl Into<String>) {
         self.push(path, Cause::Invalid, value, detail);
     }
 
-    pub(crate) fn forbidden(&mut self, path: &Path, detail: impl Into<String>) {
+    /// A value may not be set, or not be changed, here.
+    pub fn forbidden(&mut self, path: &Path, detail: impl Into<String>) {
         self.push(path, Cause::Forbidden, Value::Null, detail);
     }
 
-    pub(crate) fn duplicate(&mut self, path: &Path, value: impl Into<Value>) {
+    /// The same value is there already.
+    pub fn duplicate(&mut self, path: &Path, value: impl Into<Value>) {
         self.push(path, Cause::Duplicate, value, "");
     }
 
-    pub(crate) fn not_found(&mut self, path: &Path, value: impl Into<Value>) {
+    /// A value names something that is not there.
+    pub fn not_found(&mut self, path: &Path, value: impl Into<Value>) {
         self.push(path, Cause::NotFound, value, "");
     }
 
-    pub(crate) fn too_long(&mut self, path: &Path, limit: usize) {
+    /// A text has more than `limit` bytes.
+    pub fn too_long(&mut self, path: &Path, limit: usize) {
         self.push(
             path,
             Cause::TooLong,
@@ -216,12 +222,16 @@ impl Errors {
         );
     }
 
-    pub(crate) fn too_many(&mut self, path: &Path, found: usize, limit: usize) {
-        self.push(path, Cause::TooMany, found, format!("must have at most {limit} items"));
+    /// A list has more than `limit` items.
+    pub fn too_many(&mut self, path: &Path, found: usize, limit: usize) {
+        self.push(path, Cause::TooMany, found, {
+            let items = if limit == 1 { "item" } else { "items" };
+            format!("must have at most {limit} {items}")
+        });
     }
 
     /// `value` is none of `supported`, which callers list in alphabetical order as Kubernetes does.
-    pub(crate) fn not_supported(&mut self, path: &Path, value: impl Into<Value>, supported: &[&str]) {
+    pub fn not_supported(&mut self, path: &Path, value: impl Into<Value>, supported: &[&str]) {
         let list: Vec<String> = supported.iter().map(|s| quote(s)).collect();
         self.push(
             path,
@@ -232,7 +242,7 @@ impl Errors {
     }
 
     /// Requires `value` to be one of `supported`; says so if it is absent.
-    pub(crate) fn one_of(&mut self, path: &Path, value: &Value, supported: &[&str]) {
+    pub fn one_of(&mut self, path: &Path, value: &Value, supported: &[&str]) {
         match value.as_str() {
             None | Some("") => self.required(path, ""),
             Some(text) if !supported.contains(&text) => self.not_supported(path, text, supported),
