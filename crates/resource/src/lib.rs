@@ -18,6 +18,7 @@ pub mod admission;
 pub mod allocate;
 mod check;
 mod json;
+mod jsonpath;
 mod kind;
 mod meta;
 mod printer;
@@ -29,6 +30,8 @@ mod served;
 mod status;
 
 pub use json::equal;
+pub use kind::crd;
+pub use kind::custom::{self, Definition};
 pub use kind::pod::bind;
 pub use knarr_schema::field::{self, Cause, Errors, FieldError, Path};
 pub use meta::{Context, generate_name, new_uid};

@@ -161,6 +161,33 @@ fn validate_shared(meta: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
+/// The metadata of an object inside of another one.
+pub(crate) fn validate_embedded(meta: &Value, path: &Path, errors: &mut Errors) {
+    validate_shared(meta, path, errors);
+    for key in ["name", "generateName"] {
+        if !blank(meta, key) {
+            NameRule::Subdomain.check(&path.child(key), text(meta, key), errors);
+        }
+    }
+}
+
+/// Finalizers of somebody are best told apart by a domain.
+pub(crate) fn finalizer_warnings(finalizers: &Value, before: &Value) -> Vec<String> {
+    let standard = ["orphan", "foregroundDeletion", "kubernetes"];
+    items(finalizers)
+        .iter()
+        .filter(|finalizer| !items(before).contains(finalizer))
+        .filter_map(Value::as_str)
+        .filter(|name| !name.contains('/') && !standard.contains(name) && qualified_name(name).is_empty())
+        .map(|name| {
+            let how = if name.contains('.') { " including a path (/)" } else { "" };
+            format!(
+                "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name{how} to avoid accidental conflicts with other finalizer writers"
+            )
+        })
+        .collect()
+}
+
 fn validate_finalizer(finalizer: &Value, path: &Path, errors: &mut Errors) {
     let name = finalizer.as_str().unwrap_or_default();
     let mut problems = qualified_name(name);

@@ -32,6 +32,11 @@ impl<'a> Column<'a> {
         priority: 0,
     };
     pub(crate) const AGE: Self = Self::text("Age", "Time since the object was created.");
+    /// As custom resources have it without columns of their own.
+    pub(crate) const AGE_AS_DATE: Self = Self {
+        kind: "date",
+        ..Self::AGE
+    };
 
     /// A column of text that is always shown.
     pub(crate) const fn text(name: &'a str, description: &'a str) -> Self {

@@ -2,6 +2,7 @@
 
 use crate::field::{Errors, FieldError};
 use crate::kind::Kind;
+use crate::kind::custom::Definition;
 use crate::meta::{self, Context};
 use crate::printer::Table;
 use crate::served;
@@ -43,6 +44,8 @@ pub struct ResourceInfo {
     pub native: bool,
     /// The type of its objects.
     pub schema: Schema,
+    /// Set for custom resources.
+    pub definition: Option<Arc<Definition>>,
     pub(crate) strategy: Arc<dyn Kind>,
 }
 
@@ -202,6 +205,11 @@ impl ResourceInfo {
         meta::validate_update(new, old, &mut errors);
         self.strategy.validate_update(new, old, subresource, &mut errors);
         errors.into_vec()
+    }
+
+    /// What a client that wrote the object should know, though nothing is wrong with it.
+    pub fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        self.strategy.warnings(object, old)
     }
 
     /// The values that field selectors can ask for, of an object as this version serves it.

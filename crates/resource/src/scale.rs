@@ -1,6 +1,6 @@
 //! The `scale` subresource: the number of replicas of a workload, seen and set without knowing the workload's kind.
 
-use crate::field::{Errors, Path};
+use crate::field::{Errors, Path, quote};
 use crate::json::{object, set};
 use crate::selector::LabelSelector;
 use crate::status::Failure;
@@ -53,6 +53,93 @@ pub fn write(workload: &mut Value, scale: &Value) -> Result<(), Failure> {
         set(meta, "resourceVersion", version);
     }
     Ok(())
+}
+
+/// Where a custom resource has its replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// `specReplicasPath`
+    pub replicas: String,
+    /// `statusReplicasPath`
+    pub status: String,
+    /// `labelSelectorPath`, may be empty.
+    pub selector: String,
+}
+
+fn steps(path: &str) -> impl Iterator<Item = &str> {
+    path.trim_start_matches('.').split('.')
+}
+
+fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    if path.is_empty() {
+        return None;
+    }
+    steps(path)
+        .try_fold(object, |value, step| value.get(step))
+        .filter(|value| !value.is_null())
+}
+
+impl Paths {
+    /// The Scale of a custom resource.
+    pub fn read(&self, object: &Value) -> Result<Value, Failure> {
+        let Some(replicas) = at(object, &self.replicas).and_then(Value::as_i64) else {
+            return Err(Failure {
+                code: 500,
+                reason: "InternalError",
+                message: format!(
+                    "Internal error occurred: the spec replicas field {} does not exist",
+                    quote(&self.replicas)
+                ),
+                details: Value::Null,
+            });
+        };
+        let mut scale = read(object);
+        scale["spec"]["replicas"] = replicas.into();
+        scale["status"] = json!({"replicas": at(object, &self.status).and_then(Value::as_i64).unwrap_or(0)});
+        if let Some(selector) = at(object, &self.selector).and_then(Value::as_str)
+            && !selector.is_empty()
+        {
+            scale["status"]["selector"] = selector.into();
+        }
+        Ok(scale)
+    }
+
+    /// Sets the replicas of a custom resource to those of a Scale.
+    pub fn write(&self, object: &mut Value, scale: &Value) -> Result<(), Failure> {
+        if scale["spec"]["replicas"].is_null() {
+            return Err(Failure::bad_request(format!(
+                "the spec replicas field {} cannot be empty",
+                quote(&self.replicas)
+            )));
+        }
+        // As for a workload: the same rules for the number, and the version the wish is based on.
+        let mut workload = json!({"metadata": object["metadata"], "spec": {}});
+        write(&mut workload, scale)?;
+        object["metadata"] = workload["metadata"].take();
+        let mut place = object;
+        for step in steps(&self.replicas) {
+            if !place.is_object() {
+                *place = json!({});
+            }
+            place = &mut place[step];
+        }
+        *place = workload["spec"]["replicas"].take();
+        Ok(())
+    }
+
+    /// Replicas are counted from zero, whatever the schema says.
+    pub(crate) fn validate(&self, object: &Value, errors: &mut Errors) {
+        for path in [&self.replicas, &self.status] {
+            let Some(value) = at(object, path) else { continue };
+            let fits = value
+                .as_i64()
+                .is_some_and(|count| (0..=i64::from(i32::MAX)).contains(&count));
+            if !fits {
+                let place = Path::new(path.trim_start_matches('.'));
+                errors.invalid(&place, value.clone(), "should be a non-negative integer");
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,15 +2,15 @@
 
 use crate::kind::Kind;
 use crate::kind::{
-    Binding, ConfigMap, CoreEvent, Deployment, EndpointSlice, Endpoints, Lease, Namespace, NewEvent, Node, Plain, Pod,
-    PriorityClass, ReplicaSet, Role, Secret, Service, ServiceAccount,
+    Binding, ConfigMap, CoreEvent, CustomResourceDefinition, Deployment, EndpointSlice, Endpoints, Lease, Namespace,
+    NewEvent, Node, Plain, Pod, PriorityClass, ReplicaSet, Role, Secret, Service, ServiceAccount,
 };
 use crate::resource::{ResourceInfo, Subresource};
 use knarr_schema::{Schema, lookup};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-const ALL: &[&str] = &[
+pub(crate) const ALL: &[&str] = &[
     "create",
     "delete",
     "deletecollection",
@@ -23,7 +23,7 @@ const ALL: &[&str] = &[
 /// Namespaces cannot be deleted by the dozen.
 const ONE_BY_ONE: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 const CREATE: &[&str] = &["create"];
-const CHANGE: &[&str] = &["get", "patch", "update"];
+pub(crate) const CHANGE: &[&str] = &["get", "patch", "update"];
 const CONNECT: &[&str] = &["create", "get"];
 const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
 
@@ -84,6 +84,7 @@ impl Row {
             storage: self.storage.into(),
             native,
             schema: lookup(self.group, self.version, self.kind).unwrap_or(Schema::OBJECT),
+            definition: None,
             strategy: (self.strategy)(),
         }
     }
@@ -247,6 +248,19 @@ static ROWS: &[Row] = &[
         ],
         storage: "services",
         strategy: || Arc::new(Service),
+        ..ROW
+    },
+    Row {
+        group: "apiextensions.k8s.io",
+        plural: "customresourcedefinitions",
+        singular: "customresourcedefinition",
+        kind: "CustomResourceDefinition",
+        short_names: &["crd", "crds"],
+        categories: &["api-extensions"],
+        namespaced: false,
+        subresources: &[sub("status", "CustomResourceDefinition", CHANGE)],
+        storage: "customresourcedefinitions",
+        strategy: || Arc::new(CustomResourceDefinition),
         ..ROW
     },
     Row {

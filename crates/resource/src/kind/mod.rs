@@ -4,6 +4,8 @@
 //! that overrides what is special about it, and one row in `served.rs`.
 
 mod configmap;
+pub mod crd;
+pub mod custom;
 mod deployment;
 mod endpoints;
 mod event;
@@ -27,6 +29,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub(crate) use configmap::ConfigMap;
+pub(crate) use crd::CustomResourceDefinition;
 pub(crate) use deployment::Deployment;
 pub(crate) use endpoints::{EndpointSlice, Endpoints};
 pub(crate) use event::{CoreEvent, NewEvent};
@@ -88,6 +91,11 @@ pub(crate) trait Kind: Send + Sync {
     /// Mistakes in a successor. The default finds the same as in a new object.
     fn validate_update(&self, new: &Value, _old: &Value, _subresource: Option<&str>, errors: &mut Errors) {
         self.validate(new, errors);
+    }
+
+    /// What a client that wrote the object should know, though nothing is wrong with it.
+    fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
     }
 
     /// Adds the field labels beyond name and namespace.
