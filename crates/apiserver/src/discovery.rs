@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use knarr_resource::{Registry, ResourceInfo, Subresource};
+use knarr_resource::{Registry, ResourceInfo, Subresource, custom};
 use knarr_schema::openapi::{Served, ServedSubresource};
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ impl Discovery {
             }
         }
         for (_, versions) in &mut groups {
-            versions.sort_by_key(|version| std::cmp::Reverse(rank(version)));
+            versions.sort_by_key(|version| (std::cmp::Reverse(custom::priority(version)), version.clone()));
         }
         Self { registry, groups }
     }
@@ -168,19 +168,6 @@ impl Discovery {
     }
 }
 
-/// `v2` goes before `v1`, and that before `v2beta1` and `v1alpha1`.
-fn rank(version: &str) -> (u8, u32, u32) {
-    let rest = version.strip_prefix('v').unwrap_or_default();
-    let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (major, stage) = rest.split_at(digits);
-    let (stability, minor) = match (stage.strip_prefix("beta"), stage.strip_prefix("alpha")) {
-        (Some(minor), _) => (1, minor),
-        (_, Some(minor)) => (0, minor),
-        _ => (2, ""),
-    };
-    (stability, major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
-}
-
 fn join(group: &str, version: &str) -> String {
     match group {
         "" => version.to_owned(),
@@ -212,7 +199,12 @@ fn entry(resource: &ResourceInfo) -> Value {
     }
     if resource.stored() {
         // Clients compare this to notice that objects are stored in another version than before.
-        let storage = ring::digest::digest(&ring::digest::SHA256, format!("{resource:?}").as_bytes());
+        let version = match &resource.definition {
+            Some(definition) => &definition.storage_version,
+            None => &resource.version,
+        };
+        let stored = format!("{}/{version}/{}", resource.group, resource.kind);
+        let storage = ring::digest::digest(&ring::digest::SHA256, stored.as_bytes());
         out["storageVersionHash"] = json!(base64::Engine::encode(
             &base64::engine::general_purpose::STANDARD,
             storage.as_ref().get(..8).unwrap_or_default()
@@ -315,7 +307,7 @@ pub(crate) fn served(registry: &Registry) -> Vec<Served> {
                     }
                 })
                 .collect(),
-            schema: None,
+            schema: resource.definition.as_ref().map(|definition| definition.schema.clone()),
         })
         .collect()
 }
@@ -348,9 +340,9 @@ mod tests {
 
     #[test]
     fn stable_versions_are_preferred() {
-        let mut versions = ["v1alpha1", "v1", "v2beta2", "v2", "v2beta1"];
-        versions.sort_by_key(|version| std::cmp::Reverse(rank(version)));
-        assert_eq!(versions, ["v2", "v1", "v2beta2", "v2beta1", "v1alpha1"]);
+        let mut versions = ["foo", "v1alpha1", "v1", "v2beta2", "v2", "v2beta1"];
+        versions.sort_by_key(|version| std::cmp::Reverse(custom::priority(version)));
+        assert_eq!(versions, ["v2", "v1", "v2beta2", "v2beta1", "v1alpha1", "foo"]);
     }
 
     #[test]

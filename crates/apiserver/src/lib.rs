@@ -13,6 +13,7 @@
 
 mod auth;
 mod bootstrap;
+mod crd;
 pub mod database;
 mod discovery;
 mod error;
@@ -93,7 +94,9 @@ impl ApiServer {
     /// Opens the store, puts the objects into it that every cluster starts with, and is ready for clients.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let server = server::Server::start(options).await?;
+        crd::serve(&server)?;
         bootstrap::run(&server).await?;
+        tokio::spawn(crd::Controller::new(&server).run());
         tokio::spawn(bootstrap::Keeper::new(&server).run());
         server.ready();
         Ok(Self { server })

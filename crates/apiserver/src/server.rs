@@ -18,7 +18,7 @@ use crate::discovery::Discovery;
 use crate::error::Error;
 use crate::http::inflight::Inflight;
 use crate::store::{self, Expect, Index, Slot, Spec, Store, Write, WriteError};
-use crate::{Options, discovery};
+use crate::{Options, crd, discovery};
 
 /// The table for what belongs to the server itself. No resource is stored there, so no request reaches it.
 const INTERNAL: &str = "internal";
@@ -59,6 +59,8 @@ pub(crate) struct Server {
     pub inflight: Inflight,
     /// Ends every watch.
     pub stopping: CancellationToken,
+    /// The custom resources behind [`Server::served`].
+    pub custom: crd::Made,
     served: RwLock<Arc<Served>>,
     /// The tables by their names. A table outlives its resource, because requests may still hold on to that.
     slots: RwLock<HashMap<String, Slot>>,
@@ -91,6 +93,7 @@ impl Server {
             evictions: tokio::sync::Mutex::new(()),
             inflight: Inflight::default(),
             stopping: CancellationToken::new(),
+            custom: crd::Made::default(),
             served: RwLock::new(Arc::new(Served::new(registry))),
             slots: RwLock::new(slots),
             by_resource,
@@ -103,6 +106,18 @@ impl Server {
     /// What is served now.
     pub(crate) fn served(&self) -> Arc<Served> {
         self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Serves other resources from now on.
+    pub(crate) fn set_served(&self, registry: Registry) {
+        let served = Arc::new(Served::new(registry));
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = served;
+    }
+
+    /// Says in which table a resource is stored.
+    pub(crate) fn set_slot(&self, storage: String, slot: Slot) {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        slots.insert(storage, slot);
     }
 
     /// A resource that is served now.

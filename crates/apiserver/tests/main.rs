@@ -5,6 +5,7 @@
 mod api {
     pub mod access;
     pub mod cluster;
+    pub mod crd;
     pub mod deletion;
     pub mod discovery;
     pub mod durability;

@@ -132,7 +132,16 @@ impl ResourceInfo {
 
     /// Whether `verb` is served.
     pub fn has_verb(&self, verb: &str) -> bool {
-        self.verbs.contains(&verb)
+        // While a definition goes its objects can still be changed, though discovery does not say so: their finalizers have
+        // to be taken away.
+        self.verbs.contains(&verb) || (self.is_terminating() && matches!(verb, "patch" | "update"))
+    }
+
+    /// Whether the definition of the resource is being deleted.
+    pub fn is_terminating(&self) -> bool {
+        self.definition
+            .as_ref()
+            .is_some_and(|definition| definition.terminating)
     }
 
     /// The subresource `name`, if there is one.
@@ -289,6 +298,15 @@ impl<L: Into<Cow<'static, str>>, V: Into<String>> FromIterator<(L, V)> for Field
 impl Fields {
     pub(crate) fn add(&mut self, label: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         self.0.push((label.into(), value.into()));
+    }
+
+    /// Adds the labels of another version of the same object.
+    pub fn merge(&mut self, other: Fields) {
+        for (label, value) in other.0 {
+            if self.get(&label).is_none() {
+                self.0.push((label, value));
+            }
+        }
     }
 
     /// The value of a label; `None` if the kind has no such label.

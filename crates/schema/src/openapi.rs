@@ -39,7 +39,7 @@ pub struct Served {
     /// Its subresources.
     pub subresources: Vec<ServedSubresource>,
     /// A custom resource brings its own `openAPIV3Schema`.
-    pub schema: Option<Value>,
+    pub schema: Option<Arc<Value>>,
 }
 
 /// A served subresource.
@@ -161,7 +161,7 @@ impl OpenApi {
                 schemas.insert(format!("{name}List"), component::list(&name, group, version, kind));
                 schemas.insert(
                     name.clone(),
-                    component::custom(served.schema.as_ref(), group, version, kind),
+                    component::custom(served.schema.as_deref(), group, version, kind),
                 );
             }
             path::add(served, &name, &mut paths);

@@ -247,9 +247,21 @@ async fn resource(
         call.form()?;
         options::check(&call)?;
     }
-    match &call.subresource {
+    let deprecated = call
+        .resource
+        .definition
+        .as_ref()
+        .and_then(|own| own.deprecation.clone());
+    let answered = match &call.subresource {
         Some(_) => subresource::answer(server, call, body).await,
         None => {
+            if verb == "create" && call.resource.is_terminating() {
+                return Err(Failure::forbidden(
+                    &call.resource,
+                    "",
+                    "create not allowed while custom resource definition is terminating",
+                ));
+            }
             let refused = everywhere && matches!(verb, "create" | "deletecollection") && call.resource.stored();
             let refused = refused || (call.name.is_empty() && matches!(verb, "update" | "patch"));
             let refused = refused || (!call.name.is_empty() && verb == "create");
@@ -257,6 +269,14 @@ async fn resource(
                 return Err(refusal::method_not_allowed());
             }
             verb::answer(server, call, body).await
+        }
+    };
+    match deprecated {
+        None => answered,
+        Some(warning) => {
+            let mut response = answered.unwrap_or_else(refusal::response);
+            render::warn(&mut response, &[warning]);
+            Ok(response)
         }
     }
 }

@@ -26,7 +26,11 @@ pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result
     if call.verb == "get" {
         let live = server.store.get(server.slot_of(&call.resource), &call.key());
         let live = live.ok_or_else(|| call.not_found())?;
-        return render::plain(form, StatusCode::OK, &scale::read(&live.value()));
+        return render::plain(
+            form,
+            StatusCode::OK,
+            &read(call, &render::present(&call.resource, &live))?,
+        );
     }
     let (change, warnings) = match call.verb {
         "update" => {
@@ -41,14 +45,33 @@ pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result
         }
     };
     let outcome = modify::modify(server, call, Some("scale"), Track::Fields, |mut workload| {
-        let scaled = change.apply(server, call, scale::read(&workload))?;
-        scale::write(&mut workload, &scaled)?;
+        let scaled = change.apply(server, call, read(call, &workload)?)?;
+        write(call, &mut workload, &scaled)?;
         Ok(workload)
     })
     .await?;
-    let mut response = render::plain(form, StatusCode::OK, &scale::read(&outcome.into_value(call)))?;
+    let mut response = render::plain(form, StatusCode::OK, &read(call, &outcome.into_value(call))?)?;
     render::warn(&mut response, &warnings);
     Ok(response)
+}
+
+/// The Scale of an object; a custom resource says where its replicas are.
+fn read(call: &Call, object: &Value) -> Result<Value, Failure> {
+    match paths(call) {
+        Some(paths) => paths.read(object),
+        None => Ok(scale::read(object)),
+    }
+}
+
+fn write(call: &Call, object: &mut Value, scaled: &Value) -> Result<(), Failure> {
+    match paths(call) {
+        Some(paths) => paths.write(object, scaled),
+        None => scale::write(object, scaled),
+    }
+}
+
+fn paths(call: &Call) -> Option<&scale::Paths> {
+    call.resource.definition.as_ref()?.scale.as_ref()
 }
 
 enum Change {

@@ -92,7 +92,10 @@ fn check_fields(
     duplicates: Vec<String>,
 ) -> Result<Vec<String>, Failure> {
     let validation = field_validation(call)?;
-    let schema = &expected.schema();
+    let schema = &match expected.api_version == call.resource.api_version() && expected.kind == call.resource.kind {
+        true => call.resource.schema.clone(),
+        false => expected.schema(),
+    };
     let unusable = |why: &str| {
         let (kind, version) = (expected.kind, version_of(expected.api_version));
         Failure::bad_request(format!(

@@ -19,6 +19,7 @@ use crate::server::Server;
 
 const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, \
                         application/apply-patch+yaml, application/strategic-merge-patch+json";
+const ACCEPTED_CUSTOM: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 /// The most operations a JSON patch may have.
 const OPERATIONS: usize = 10_000;
 
@@ -63,6 +64,10 @@ impl Patch {
                 }
             }
             "application/merge-patch+json" => object(json()?).map(|(value, more)| (Self::Merge(value), more)),
+            // Only types of Go say how their lists are merged.
+            "application/strategic-merge-patch+json" if call.resource.definition.is_some() => {
+                Err(refusal::unsupported_media_type(ACCEPTED_CUSTOM))
+            }
             "application/strategic-merge-patch+json" => {
                 object(json()?).map(|(value, more)| (Self::Strategic(value), more))
             }
@@ -74,7 +79,10 @@ impl Patch {
                 }
                 object((value, duplicates)).map(|(value, more)| (Self::Apply(value), more))
             }
-            _ => Err(refusal::unsupported_media_type(ACCEPTED)),
+            _ => Err(refusal::unsupported_media_type(match call.resource.definition {
+                Some(_) => ACCEPTED_CUSTOM,
+                None => ACCEPTED,
+            })),
         }
     }
 

@@ -32,7 +32,7 @@ pub struct Definition {
     /// `spec.conversion`.
     pub conversion: Value,
     /// `openAPIV3Schema` of this version.
-    pub schema: Value,
+    pub schema: Arc<Value>,
     /// Where the replicas are, if there is a `scale` subresource.
     pub scale: Option<scale::Paths>,
     /// What clients of this version are warned of.
@@ -91,7 +91,7 @@ pub fn resource(crd: &Value, version: &Value) -> ResourceInfo {
         uid: text(&crd["metadata"], "uid").to_owned(),
         storage_version: storage_version(crd).to_owned(),
         conversion: spec["conversion"].clone(),
-        schema: raw.clone(),
+        schema: Arc::new(raw.clone()),
         scale: paths.is_object().then(|| scale::Paths {
             replicas: text(paths, "specReplicasPath").to_owned(),
             status: text(paths, "statusReplicasPath").to_owned(),
@@ -102,21 +102,21 @@ pub fn resource(crd: &Value, version: &Value) -> ResourceInfo {
     });
     let mut below = Vec::new();
     let verbs = if terminating { &["get"] } else { CHANGE };
-    if definition.scale.is_some() {
-        below.push(Subresource {
-            name: "scale",
-            group: "autoscaling",
-            version: "v1",
-            kind: Cow::Borrowed("Scale"),
-            verbs,
-        });
-    }
     if status {
         below.push(Subresource {
             name: "status",
             group: "",
             version: "",
             kind: Cow::Owned(kind.to_owned()),
+            verbs,
+        });
+    }
+    if definition.scale.is_some() {
+        below.push(Subresource {
+            name: "scale",
+            group: "autoscaling",
+            version: "v1",
+            kind: Cow::Borrowed("Scale"),
             verbs,
         });
     }
@@ -153,7 +153,7 @@ pub fn resource(crd: &Value, version: &Value) -> ResourceInfo {
         verbs: if terminating { LEAVING } else { ALL },
         subresources: below,
         storage: format!("{}/{group}", text(names, "plural")),
-        native: true,
+        native: false,
         schema,
         definition: Some(definition),
         strategy: Arc::new(strategy),
@@ -304,6 +304,14 @@ fn embedded(schema: &Structural, value: &Value, path: &Path, errors: &mut Errors
 }
 
 impl Kind for Custom {
+    /// What is stored is as the schema was when it was written.
+    fn show(&self, object: &mut Value) {
+        if let Some(structural) = self.structural() {
+            structural.prune(object);
+            structural.fill(object);
+        }
+    }
+
     fn default(&self, object: &mut Value) {
         if let Some(structural) = self.structural() {
             structural.fill(object);

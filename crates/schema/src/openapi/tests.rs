@@ -32,7 +32,7 @@ fn sub(name: &str, group: &str, kind: &str, verbs: &str) -> ServedSubresource {
 fn api() -> OpenApi {
     let mut thing = served("example.com", "things", "Thing", true, Vec::new());
     thing.schema = Some(
-        json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}),
+        json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}).into(),
     );
     OpenApi::new(vec![
         served(

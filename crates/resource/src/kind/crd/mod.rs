@@ -156,6 +156,35 @@ pub fn is_true(crd: &Value, kind: &str) -> bool {
     condition(crd, kind).is_some_and(|condition| condition["status"] == "True")
 }
 
+/// Tells of a group of Kubernetes itself whether somebody has allowed its use. Says whether anything changed.
+pub fn approve(crd: &mut Value, now: &str) -> bool {
+    if !validate::is_protected(text(&crd["spec"], "group")) {
+        return false;
+    }
+    let value = text(&crd["metadata"]["annotations"], validate::APPROVAL).to_owned();
+    let (status, reason, message) = if value.is_empty() {
+        let message = "protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111";
+        ("False", "MissingAnnotation", message.to_owned())
+    } else if value.starts_with("unapproved") {
+        ("False", "UnapprovedAnnotation", format!("not approved: {value:?}"))
+    } else if validate::is_approval(&value) {
+        ("True", "ApprovedAnnotation", format!("approved in {value}"))
+    } else {
+        let message = format!(
+            "protected groups must have approval annotation \"api-approved.kubernetes.io\" with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111, not {value:?}"
+        );
+        ("False", "InvalidAnnotation", message)
+    };
+    set_condition(
+        crd,
+        "KubernetesAPIApprovalPolicyConformant",
+        status,
+        reason,
+        &message,
+        now,
+    )
+}
+
 /// Sets a condition; the time of its transition changes only with its status. Says whether anything changed.
 pub fn set_condition(crd: &mut Value, kind: &str, status: &str, reason: &str, message: &str, now: &str) -> bool {
     let before = condition(crd, kind).cloned();

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::jsonpath::JsonPath;
 
-const APPROVAL: &str = "api-approved.kubernetes.io";
+pub(super) const APPROVAL: &str = "api-approved.kubernetes.io";
 /// Fields that can be selected by, at most.
 const SELECTABLE: usize = 8;
 const DEPRECATION: usize = 256;
@@ -100,13 +100,13 @@ fn approval(crd: &Value, errors: &mut Errors) {
     }
 }
 
-pub(crate) fn is_protected(group: &str) -> bool {
+pub(super) fn is_protected(group: &str) -> bool {
     ["k8s.io", "kubernetes.io"]
         .iter()
         .any(|own| group == *own || group.strip_suffix(own).is_some_and(|rest| rest.ends_with('.')))
 }
 
-fn is_approval(value: &str) -> bool {
+pub(super) fn is_approval(value: &str) -> bool {
     value.starts_with("unapproved") || value.split_once("://").is_some_and(|(_, rest)| !rest.is_empty())
 }
 
