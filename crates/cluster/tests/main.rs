@@ -211,3 +211,54 @@ fn a_cluster_in_the_background_is_started_found_killed_and_deleted() {
         "{message}"
     );
 }
+
+#[tokio::test]
+async fn a_cluster_that_has_lost_or_damaged_its_database_says_so_and_does_not_start_empty() {
+    let temp = tempfile::tempdir().unwrap();
+    let directory = temp.path().join("kept");
+    let database = directory.join("cluster.db");
+    let running = ControlPlane::start(kept(&directory)).await.unwrap();
+    let maps: Api<ConfigMap> = Api::default_namespaced(running.client());
+    let map = serde_json::from_value(json!({ "metadata": { "name": "mine" } })).unwrap();
+    maps.create(&PostParams::default(), &map).await.unwrap();
+    running.stop().await;
+    let whole = std::fs::read(&database).unwrap();
+    let refused = async || {
+        let error = ControlPlane::start(kept(&directory)).await.err().unwrap();
+        let cause = std::error::Error::source(&error)
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        (format!("{error}: {cause}"), error.hint().unwrap_or_default().to_owned())
+    };
+
+    std::fs::remove_file(&database).unwrap();
+    let (message, hint) = refused().await;
+    assert!(message.contains("the database of cluster kept is missing"), "{message}");
+    assert!(
+        hint.contains("knarr cluster restore FILE kept") && hint.contains("knarr cluster repair kept"),
+        "{hint}"
+    );
+    assert!(!database.exists(), "nothing was made in its place");
+
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damaged in [&b""[..], &whole[..100], &flipped] {
+        std::fs::write(&database, damaged).unwrap();
+        let (message, hint) = refused().await;
+        assert!(message.contains("cluster.db is damaged"), "{message}");
+        assert!(hint.contains("knarr cluster repair kept"), "{hint}");
+        assert_eq!(std::fs::read(&database).unwrap(), damaged, "it is left alone");
+    }
+    std::fs::write(&database, &whole).unwrap();
+    let running = ControlPlane::start(kept(&directory)).await.unwrap();
+    let maps: Api<ConfigMap> = Api::default_namespaced(running.client());
+    maps.get("mine").await.unwrap();
+    running.stop().await;
+
+    std::fs::rename(&database, directory.join("cluster.redb")).unwrap();
+    let (message, hint) = refused().await;
+    assert!(
+        message.contains("whose database this one cannot read") && hint.contains("delete kept"),
+        "{message} {hint}"
+    );
+}

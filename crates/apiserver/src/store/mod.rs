@@ -4,6 +4,11 @@
 //! visible after. There is no multi-version storage: the [`table`] of each resource keeps its recent events, which is enough
 //! to continue watches and to page through a list as it was when its first page was read.
 
+#![expect(
+    clippy::mutable_key_type,
+    reason = "entries are ordered by their keys, which never change"
+)]
+
 mod check;
 mod cold;
 pub(crate) mod disk;
