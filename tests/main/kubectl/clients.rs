@@ -1,4 +1,4 @@
-//! The official Python and JavaScript clients walk over a cluster: `tests/clients/`.
+//! The official Python, JavaScript and Go clients walk over a cluster: `tests/clients/`.
 //!
 //! They are looked for where `.ci/run` installs them, `target/clients`. Without them the tests say so and pass.
 
@@ -19,11 +19,14 @@ fn installed(what: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Runs a script of `tests/clients` on a cluster; it must end well and have said that the namespace is gone, its last step.
-fn walk(cluster: &Cluster, mut program: Command, script: &str) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
+/// A script of `tests/clients`.
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+}
+
+/// Runs a client on a cluster; it must end well and have said that the namespace is gone, its last step.
+fn walk(cluster: &Cluster, mut program: Command) {
     let output = program
-        .arg(script)
         .arg(cluster.kubeconfig())
         .stdin(Stdio::null())
         .output()
@@ -40,7 +43,9 @@ fn the_python_client_walks_over_a_cluster() {
         return;
     };
     let cluster = Cluster::start("python", kubectl);
-    walk(&cluster, Command::new(python), "walk.py");
+    let mut program = Command::new(python);
+    program.arg(script("walk.py"));
+    walk(&cluster, program);
 }
 
 #[test]
@@ -50,6 +55,16 @@ fn the_javascript_client_walks_over_a_cluster() {
     };
     let cluster = Cluster::start("javascript", kubectl);
     let mut node = Command::new("node");
-    node.current_dir(modules.parent().expect("it has a directory"));
-    walk(&cluster, node, "walk.mjs");
+    node.arg(script("walk.mjs"))
+        .current_dir(modules.parent().expect("it has a directory"));
+    walk(&cluster, node);
+}
+
+#[test]
+fn the_go_client_walks_over_a_cluster_in_json_and_in_protobuf() {
+    let (Some(kubectl), Some(program)) = (kubectl(), installed("go-walk")) else {
+        return;
+    };
+    let cluster = Cluster::start("go", kubectl);
+    walk(&cluster, Command::new(program));
 }
