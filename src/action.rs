@@ -2,6 +2,7 @@
 //!
 //! Adding one: a `const` beside its function in a file of this folder, and its name in [`actions!`].
 
+mod change;
 mod complete;
 mod done;
 mod manifest;
@@ -71,7 +72,7 @@ macro_rules! actions {
 
 actions! {
     nav: DOWN UP PAGE_DOWN PAGE_UP HALF_DOWN HALF_UP FIRST LAST LEFT RIGHT ENTER BACK CLOSE
-        MARK MARK_ALL MARK_CLEAR FILTER FILTER_SET SEARCH SEARCH_SET SEARCH_NEXT SEARCH_PREVIOUS
+        MARK MARK_ALL MARK_CLEAR FILTER FILTER_SET FILTER_KEEP SEARCH SEARCH_SET SEARCH_NEXT SEARCH_PREVIOUS
         SORT WIDE FAULTS LABEL_COLUMN PREVIEW WRAP COPY_TEXT REVEAL
         LOG_FOLLOW LOG_TIMESTAMPS LOG_WRAP LOG_CLEAR LOG_SAVE LOG_PREVIOUS LOG_CONTAINER FORWARD_STOP FORWARD_BROWSE
         TAB_NEXT TAB_PREVIOUS TAB_LAST TAB_GO TAB_CLOSE;
@@ -79,8 +80,9 @@ actions! {
     place: NAMESPACES NAMESPACE_SET NAMESPACE_ALL NAMESPACE_CREATE CONTEXTS CONTEXT_SET;
     object: DESCRIBE YAML EDIT DELETE LABEL ANNOTATE SCALE COPY_NAME;
     pod: LOGS LOGS_REOPEN SHELL ATTACH FORWARD RUN;
+    change: UNDO REDO CANCEL NOTICE JOURNAL;
     manifest: APPLY;
-    program: EMBEDDED RETRY THEME KEYMAP CLIPBOARD FILE_SAVE URL_OPEN SESSION_CLOSE QUIT;
+    program: EMBEDDED RETRY THEME KEYMAP CLIPBOARD FILE_SAVE URL_OPEN SESSION_CLOSE SESSION_SHOW QUIT INTERRUPT;
 }
 
 /// The action of that name.
@@ -102,7 +104,7 @@ fn unknown(name: &str) -> Error {
         .iter()
         .filter_map(|action| text::fuzzy_score(name, action.name).map(|score| (score, action.name)))
         .max_by_key(|(score, _)| *score);
-    let error = Error::usage(format!("there is no command {name:?}"));
+    let error = Error::usage(format!("there is no command or kind {name:?}"));
     match nearest {
         Some((_, nearest)) => error.hint(format!("did you mean {nearest}?")),
         None => error.hint("`:` and Tab list what there is"),

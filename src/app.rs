@@ -10,8 +10,10 @@ mod event;
 mod perform;
 mod run;
 mod screen;
+#[cfg(test)]
+mod tests;
 mod update;
 
 pub use event::Event;
 pub use run::{App, Host, Settings};
-pub use screen::{Screen, give_back, install_panic_hook, lend};
+pub use screen::{Screen, give_back, install_panic_hook, is_lent, lend};

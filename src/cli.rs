@@ -115,6 +115,23 @@ fn quote(words: &[String]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
+/// Becomes a credential plugin when this process was started as one: in a session of its own, so that it can neither write on the
+/// terminal nor read from it, and for a bounded time.
+pub(crate) fn plugin() -> Option<ExitCode> {
+    use std::os::unix::process::CommandExt as _;
+    let mut args = std::env::args_os().skip(1);
+    if args.next()? != knarr::cluster::PLUGIN {
+        return None;
+    }
+    let program = args.next()?;
+    let _ = nix::unistd::setsid();
+    // The alarm outlives the exec: it ends a plugin that waits for ever.
+    nix::unistd::alarm::set(knarr::cluster::PLUGIN_SECONDS);
+    let error = std::process::Command::new(&program).args(args).exec();
+    let _ = writeln!(std::io::stderr(), "cannot run {}: {error}", program.to_string_lossy());
+    Some(ExitCode::from(127))
+}
+
 /// Says on the terminal why the program ends.
 pub(crate) fn complain(error: &Error) {
     let _ = writeln!(std::io::stderr(), "knarr: {error}");

@@ -1,18 +1,34 @@
 //! The clusters the workstation talks to, and how.
 //!
-//! [`Source`] says where a cluster comes from, [`Link`] is the way to it. Every request leaves through [`Link::send`], so read-only mode
-//! is enforced there and nowhere else.
+//! [`Source`] says where a cluster comes from, [`Link`] is the way to it. Reads leave through [`Link::read`]; whatever changes a cluster
+//! is a [`Plan`] of [`Change`]s, carried out by [`execute()`] and remembered in the [`Journal`].
 
 mod apply;
 mod discovery;
+mod execute;
+mod journal;
 mod link;
 mod manifest;
+mod merge;
+mod plan;
 mod request;
 mod source;
 
-pub use apply::{Applied, ApplyReport, Change, apply};
+pub use apply::{Applied, ApplyReport, Effect as ApplyEffect, preview};
 pub use discovery::{Discovery, Resource};
-pub use link::{Link, LinkState};
-pub use request::{Patch, Request, Verb, encode};
+pub use execute::{Content, Progress, Report, content, execute};
+pub use journal::{Journal, masked};
+pub(crate) use link::retry_after;
+pub use link::{Changed, Link, LinkState};
+pub use manifest::object as object_of_text;
+pub use merge::reconciled;
+pub use plan::{Change, ClusterId, ObjectRef, Plan, Write, subject};
+pub use request::{Read, encode};
 pub(crate) use source::connect;
-pub use source::{ComponentLogs, ConnectOptions, Contexts, Given, Running, Source, background, clusters_dir, reexec};
+pub use source::{
+    ComponentLogs, ConnectOptions, Contexts, Given, PLUGIN, PLUGIN_SECONDS, Running, Source, background, clusters_dir,
+    reexec,
+};
+
+/// Who changes objects, as their managed fields remember it.
+const MANAGER: &str = "knarr";

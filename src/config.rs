@@ -54,6 +54,30 @@ pub struct Config {
     pub ascii: bool,
     /// Refuse changes.
     pub read_only: bool,
+    /// Contexts where every change must be asked for by name; `*` stands for anything (`prod*`).
+    pub protected: Vec<String>,
+}
+
+/// Whether one of the patterns is the name; `*` stands for any number of characters.
+pub fn is_protected(patterns: &[String], name: &str) -> bool {
+    patterns.iter().any(|pattern| {
+        let mut parts = pattern.split('*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = name.strip_prefix(first) else {
+            return false;
+        };
+        let parts: Vec<&str> = parts.collect();
+        let Some((last, middle)) = parts.split_last() else {
+            return rest.is_empty();
+        };
+        for part in middle {
+            match rest.find(part) {
+                Some(at) => rest = &rest[at + part.len()..],
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    })
 }
 
 impl Default for Config {
@@ -63,6 +87,7 @@ impl Default for Config {
             keymap: "default".into(),
             ascii: false,
             read_only: false,
+            protected: Vec::new(),
         }
     }
 }
@@ -88,7 +113,7 @@ impl Config {
         toml::from_str(&text).map_err(|error| {
             Error::new(ErrorKind::Config, format!("{} cannot be understood", path.display()))
                 .because(&error)
-                .hint("settings are theme, keymap, ascii and read_only")
+                .hint("settings are theme, keymap, ascii, read_only and protected")
         })
     }
 }
@@ -96,6 +121,13 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn protected_contexts_are_found_by_pattern() {
+        let is = |pattern: &str, name: &str| is_protected(&[pattern.to_owned()], name);
+        assert!(is("prod*", "prod-eu") && is("*prod*", "my-prod-eu") && is("prod", "prod") && is("a*c*", "abcd"));
+        assert!(!is("prod", "prod-eu") && !is("prod*", "preprod") && !is("a*c", "abcd") && !is("", "x"));
+    }
 
     #[test]
     fn a_missing_file_gives_the_defaults_and_a_wrong_one_an_error() {

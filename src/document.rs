@@ -1,5 +1,8 @@
 //! Text with roles: what describe, YAML, help and logs hand to the pager.
 
+use std::cell::RefCell;
+use std::sync::Arc as Rc;
+
 use crate::text;
 use crate::theme::Role;
 
@@ -12,6 +15,31 @@ pub struct Span {
     pub text: Box<str>,
 }
 
+/// Lines of more bytes than this remember where they wrap.
+const LONG: usize = 2_000;
+
+/// Where a long line wraps, for the width it was last asked for: the rows of a line of a megabyte are counted once, not at every key.
+#[derive(Debug, Default)]
+struct Wrapped(RefCell<Option<(usize, Rows)>>);
+
+/// Where the rows of a line begin and end, in bytes.
+pub type Rows = Rc<[(usize, usize)]>;
+
+// What is remembered is no part of a line: a copy counts again, and equal lines stay equal.
+impl Clone for Wrapped {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Wrapped {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Wrapped {}
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TextLine {
@@ -19,9 +47,32 @@ pub struct TextLine {
     pub spans: Vec<Span>,
     /// Columns later pieces are indented by when the line wraps.
     pub hang: u16,
+    wrapped: Wrapped,
 }
 
 impl TextLine {
+    /// The rows it takes when it wraps.
+    pub fn rows(&self, columns: usize) -> Rows {
+        let count = || text::wraps(&self.plain(), columns, self.indent(columns)).collect::<Rows>();
+        if self.spans.iter().map(|span| span.text.len()).sum::<usize>() < LONG {
+            return count();
+        }
+        let mut wrapped = self.wrapped.0.borrow_mut();
+        match &*wrapped {
+            Some((known, rows)) if *known == columns => rows.clone(),
+            _ => {
+                let rows = count();
+                *wrapped = Some((columns, rows.clone()));
+                rows
+            }
+        }
+    }
+
+    /// Columns by which its later rows are indented.
+    pub fn indent(&self, columns: usize) -> usize {
+        usize::from(self.hang).min(columns / 2)
+    }
+
     /// An empty line.
     pub fn new() -> Self {
         Self::default()

@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Invalid,
     /// Knarr runs read-only.
     ReadOnly,
+    /// The user stopped it before it was tried.
+    Cancelled,
     /// What the user typed makes no sense here.
     Usage,
     /// Anything else.

@@ -9,4 +9,4 @@ mod line;
 
 pub use chord::{Chord, parse_chords};
 pub use keymap::{Binding, Found, Keymap, Node, Scope};
-pub use line::Line;
+pub use line::{Line, split};

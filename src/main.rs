@@ -9,6 +9,9 @@ fn main() -> ExitCode {
     if let Some(code) = knarr::cluster::reexec() {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
+    if let Some(code) = cli::plugin() {
+        return code;
+    }
     match cli::main() {
         Ok(code) => code,
         Err(error) => {

@@ -23,7 +23,7 @@ use crate::error::Error;
 pub struct SessionId(pub u64);
 
 /// A pod, and maybe one of its containers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PodTarget {
     /// Namespace.
     pub namespace: Arc<str>,
@@ -44,8 +44,6 @@ pub struct LogSpec {
     pub follow: bool,
     /// Only the last lines; `None` is everything.
     pub tail: Option<u64>,
-    /// Only this many seconds back.
-    pub since_seconds: Option<u64>,
 }
 
 /// A command to run, or a process to attach to.
@@ -58,6 +56,10 @@ pub struct ExecSpec {
     pub commands: Vec<Vec<String>>,
     /// First size of the terminal, columns and rows.
     pub size: (u16, u16),
+    /// Whether the process attached to has a terminal. A command gets one.
+    pub tty: bool,
+    /// Whether the process attached to reads what is typed.
+    pub stdin: bool,
 }
 
 /// A port-forward to open.
@@ -104,6 +106,8 @@ pub struct Info {
     pub id: SessionId,
     /// What was asked.
     pub spec: Spec,
+    /// The context it was opened in, and belongs to.
+    pub context: Arc<str>,
     /// How it is doing.
     pub status: Status,
     /// When it was opened.

@@ -3,19 +3,22 @@
 mod cx;
 mod effect;
 mod flash;
+mod notice;
 
 pub use cx::Cx;
-pub use effect::{Effect, Outcome, RequestId, Then};
+pub use effect::{Edit, Effect, Outcome, RequestId, Then, Waiting};
 pub use flash::{Flash, Level};
+pub use notice::{Notice, Review};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::cluster::Source;
+use crate::cluster::{ClusterId, Plan, Progress, Source};
 use crate::error::Error;
 use crate::keys::{Chord, Keymap, Scope};
 use crate::session::SessionId;
+use crate::store::ObjectId;
 use crate::theme::Theme;
 use crate::view::overlay::Overlay;
 use crate::view::{Target, View};
@@ -34,6 +37,21 @@ pub struct Layer {
     pub overlay: Box<dyn Overlay>,
     /// The pinned objects.
     pub pinned: Vec<Target>,
+    /// What it has asked for, and stays until it is answered: its input is lost to nobody.
+    pub waits: Option<RequestId>,
+    /// Whether the view below was opened to be read before the answer: it goes with a yes.
+    pub over_review: bool,
+}
+
+/// A plan that is being carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// What it does: `delete 40 pods`.
+    pub title: String,
+    /// How far it is.
+    pub progress: Progress,
+    /// Whether no further change will be begun.
+    pub cancelled: bool,
 }
 
 /// The application's state.
@@ -60,13 +78,27 @@ pub struct State {
     /// Command lines run, oldest first.
     pub history: Vec<String>,
     /// What happens when a request is answered.
-    pub waiting: BTreeMap<RequestId, Then>,
+    pub waiting: BTreeMap<RequestId, Waiting>,
+    /// Plans that are being carried out.
+    pub operations: BTreeMap<RequestId, Operation>,
+    /// Questions and results that wait until the user turns to them.
+    pub notices: VecDeque<Notice>,
+    /// Plans that take back what was done, the last at the end; bounded.
+    pub undo: Vec<Plan>,
+    /// Plans that do again what was taken back.
+    pub redo: Vec<Plan>,
+    /// Keys and pastes so far.
+    pub keys: u64,
+    /// An object that was made by the last key: the cursor goes there when it shows.
+    pub made: Option<(u64, ObjectId)>,
     /// Colours and signs.
     pub theme: Arc<Theme>,
     /// Keys.
     pub keymap: Arc<Keymap>,
     /// Where the cluster comes from.
     pub source: Source,
+    /// Where every change is written down.
+    pub journal: Option<PathBuf>,
     /// The user's directory of themes.
     pub themes: Option<PathBuf>,
     /// The user's directory of keymaps.
@@ -97,9 +129,16 @@ impl State {
             namespace: None,
             history: Vec::new(),
             waiting: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            notices: VecDeque::new(),
+            undo: Vec::new(),
+            redo: Vec::new(),
+            keys: 0,
+            made: None,
             theme: Arc::new(theme),
             keymap: Arc::new(keymap),
             source,
+            journal: None,
             themes: None,
             keymaps: None,
             welcome: false,
@@ -143,6 +182,14 @@ impl State {
         self.next
     }
 
+    /// Waits for an answer; its number.
+    pub fn wait(&mut self, cluster: ClusterId, then: Then) -> RequestId {
+        let id = self.fresh();
+        let keys = self.keys;
+        self.waiting.insert(id, Waiting { then, cluster, keys });
+        id
+    }
+
     /// A session ID never given before.
     pub fn fresh_session(&mut self) -> SessionId {
         SessionId(self.fresh())
@@ -166,12 +213,25 @@ impl State {
         });
     }
 
+    /// Keeps an error that is shown elsewhere among the messages.
+    pub fn record(&mut self, error: &Error) {
+        self.keep(Flash {
+            level: Level::Error,
+            text: error.line(),
+            hints: error.hints.clone(),
+        });
+    }
+
     fn show(&mut self, flash: Flash) {
+        self.keep(flash.clone());
+        self.said += 1;
+        self.flash = Some(flash);
+    }
+
+    fn keep(&mut self, flash: Flash) {
         if self.messages.len() >= 200 {
             self.messages.pop_front();
         }
-        self.said += 1;
-        self.messages.push_back(flash.clone());
-        self.flash = Some(flash);
+        self.messages.push_back(flash);
     }
 }

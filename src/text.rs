@@ -11,4 +11,4 @@ mod width;
 pub use age::{age, human_duration, parse_duration};
 pub use fuzzy::fuzzy_score;
 pub use quantity::{bytes, count, millicores, parse_quantity};
-pub use width::{clean, cut_end, cut_middle, pad_left, pad_right, width, wrap};
+pub use width::{clean, cut_end, cut_middle, pad_left, pad_right, width, wrap, wraps};

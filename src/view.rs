@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::cluster::{Discovery, LinkState, Resource};
+use crate::cluster::{ClusterId, Discovery, LinkState, ObjectRef, Resource};
 use crate::error::{Error, Result};
 use crate::keys::{Chord, Keymap, Line, Scope};
 use crate::session::{Info, LogSnapshot, SessionId};
@@ -89,19 +89,34 @@ pub struct Target {
     pub id: ObjectId,
     /// The object as last seen.
     pub object: Arc<Object>,
-    /// The container the cursor is on, in views of containers.
-    pub container: Option<Arc<str>>,
+}
+
+impl From<&Target> for ObjectRef {
+    fn from(target: &Target) -> Self {
+        Self {
+            resource: target.resource.clone(),
+            namespace: target.id.namespace().map(Into::into),
+            name: target.id.name.clone(),
+            uid: Some(target.id.uid.clone()),
+        }
+    }
 }
 
 /// The cluster in one glance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterInfo {
+    /// Which cluster it is.
+    pub id: ClusterId,
     /// Context, or the embedded cluster's name.
     pub name: String,
     /// Whether it is the embedded cluster.
     pub embedded: bool,
     /// Whether requests that change something are refused.
     pub read_only: bool,
+    /// Whether every change is asked for by its name.
+    pub protected: bool,
+    /// As whom requests are sent.
+    pub user: Arc<str>,
     /// How the way to it is.
     pub state: LinkState,
     /// Namespace of the context.
@@ -140,9 +155,18 @@ pub struct Look<'a> {
     pub keymap: &'a Keymap,
     /// Scopes of the focused view, for the same.
     pub scopes: &'a [Scope],
+    /// Where text goes that is typed now: the terminal's own cursor stands there, and an input method composes there.
+    pub caret: std::cell::Cell<Option<(u16, u16)>>,
 }
 
 impl Look<'_> {
+    /// Puts the terminal's cursor on a cell, if there is one.
+    pub fn cursor(&self, at: Option<(u16, u16)>) {
+        if at.is_some() {
+            self.caret.set(at);
+        }
+    }
+
     /// How the keys that run `action` are shown: `l`, `C-d`, `g g`; empty when it has none.
     pub fn key(&self, action: &str) -> String {
         self.keymap
@@ -177,12 +201,30 @@ pub trait View: Debug + Send {
     fn targets(&self, _data: &dyn Data) -> Vec<Target> {
         Vec::new()
     }
+    /// The object that was under the cursor a moment ago and is gone, when the cursor has slid to another one since.
+    fn slid(&self, _data: &dyn Data) -> Option<Arc<str>> {
+        None
+    }
+    /// Puts the cursor on an object once it shows.
+    fn select(&mut self, _id: &ObjectId, _data: &dyn Data) {}
     /// What it reads.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
     }
+    /// The resource it lists.
+    fn resource(&self) -> Option<Arc<Resource>> {
+        None
+    }
+    /// The same view of another namespace, when it shows one; `None` is all.
+    fn in_namespace(&self, _namespace: Option<Arc<str>>) -> Option<Box<dyn View>> {
+        None
+    }
     /// Adjusts to new data: called when something it needs has changed.
     fn sync(&mut self, _data: &dyn Data) {}
+    /// Does a slice of what takes long, between keys; whether there is more of it.
+    fn work(&mut self, _data: &dyn Data) -> bool {
+        false
+    }
     /// The cursor has rested for a moment: what is costly may follow it now.
     fn settle(&mut self, _data: &dyn Data) {}
     /// Learns its place before it is drawn into it; called whenever that changes.

@@ -1,64 +1,132 @@
 //! Answers: what happens when what was asked of the world is back.
 
+use std::sync::Arc;
+
+use crate::action::change;
 use crate::action::{manifest, object};
-use crate::error::{Error, Result};
-use crate::state::{Cx, Effect, Level, Outcome, RequestId, Then};
+use crate::cluster::{Plan, Report, reconciled};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kind;
+use crate::state::{Cx, Edit, Effect, Level, Outcome, RequestId, Then, Waiting};
 
 /// Handles the answer to `id`. An answer nobody waits for is dropped.
 pub fn answered(cx: &mut Cx<'_>, id: RequestId, result: Result<Outcome>) {
-    let Some(then) = cx.state.waiting.remove(&id) else {
+    cx.state.operations.remove(&id);
+    let Some(waiting) = cx.state.waiting.remove(&id) else {
         return;
     };
-    let outcome = match (result, &then) {
-        (Ok(outcome), _) => outcome,
-        (Err(error), Then::Sent { target, text }) => {
-            let error = error.hint("your text is kept: the editor opens on it again");
-            cx.state.fail(&error);
-            let note = format!("# not saved: {}\n", error.line().replace('\n', "\n# "));
-            let id = cx.state.fresh();
-            let text = strip_note(text);
-            cx.state.waiting.insert(
-                id,
-                Then::Edited {
-                    target: target.clone(),
-                    before: format!("{note}{text}"),
-                },
+    cx.started = None;
+    let here = waiting.cluster == cx.data.cluster().id;
+    let done = match (result, &waiting.then) {
+        (Ok(Outcome::Counted(content)), Then::Learn) => return learn(cx, id, &Ok(content)),
+        (Err(error), Then::Learn) => return learn(cx, id, &Err(error)),
+        // What was begun in one cluster goes on in no other.
+        (Ok(_), Then::Preview { .. } | Then::Ask { .. } | Then::Edited(_) | Then::Reconcile { .. }) if !here => {
+            let error = Error::new(
+                ErrorKind::Cancelled,
+                "another cluster was chosen meanwhile: nothing was changed",
             );
-            cx.effect(Effect::Edit(id, format!("{note}{text}")));
-            return;
+            Err(error.hint("go back to the context, and ask again"))
         }
-        (Err(error), _) => {
-            cx.state.fail(&error);
-            return;
-        }
+        (Err(error), Then::Edited(edit)) => Err(kept(edit, error)),
+        (Err(error), Then::Reconcile { edit, .. }) => Err(kept(edit, error)),
+        (Err(error), _) => Err(error),
+        (Ok(outcome), _) => follow(cx, &waiting, outcome),
     };
-    let done = match (then, outcome) {
+    settle(cx, id, done);
+}
+
+/// The overlay that asked closes, waits on for what followed, or shows what is wrong.
+fn settle(cx: &mut Cx<'_>, id: RequestId, done: Result<()>) {
+    let next = cx.started.take();
+    let at = cx.state.layers.iter().position(|layer| layer.waits == Some(id));
+    match (done, at) {
+        (Ok(()), Some(at)) => match next {
+            Some(next) => cx.state.layers[at].waits = Some(next),
+            None => {
+                cx.state.layers.remove(at);
+            }
+        },
+        (Ok(()), None) => {}
+        // Said once, where the input is.
+        (Err(error), Some(at)) => {
+            cx.state.layers[at].waits = None;
+            cx.state.layers[at].overlay.refuse(&error);
+            cx.state.record(&error);
+        }
+        (Err(error), None) => cx.state.fail(&error),
+    }
+}
+
+fn learn(cx: &mut Cx<'_>, id: RequestId, content: &Result<crate::cluster::Content>) {
+    let asked = cx.state.layers.iter_mut().find(|layer| layer.waits == Some(id));
+    if let Some(layer) = asked {
+        layer.waits = None;
+        layer.overlay.learn(content);
+    }
+}
+
+/// An editor that could not be run: what it was to edit is not lost, because nothing was written yet.
+fn kept(edit: &Edit, error: Error) -> Error {
+    error.hint(format!("{} is as it was", object::name_of(&edit.target)))
+}
+
+fn follow(cx: &mut Cx<'_>, waiting: &Waiting, outcome: Outcome) -> Result<()> {
+    match (waiting.then.clone(), outcome) {
         (Then::Say(text), _) => {
             cx.say(text);
             Ok(())
         }
         (Then::Quiet, _) => Ok(()),
-        (Then::Preview(path), Outcome::Bytes(bytes)) => {
+        // Only when nothing else has been begun since.
+        (Then::Again(line), _) if waiting.keys == cx.state.keys => crate::action::run(cx, &line),
+        (Then::Again(_), _) => Ok(()),
+        (Then::Preview { path, namespace }, Outcome::Bytes(bytes)) => {
             let origin = path.display().to_string();
-            match String::from_utf8(bytes.to_vec()) {
-                Ok(text) => {
-                    manifest::preview(cx, origin, text);
-                    Ok(())
-                }
-                Err(_) => Err(Error::usage(format!("{origin} is no text"))),
-            }
-        }
-        (Then::Ask { text, origin }, Outcome::Applied(report)) => manifest::ask(cx, text, &origin, &report),
-        (Then::Report, Outcome::Applied(report)) => {
-            manifest::report(cx, &report);
+            let text = String::from_utf8(bytes.to_vec()).map_err(|_| Error::usage(format!("{origin} is not text")))?;
+            cx.started = Some(manifest::preview(cx, waiting, origin, text, namespace));
             Ok(())
         }
-        (Then::Edited { target, before }, Outcome::Bytes(bytes)) => {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            object::edited(cx, target, &before, text)
+        (Then::Ask { origin, namespace }, Outcome::Previewed(report)) => {
+            // The form that asked for it makes room for the question.
+            let forms = cx.state.layers.len();
+            cx.state.layers.retain(|layer| layer.waits.is_none());
+            let asked_here = forms > cx.state.layers.len();
+            let keys = if asked_here { cx.state.keys } else { waiting.keys };
+            manifest::ask(cx, keys, &origin, namespace, &report)
         }
-        (Then::Sent { target, .. }, _) => {
-            cx.say(format!("{} edited", object::name_of(&target)));
+        (Then::Report(plan), Outcome::Executed(report)) => change::report(cx, waiting, &plan, &report),
+        (Then::Edited(edit), Outcome::Bytes(bytes)) => {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            object::edited(cx, edit, text)
+        }
+        (
+            Then::Sent {
+                edit,
+                text,
+                edited,
+                plan,
+            },
+            Outcome::Executed(report),
+        ) => {
+            sent(cx, waiting, edit, &text, edited, &plan, &report);
+            Ok(())
+        }
+        (Then::Reconcile { edit, edited }, Outcome::Object(now)) => {
+            let shown = kind::yaml(&now).plain();
+            let base = crate::cluster::object_of_text(&shown)?;
+            let (wanted, clashes) = reconciled(&edit.base, &edited, &base);
+            let error = Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "{} has changed meanwhile where you change it",
+                    object::name_of(&edit.target)
+                ),
+            );
+            let error = clashes.into_iter().fold(error, Error::hint);
+            let error = error.hint("below is what it would be with your changes: save it, or change it first");
+            let text = kind::yaml(&wanted).plain();
+            object::open_editor(cx, Edit { base, ..edit }, &text, &error);
             Ok(())
         }
         (_, _) => {
@@ -66,19 +134,36 @@ pub fn answered(cx: &mut Cx<'_>, id: RequestId, result: Result<Outcome>) {
                 .say(Level::Warning, "an answer came back that was not expected");
             Ok(())
         }
-    };
-    if let Err(error) = done {
-        cx.state.fail(&error);
     }
 }
 
-/// The text without the notes an earlier refusal put on top.
-fn strip_note(text: &str) -> String {
-    let mut lines = text
-        .lines()
-        .skip_while(|line| line.starts_with("# "))
-        .collect::<Vec<_>>()
-        .join("\n");
-    lines.push('\n');
-    lines
+/// An edit was made, or the editor opens again on what the user wrote.
+fn sent(
+    cx: &mut Cx<'_>,
+    waiting: &Waiting,
+    edit: Edit,
+    text: &str,
+    edited: serde_json::Value,
+    plan: &Arc<Plan>,
+    report: &Report,
+) {
+    let error = match change::report(cx, waiting, plan, report) {
+        Ok(()) => return,
+        Err(error) => error,
+    };
+    cx.state.fail(&error);
+    if waiting.cluster != cx.data.cluster().id {
+        return;
+    }
+    match error.kind {
+        ErrorKind::Conflict => {
+            let target = (&edit.target).into();
+            let id = cx.wait(Then::Reconcile { edit, edited });
+            cx.effect(Effect::Fetch(id, waiting.cluster, target));
+        }
+        _ => {
+            let error = error.hint("this is what you wrote; save it unchanged to give up");
+            object::open_editor(cx, edit, &object::strip_note(text), &error);
+        }
+    }
 }

@@ -1,19 +1,19 @@
 //! Applying manifests: read, dry-run on the server, show the difference, ask, apply.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use similar::{ChangeTag, TextDiff};
 
 use crate::action::Action;
-use crate::cluster::{ApplyReport, Change};
+use crate::cluster::{Applied, ApplyEffect as Effects, ApplyReport};
 use crate::document::{Document, TextLine};
 use crate::error::{Error, Result};
 use crate::keys::Line;
-use crate::state::{Cx, Effect, Level, Then};
+use crate::state::{Cx, Effect, Level, RequestId, Review, Then, Waiting};
 use crate::text;
 use crate::theme::Role;
-use crate::view::overlay::{Confirm, Field, Form};
-use crate::view::{Text, TextSource};
+use crate::view::overlay::{Field, Form};
 
 pub(super) const APPLY: Action = Action::new(
     "manifest.apply",
@@ -24,19 +24,6 @@ pub(super) const APPLY: Action = Action::new(
 .changes();
 
 fn apply(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    if let Some(text) = line.value("--text") {
-        let text = text.to_owned();
-        let id = cx.state.fresh();
-        cx.state.waiting.insert(id, Then::Report);
-        let namespace = namespace(cx);
-        cx.effect(Effect::Apply {
-            id,
-            text,
-            namespace,
-            dry_run: false,
-        });
-        return Ok(());
-    }
     let Some(path) = line.value("--path").or(line.first()) else {
         let field = Field::new("--path", "path", "a YAML or JSON file, or a directory of them").required();
         cx.overlay(
@@ -46,8 +33,12 @@ fn apply(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         return Ok(());
     };
     let path = expand(path);
-    let id = cx.state.fresh();
-    cx.state.waiting.insert(id, Then::Preview(path.clone()));
+    // Here and now: what is typed while the file is read and tried does not move it elsewhere.
+    let namespace = cx.namespace();
+    let id = cx.wait(Then::Preview {
+        path: path.clone(),
+        namespace,
+    });
     cx.effect(Effect::Read(id, path));
     Ok(())
 }
@@ -59,122 +50,75 @@ fn expand(path: &str) -> PathBuf {
     }
 }
 
-fn namespace(cx: &Cx<'_>) -> String {
-    cx.state
-        .namespace
-        .clone()
-        .unwrap_or_else(|| cx.data.cluster().namespace.clone())
-        .to_string()
-}
-
 /// The text is read: ask the server what applying it would change.
-pub(super) fn preview(cx: &mut Cx<'_>, origin: String, text: String) {
+pub(super) fn preview(
+    cx: &mut Cx<'_>,
+    asked: &Waiting,
+    origin: String,
+    text: String,
+    namespace: Arc<str>,
+) -> RequestId {
     let id = cx.state.fresh();
-    cx.state.waiting.insert(
+    let then = Then::Ask {
+        origin,
+        namespace: namespace.clone(),
+    };
+    cx.state.waiting.insert(id, Waiting { then, ..asked.clone() });
+    cx.effect(Effect::Preview {
         id,
-        Then::Ask {
-            text: text.clone(),
-            origin,
-        },
-    );
-    let namespace = namespace(cx);
-    cx.effect(Effect::Apply {
-        id,
+        cluster: asked.cluster,
         text,
-        namespace,
-        dry_run: true,
+        namespace: namespace.to_string(),
     });
+    id
 }
 
 /// The dry run is back: show the difference, and ask when there is something to do.
-pub(super) fn ask(cx: &mut Cx<'_>, text: String, origin: &str, report: &ApplyReport) -> Result<()> {
-    let failed = report.objects.iter().filter(|object| object.result.is_err()).count();
-    let changed = report
-        .objects
-        .iter()
-        .filter(|object| matches!(object.result, Ok(Change::Created | Change::Configured)));
-    let changed = changed.count();
+pub(super) fn ask(cx: &mut Cx<'_>, keys: u64, origin: &str, namespace: Arc<str>, report: &ApplyReport) -> Result<()> {
     if report.objects.is_empty() {
         return Err(Error::usage(format!("{origin} holds no objects")));
     }
-    let title = format!("apply {origin}");
-    let view = Text::new(
-        TextSource::Fixed {
-            title: title.clone(),
-            document: difference(report),
-        },
-        cx.data,
-    );
-    cx.push(view);
-    if failed > 0 {
-        cx.state.say(
-            Level::Error,
-            format!("{} refused: nothing was changed", text::count(failed, "object")),
-        );
-        return Ok(());
-    }
-    if changed == 0 {
-        cx.say("nothing to change: the cluster is so already");
-        return Ok(());
-    }
-    let count = |change| {
-        report
-            .objects
-            .iter()
-            .filter(|object| object.result == Ok(change))
-            .count()
-    };
-    let impact = vec![TextLine::new().with(
-        Role::Text,
-        &format!(
-            "{} created, {} changed, {} as they are. The difference is behind this dialog.",
-            count(Change::Created),
-            count(Change::Configured),
-            count(Change::Unchanged)
-        ),
-    )];
-    let line = Line::with("manifest.apply", [format!("--text={text}")]);
-    let mut confirm = Confirm::new(format!("{title}?"), "apply", line, Vec::new(), impact);
-    confirm.yes = true;
-    cx.overlay(confirm, Vec::new());
-    Ok(())
-}
-
-/// The text has been applied.
-pub(super) fn report(cx: &mut Cx<'_>, report: &ApplyReport) {
     let failed = report.objects.iter().filter(|object| object.result.is_err()).count();
+    let changes = report.changes();
+    let title = format!("apply {origin}");
+    let mut review = Review {
+        title: title.clone(),
+        document: difference(report),
+        question: None,
+    };
     if failed > 0 {
-        let view = Text::new(
-            TextSource::Fixed {
-                title: "apply".into(),
-                document: difference(report),
-            },
-            cx.data,
-        );
-        cx.push(view);
-        cx.state.say(
-            Level::Error,
-            format!("{} could not be applied", text::count(failed, "object")),
-        );
-        return;
+        let text = format!("{} refused: nothing was changed", text::count(failed, "object"));
+        cx.state.say(Level::Error, text.clone());
+        cx.present(keys, format!("{title}: {text}"), review);
+        return Ok(());
     }
-    // Back to where the user came from: the difference has served its purpose.
-    if cx.state.view().title().starts_with("apply ") {
-        let _ = cx.back();
+    if changes.is_empty() {
+        cx.say("nothing to change: the cluster already matches");
+        return Ok(());
     }
-    let names: Vec<String> = report
-        .objects
-        .iter()
-        .map(|object| {
-            let verb = match object.result {
-                Ok(Change::Created) => "created",
-                Ok(Change::Configured) => "configured",
-                _ => "unchanged",
-            };
-            format!("{} {verb}", object.name)
-        })
-        .collect();
-    cx.say(text::cut_end(&names.join(", "), 200).into_owned());
+    let count = |effect| {
+        let same = |object: &&Applied| object.result == Ok(effect);
+        report.objects.iter().filter(same).count()
+    };
+    let (created, changed, same) = (
+        count(Effects::Created),
+        count(Effects::Configured),
+        count(Effects::Unchanged),
+    );
+    let place = format!(
+        "in {}, namespace {namespace} where none is named",
+        cx.data.cluster().name
+    );
+    let impact = format!("{created} created, {changed} changed, {same} unchanged, {place}.");
+    let command = Line::with("manifest.apply", [origin]);
+    let mut plan = cx.plan(&command, title.clone(), "applied", changes);
+    plan.namespace = Some(namespace);
+    // What a document needs stands above it.
+    plan.ordered = true;
+    let impact = vec![TextLine::new().with(Role::Text, &impact)];
+    review.question = Some(cx.question(plan, "apply", Vec::new(), impact).at_bottom());
+    cx.present(keys, format!("{title} waits for your answer"), review);
+    Ok(())
 }
 
 /// Every object with what changes in it.
@@ -185,9 +129,9 @@ fn difference(report: &ApplyReport) -> Document {
             document.push(TextLine::new());
         }
         let (role, word) = match &object.result {
-            Ok(Change::Created) => (Role::DiffAdd, "created"),
-            Ok(Change::Configured) => (Role::Warning, "changed"),
-            Ok(Change::Unchanged) => (Role::Dim, "unchanged"),
+            Ok(Effects::Created) => (Role::DiffAdd, "created"),
+            Ok(Effects::Configured) => (Role::Warning, "changed"),
+            Ok(Effects::Unchanged) => (Role::Dim, "unchanged"),
             Err(_) => (Role::Failed, "refused"),
         };
         let place = object
@@ -216,7 +160,7 @@ fn difference(report: &ApplyReport) -> Document {
                     document.push(TextLine::new().with(Role::Dim, &format!("  {hint}")).hanging(4));
                 }
             }
-            Ok(Change::Unchanged) => {}
+            Ok(Effects::Unchanged) => {}
             Ok(_) => {
                 let diff = TextDiff::from_lines(&object.before, &object.after);
                 for group in diff.grouped_ops(3) {

@@ -29,6 +29,7 @@ pub(super) const MARK_ALL: Action = Action::of_view("mark.all", "", "Mark everyt
 pub(super) const MARK_CLEAR: Action = Action::of_view("mark.clear", "", "Unmark everything");
 pub(super) const FILTER: Action = Action::new("filter.open", "", "Filter what is shown while typing", filter);
 pub(super) const FILTER_SET: Action = Action::of_view("filter.set", "TEXT", "Show only what matches");
+pub(super) const FILTER_KEEP: Action = Action::new("filter.keep", "", "Keep what was typed as a filter", filter_keep);
 pub(super) const SEARCH: Action = Action::new("search.open", "", "Search while typing", search);
 pub(super) const SEARCH_SET: Action = Action::of_view("search.set", "TEXT", "Search for a text");
 pub(super) const SEARCH_NEXT: Action = Action::of_view("search.next", "", "Go to the next match");
@@ -117,6 +118,12 @@ fn no_candidates(_text: &str, _data: &dyn crate::view::Data) -> Vec<crate::view:
 
 fn filter(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     live(cx, "filter.set")
+}
+
+/// Most views need not know that the typing is over.
+fn filter_keep(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let _ = cx.view_command(line);
+    Ok(())
 }
 
 fn search(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {

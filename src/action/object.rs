@@ -1,19 +1,20 @@
 //! What can be done with any object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::action::Action;
-use crate::cluster::{Patch, Request, Verb};
+use crate::cluster::{Change, ObjectRef, Write, object_of_text, subject};
 use crate::document::TextLine;
 use crate::error::{Error, Result};
-use crate::keys::Line;
+use crate::keys::{self, Line};
 use crate::kind;
-use crate::state::{Cx, Effect, Then};
+use crate::state::{Cx, Edit, Effect, Then};
 use crate::text;
 use crate::theme::Role;
-use crate::view::overlay::{Confirm, Field, Form};
+use crate::view::overlay::{Field, Form, Guard};
 use crate::view::{Target, Text, TextSource};
 
 pub(super) const DESCRIBE: Action = Action::new("object.describe", "", "Describe the object, live", describe);
@@ -59,16 +60,27 @@ fn yaml(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
 
 fn edit(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let target = cx.target()?;
-    let before = kind::yaml(&target.object.value()).plain();
-    let id = cx.state.fresh();
-    cx.state.waiting.insert(
-        id,
-        Then::Edited {
-            target,
-            before: before.clone(),
-        },
-    );
-    cx.effect(Effect::Edit(id, before));
+    if target.resource.plural.as_ref() == "pods"
+        && target
+            .object
+            .value()
+            .pointer("/metadata/annotations/kubernetes.io~1config.mirror")
+            .is_some()
+    {
+        return Err(
+            Error::usage(format!("{} mirrors a static pod of its node", name_of(&target)))
+                .hint("it is defined by a file on the node: an edit here would be undone"),
+        );
+    }
+    let shown = kind::yaml(&target.object.value()).plain();
+    let base = object_of_text(&shown)?;
+    let id = cx.wait(Then::Edited(Edit {
+        target,
+        base,
+        shown: shown.clone(),
+        namespace: cx.state.namespace.clone(),
+    }));
+    cx.effect(Effect::Edit(id, shown));
     Ok(())
 }
 
@@ -77,14 +89,10 @@ pub(super) fn name_of(target: &Target) -> String {
     format!("{} {}", target.resource.singular, target.id.name)
 }
 
-fn path_of(target: &Target) -> String {
-    target.resource.object_path(target.id.namespace(), &target.id.name)
-}
-
 fn delete(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let targets = cx.targets()?;
     let force = line.has("--force");
-    let cascade = match line.value("--cascade").unwrap_or("background") {
+    let cascade: &'static str = match line.value("--cascade").unwrap_or("background") {
         "orphan" | "false" => "Orphan",
         "foreground" => "Foreground",
         "background" | "true" => "Background",
@@ -94,44 +102,52 @@ fn delete(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
             );
         }
     };
-    if !line.has("--yes") {
-        let title = match targets.as_slice() {
-            [one] => format!("delete {}?", name_of(one)),
-            many => format!("delete {}?", text::count(many.len(), &many[0].resource.singular)),
-        };
-        let impact = match targets.as_slice() {
-            [one] => {
-                let place = one.id.namespace().map(|namespace| format!("in namespace {namespace}"));
-                let place = place.map(|place| TextLine::new().with(Role::Dim, &place));
-                place.into_iter().chain(consequences(one, force, cascade)).collect()
-            }
-            many => impact_of_many(many, force, cascade),
-        };
-        let mut again = line.clone();
-        again.args.push("--yes".into());
-        let verb = if force { "force delete" } else { "delete" };
-        cx.overlay(Confirm::new(title, verb, again, targets.clone(), impact), targets);
-        return Ok(());
-    }
-    for target in &targets {
-        let mut body = json!({
-            "kind": "DeleteOptions",
-            "apiVersion": "v1",
-            "propagationPolicy": cascade,
-            // By UID: a new object of the same name is not what the user meant.
-            "preconditions": {"uid": &*target.id.uid},
-        });
-        if force {
-            body["gracePeriodSeconds"] = json!(0);
+    let changes = targets
+        .iter()
+        .map(|target| {
+            Cx::change(
+                target,
+                Write::Delete {
+                    propagation: cascade,
+                    force,
+                },
+            )
+        })
+        .collect();
+    let impact = match targets.as_slice() {
+        [one] => {
+            let place = one.id.namespace().map(|namespace| format!("in namespace {namespace}"));
+            let place = place.map(|place| TextLine::new().with(Role::Dim, &place));
+            place.into_iter().chain(consequences(one, force, cascade)).collect()
         }
-        let what = format!("delete {}", name_of(target));
-        let request = Request::new(Verb::Delete, path_of(target), what).json(body);
-        cx.send(request, Then::Say(format!("{} deleted", name_of(target))));
+        many => impact_of_many(many, force, cascade),
+    };
+    let mut plan = cx.plan(line, "", "deleted", changes);
+    plan.title = format!("delete {}", plan.subject());
+    let verb = if force { "force delete" } else { "delete" };
+    let namespaces: Vec<String> = targets
+        .iter()
+        .filter(|target| &*target.resource.plural == "namespaces")
+        .map(|target| target.id.name.to_string())
+        .collect();
+    let mut question = cx.question(plan, verb, targets, impact);
+    let Some(first) = namespaces.first() else {
+        cx.overlay(question, Vec::new());
+        return Ok(());
+    };
+    // What goes with a namespace is not seen in its row.
+    question = question.guarded(Guard::new(first).until_counted()).counting();
+    cx.overlay(question, Vec::new());
+    let id = cx.wait(Then::Learn);
+    if let Some(layer) = cx.state.layers.last_mut() {
+        layer.waits = Some(id);
     }
-    if targets.len() > 1 {
-        let clear = Line::bare("mark.clear");
-        let _ = cx.view_command(&clear);
-    }
+    let cluster = cx.data.cluster().id;
+    cx.effect(Effect::Count {
+        id,
+        cluster,
+        namespaces,
+    });
     Ok(())
 }
 
@@ -156,12 +172,12 @@ fn impact_of_many(targets: &[Target], force: bool, cascade: &str) -> Vec<TextLin
     let shown = counted.len().min(NAMED);
     for (line, count) in counted.drain(..shown) {
         let role = line.spans.first().map_or(Role::Text, |span| span.role);
-        let times = if count > 1 {
-            format!(" (for {count} of them)")
+        let times = if count == targets.len() {
+            "Each: ".to_owned()
         } else {
-            String::new()
+            format!("{count} of them: ")
         };
-        lines.push(TextLine::new().with(role, &format!("{}{times}", line.plain())));
+        lines.push(TextLine::new().with(role, &format!("{times}{}", line.plain())));
     }
     lines
 }
@@ -220,7 +236,7 @@ fn consequences(target: &Target, force: bool, cascade: &str) -> Vec<TextLine> {
                 .pointer("/spec/terminationGracePeriodSeconds")
                 .and_then(Value::as_u64)
                 .unwrap_or(30);
-            say(Role::Dim, format!("Its containers get SIGTERM, and {grace} s to end."));
+            say(Role::Dim, format!("Its containers get SIGTERM and {grace} s to end."));
         }
         _ => {}
     }
@@ -245,46 +261,56 @@ fn annotate(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     change_metadata(cx, line, "annotations", "annotate")
 }
 
+/// Annotations that hold a whole object, maybe a Secret: neither shown nor offered.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// `KEY=VALUE` sets, `KEY-` removes: one merge patch per object, null removing a key.
 fn change_metadata(cx: &mut Cx<'_>, line: &Line, field: &str, verb: &str) -> Result<()> {
     let targets = cx.targets()?;
-    let text = match line.value("--set") {
-        Some(text) => text.to_owned(),
-        None => line.args.join(" "),
+    let words = match line.value("--set") {
+        Some(text) => keys::split(text)?,
+        None => line.args.clone(),
     };
-    if text.trim().is_empty() {
-        let mut known: BTreeMap<String, String> = BTreeMap::new();
-        for target in &targets {
-            let object = target.object.value();
-            let entries = object
-                .pointer(&format!("/metadata/{field}"))
-                .and_then(Value::as_object)
-                .cloned();
-            for (key, value) in entries.into_iter().flatten() {
-                known.insert(key, value.as_str().unwrap_or_default().to_owned());
-            }
+    let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for target in &targets {
+        let object = target.object.value();
+        let entries = object.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
+        for (key, value) in entries.into_iter().flatten().filter(|(key, _)| *key != LAST_APPLIED) {
+            let value = value.as_str().unwrap_or_default().to_owned();
+            known.entry(key.clone()).or_default().insert(value);
         }
+    }
+    if words.is_empty() {
         let note: Vec<TextLine> = known
             .iter()
             .take(8)
-            .map(|(key, value)| {
+            .map(|(key, values)| {
+                let values: Vec<&str> = values.iter().map(String::as_str).collect();
                 TextLine::new()
                     .with(Role::Field, key)
                     .with(Role::Dim, "=")
-                    .with(Role::Value, &text::cut_end(value, 50))
+                    .with(Role::Value, &text::cut_end(&values.join(" | "), 50))
             })
             .collect();
+        let quoted = |value: &str| {
+            if value.contains(|ch: char| ch.is_whitespace() || matches!(ch, '"' | '\'' | '\\')) {
+                format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+            } else {
+                value.to_owned()
+            }
+        };
         let choices = known
             .iter()
-            .map(|(key, value)| format!("{key}={value}"))
+            .flat_map(|(key, values)| values.iter().map(move |value| format!("{key}={}", quoted(value))))
             .chain(known.keys().map(|key| format!("{key}-")));
-        let input = Field::new("--set", "change", "key=value adds or changes, key- removes")
-            .required()
-            .choices(choices);
-        let title = match targets.as_slice() {
-            [one] => format!("{verb} {}", name_of(one)),
-            many => format!("{verb} {}", text::count(many.len(), &many[0].resource.singular)),
-        };
+        let input = Field::new(
+            "--set",
+            "change",
+            "key=value adds or changes, key- removes; \"quotes\" keep blanks",
+        )
+        .required()
+        .choices(choices);
+        let title = format!("{verb} {}", subject_of(&targets));
         let name = line.name.clone();
         cx.overlay(
             Form::new(&title, Line::bare(&name), vec![input]).with_note(note),
@@ -293,32 +319,49 @@ fn change_metadata(cx: &mut Cx<'_>, line: &Line, field: &str, verb: &str) -> Res
         return Ok(());
     }
     let mut changes = serde_json::Map::new();
-    for word in text.split_whitespace() {
+    let mut replaced = Vec::new();
+    for word in &words {
         match (word.split_once('='), word.strip_suffix('-')) {
-            (Some((key, value)), _) if !key.is_empty() => changes.insert(key.to_owned(), json!(value)),
-            (None, Some(key)) if !key.is_empty() => changes.insert(key.to_owned(), Value::Null),
+            (Some((key, value)), _) if !key.is_empty() => {
+                let others = known.get(key).into_iter().flatten().filter(|old| *old != value);
+                replaced.extend(others.map(|old| format!("{key} was {old}")));
+                changes.insert(key.to_owned(), json!(value));
+            }
+            (None, Some(key)) if !key.is_empty() => {
+                changes.insert(key.to_owned(), Value::Null);
+            }
             _ => {
-                return Err(Error::usage(format!("{word:?} changes nothing"))
+                return Err(Error::usage(format!("{word:?} is not a change"))
                     .hint("write key=value to add or change, key- to remove"));
             }
-        };
+        }
     }
-    for target in &targets {
-        let what = format!("{verb} {}", name_of(target));
-        let body = json!({"metadata": {"uid": &*target.id.uid, field: changes}});
-        let request = Request::new(Verb::Patch(Patch::Merge), path_of(target), what)
-            .param("fieldManager", "knarr")
-            .json(body);
-        cx.send(
-            request,
-            Then::Say(format!(
-                "{} {verb}{}",
-                name_of(target),
-                if verb == "label" { "ed" } else { "d" }
-            )),
-        );
+    let writes = targets
+        .iter()
+        .map(|target| {
+            let patch = json!({"metadata": {"uid": &*target.id.uid, field: changes}});
+            Cx::change(
+                target,
+                Write::Merge {
+                    subresource: None,
+                    patch,
+                },
+            )
+        })
+        .collect();
+    let mut done = format!("{verb}{}", if verb == "label" { "ed" } else { "d" });
+    if !replaced.is_empty() {
+        done.push_str(&format!(" ({})", text::cut_end(&replaced.join(", "), 60)));
     }
-    Ok(())
+    let plan = cx.plan(line, format!("{verb} {}", subject_of(&targets)), done, writes);
+    let impact = vec![TextLine::new().with(Role::Text, &words.join(" "))];
+    cx.carry_out(plan, verb, impact)
+}
+
+/// `pod kuard`, `3 pods`.
+fn subject_of(targets: &[Target]) -> String {
+    let refs: Vec<ObjectRef> = targets.iter().map(ObjectRef::from).collect();
+    subject(&refs.iter().collect::<Vec<_>>())
 }
 
 fn scale(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
@@ -326,29 +369,51 @@ fn scale(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     if let Some(wrong) = targets.iter().find(|target| !target.resource.has("scale")) {
         return Err(Error::usage(format!("{} cannot be scaled", wrong.resource.plural)));
     }
+    let replicas_of = |target: &Target| {
+        let object = target.object.value();
+        object.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1)
+    };
     let Some(text) = line.value("--replicas").or(line.first()) else {
-        let now = targets[0].object.value();
-        let now = now
-            .pointer("/spec/replicas")
-            .and_then(Value::as_u64)
-            .unwrap_or(1)
-            .to_string();
-        let title = format!("scale {}", name_of(&targets[0]));
-        let field = Field::new("--replicas", "replicas", "a number").with(&now).required();
-        cx.overlay(Form::new(&title, Line::bare("object.scale"), vec![field]), targets);
+        let mut now: Vec<String> = targets.iter().map(|target| replicas_of(target).to_string()).collect();
+        now.dedup();
+        let title = format!("scale {}", subject_of(&targets));
+        let mut field = Field::new("--replicas", "replicas", "a number").required();
+        if let [same] = now.as_slice() {
+            field = field.with(same);
+        }
+        let note = match now.as_slice() {
+            [_] => Vec::new(),
+            many => vec![TextLine::new().with(Role::Dim, &format!("now: {}", text::cut_end(&many.join(", "), 60)))],
+        };
+        let form = Form::new(&title, Line::bare("object.scale"), vec![field]).with_note(note);
+        cx.overlay(form, targets);
         return Ok(());
     };
     let replicas: u32 = text
         .parse()
-        .map_err(|_| Error::usage(format!("{text:?} is no number of replicas")))?;
-    for target in &targets {
-        let what = format!("scale {} to {replicas}", name_of(target));
-        let request = Request::new(Verb::Patch(Patch::Merge), format!("{}/scale", path_of(target)), what)
-            .param("fieldManager", "knarr")
-            .json(json!({"spec": {"replicas": replicas}}));
-        cx.send(request, Then::Say(format!("{} scaled to {replicas}", name_of(target))));
-    }
-    Ok(())
+        .map_err(|_| Error::usage(format!("{text:?} is not a number of replicas")))?;
+    let changes = targets
+        .iter()
+        .map(|target| {
+            let patch = json!({"metadata": {"uid": &*target.id.uid}, "spec": {"replicas": replicas}});
+            Cx::change(
+                target,
+                Write::Merge {
+                    subresource: Some("scale"),
+                    patch,
+                },
+            )
+        })
+        .collect();
+    let mut before: Vec<String> = targets.iter().map(|target| replicas_of(target).to_string()).collect();
+    before.dedup();
+    let was = match before.as_slice() {
+        [one] => format!(", from {one}"),
+        _ => String::new(),
+    };
+    let title = format!("scale {} to {replicas}", subject_of(&targets));
+    let plan = cx.plan(line, title, format!("scaled to {replicas}{was}"), changes);
+    cx.carry_out(plan, "scale", Vec::new())
 }
 
 fn copy_name(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
@@ -358,28 +423,91 @@ fn copy_name(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     Ok(())
 }
 
-/// The edited text of an object: what changed is sent as a replacement of the object that was read, so that a change made
-/// meanwhile by somebody else is refused and not overwritten.
-pub(super) fn edited(cx: &mut Cx<'_>, target: Target, before: &str, text: String) -> Result<()> {
-    if text == before || text.trim().is_empty() {
+/// The edited text of an object: what the user changed is changed on the server, whatever else has changed there meanwhile.
+pub(super) fn edited(cx: &mut Cx<'_>, edit: Edit, text: String) -> Result<()> {
+    if text == edit.shown || text.trim().is_empty() {
         cx.say("edit cancelled: nothing changed");
         return Ok(());
     }
-    let value: Value = serde_yaml::from_str(&text).map_err(|error| {
-        let line = error
-            .location()
-            .map_or_else(String::new, |at| format!(" at line {}", at.line()));
-        Error::new(
-            crate::error::ErrorKind::Invalid,
-            format!("the edited text is no YAML{line}"),
-        )
-        .because(&error)
-    })?;
-    let what = format!("edit {}", name_of(&target));
-    let request = Request::new(Verb::Put, path_of(&target), what)
-        .param("fieldManager", "knarr")
-        .param("fieldValidation", "Strict")
-        .json(value);
-    cx.send(request, Then::Sent { target, text });
+    let edited = match object_of_text(&text) {
+        Ok(edited) => edited,
+        // A slip in the text must not cost the text.
+        Err(error) => {
+            open_editor(cx, edit, &strip_note(&text), &error);
+            return Ok(());
+        }
+    };
+    let target = &edit.target;
+    for field in ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"] {
+        if edited.pointer(field) != edit.base.pointer(field) {
+            let name = field.trim_start_matches('/').replace('/', ".");
+            let error = Error::usage(format!("{name} cannot be changed: it says which object this is"));
+            open_editor(cx, edit, &strip_note(&text), &error);
+            return Ok(());
+        }
+    }
+    if edited == edit.base {
+        cx.say("edit cancelled: nothing changed");
+        return Ok(());
+    }
+    cx.may_change()?;
+    let change = Change {
+        target: ObjectRef::from(target),
+        before: Some(edit.base.clone()),
+        request: Write::Edit {
+            base: edit.base.clone(),
+            edited: edited.clone(),
+        },
+    };
+    let mut plan = cx.plan(
+        &Line::bare("object.edit"),
+        format!("edit {}", name_of(target)),
+        "edited",
+        vec![change],
+    );
+    plan.namespace.clone_from(&edit.namespace);
+    if cx.data.cluster().protected {
+        let question = cx.question(plan, "save", Vec::new(), Vec::new());
+        cx.overlay(question, Vec::new());
+        return Ok(());
+    }
+    let plan = Arc::new(plan);
+    let then = Then::Sent {
+        edit,
+        text,
+        edited,
+        plan: plan.clone(),
+    };
+    cx.perform(plan, then);
     Ok(())
+}
+
+/// Opens the editor on a text that was refused, with the reason on top.
+pub(super) fn open_editor(cx: &mut Cx<'_>, edit: Edit, text: &str, error: &Error) {
+    let mut note = String::new();
+    for line in std::iter::once(error.line())
+        .chain(error.hints.clone())
+        .flat_map(|said| said.lines().map(str::to_owned).collect::<Vec<_>>())
+    {
+        note.push_str(if note.is_empty() { "# not saved: " } else { "# " });
+        note.push_str(&line);
+        note.push('\n');
+    }
+    let shown = format!("{note}{text}");
+    let id = cx.wait(Then::Edited(Edit {
+        shown: shown.clone(),
+        ..edit
+    }));
+    cx.effect(Effect::Edit(id, shown));
+}
+
+/// The text without the notes that an earlier refusal put on top.
+pub(super) fn strip_note(text: &str) -> String {
+    let mut lines = text
+        .lines()
+        .skip_while(|line| line.starts_with("# "))
+        .collect::<Vec<_>>()
+        .join("\n");
+    lines.push('\n');
+    lines
 }

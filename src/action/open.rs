@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::action::{self, ACTIONS, Action};
+use crate::cluster::LinkState;
 use crate::document::{Document, TextLine};
 use crate::error::{Error, Result};
 use crate::keys::Line;
 use crate::kind::{self, Drill};
-use crate::state::{Cx, Level};
+use crate::state::{Cx, Effect, Level, Then};
 use crate::text;
 use crate::theme::Role;
 use crate::view::overlay::{Entry, Mode, Picker, Prompt};
@@ -25,7 +26,12 @@ pub(super) const PALETTE: Action = Action::new("palette.open", "", "Search all c
 pub(super) const HELP: Action = Action::new("help.open", "", "Show every key that works here", help);
 pub(super) const MESSAGES: Action = Action::new("messages.open", "", "Show the messages so far", messages);
 pub(super) const LABELS: Action = Action::new("labels.open", "[KIND]", "Group objects by label", labels);
-pub(super) const FORWARDS: Action = Action::new("forwards.open", "", "List the port-forwards", forwards);
+pub(super) const FORWARDS: Action = Action::new(
+    "forwards.open",
+    "",
+    "List the port-forwards and shells, of every context",
+    forwards,
+);
 
 /// `view.open pods web -l app=x /crash`: arguments in any order.
 fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
@@ -42,7 +48,7 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         };
         match word {
             "-A" | "--all-namespaces" => namespace = None,
-            "-n" | "--namespace" => namespace = Some(value(word)?.into()),
+            "-n" | "--namespace" => namespace = Some(named_namespace(cx, value(word)?)?),
             "-l" | "--labels" | "--selector" => value(word)?.clone_into(&mut labels),
             "--fields" => value(word)?.clone_into(&mut fields),
             "--note" => value(word)?.clone_into(&mut note),
@@ -51,7 +57,14 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
             _ if word.starts_with('/') => word[1..].clone_into(&mut filter),
             _ if kind_name.is_none() => kind_name = Some(word),
             _ if word.contains('=') || word.contains('!') => word.clone_into(&mut labels),
-            _ => namespace = Some(word.into()),
+            // A set-based selector has blanks: `-l app in (web,two)`.
+            "in" | "notin" if !labels.is_empty() => {
+                let set = words
+                    .next()
+                    .ok_or_else(|| Error::usage(format!("{word} needs a set: (a,b)")))?;
+                labels = format!("{labels} {word} {set}");
+            }
+            _ => namespace = Some(named_namespace(cx, word)?),
         }
     }
     let name = kind_name.ok_or_else(|| Error::usage("open which kind?").hint("for example `:pods`"))?;
@@ -75,6 +88,16 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         cx.replace(view);
     }
     Ok(())
+}
+
+/// A namespace by its name; one that is known not to exist is a slip.
+fn named_namespace(cx: &Cx<'_>, name: &str) -> Result<Arc<str>> {
+    let known = super::place::known_namespaces(cx.data);
+    if known.len() > 1 && !known.iter().any(|other| other == name) {
+        return Err(Error::usage(format!("there is no namespace {name:?}"))
+            .hint(format!("`/{name}` filters, `-l {name}` selects by label")));
+    }
+    Ok(name.into())
 }
 
 /// Enter on a row of a table: what its kind says.
@@ -134,13 +157,21 @@ pub(super) fn drill(cx: &mut Cx<'_>) -> Result<()> {
 
 fn command(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let prompt = Prompt::new(Mode::Command, "", cx.state.history.clone(), super::candidates, cx.data);
-    cx.overlay(prompt, Vec::new());
+    // What is meant is what the cursor was on when the typing began.
+    let pinned = cx.state.view().targets(cx.data);
+    cx.overlay(prompt, pinned);
     Ok(())
 }
 
 /// A typed line: an action by name, a short alias, or a kind by any of its names.
 fn command_run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let text = line.args.join(" ");
+    let args: Vec<&str> = line
+        .args
+        .iter()
+        .map(String::as_str)
+        .filter(|arg| *arg != AGAIN)
+        .collect();
+    let text = args.join(" ");
     let typed = Line::parse(&text)?;
     cx.state.history.retain(|known| *known != text);
     cx.state.history.push(text);
@@ -185,9 +216,21 @@ fn command_run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
                 });
             action::run(cx, &line)
         }
+        // It may have been installed since the cluster was asked what it serves.
+        None if !line.has(AGAIN) && !typed.name.contains('.') && cx.data.cluster().state == LinkState::Up => {
+            let mut again = line.clone();
+            again.args.push(AGAIN.into());
+            let id = cx.wait(Then::Again(again));
+            let cluster = cx.data.cluster().id;
+            cx.effect(Effect::Discover(id, cluster));
+            Ok(())
+        }
         None => Err(super::unknown(&typed.name)),
     }
 }
+
+/// A line that is run a second time, knowing what the cluster serves now.
+const AGAIN: &str = "--again";
 
 /// Short forms users of other tools type.
 const ALIASES: &[(&str, &str, &str)] = &[
@@ -199,9 +242,14 @@ const ALIASES: &[(&str, &str, &str)] = &[
     ("context", "context.pick", "contexts"),
     ("contexts", "context.pick", "contexts"),
     ("run", "pod.run", "run an image"),
+    ("undo", "change.undo", "take back the last change"),
+    ("redo", "change.redo", "make it again"),
+    ("cancel", "change.cancel", "stop what is under way"),
+    ("journal", "journal.open", "what was changed"),
     ("apply", "manifest.apply", "apply a file or a directory"),
     ("forwards", "forwards.open", "port-forwards"),
     ("pf", "forwards.open", "port-forwards"),
+    ("sessions", "forwards.open", "port-forwards and shells"),
     ("labels", "labels.open", "objects grouped by label"),
     ("theme", "app.theme", "change the theme"),
     ("keymap", "app.keymap", "change the keymap"),
@@ -350,11 +398,10 @@ fn messages(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
 }
 
 fn labels(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let title = cx.state.view().title();
-    let name = line.first().unwrap_or(&title).to_owned();
-    let resource = match cx.data.discovery().find(&name) {
-        Some(resource) => resource.clone(),
-        None => cx.resource("pods")?,
+    let resource = match (line.first(), cx.state.view().resource()) {
+        (Some(name), _) => cx.resource(name)?,
+        (None, Some(resource)) => resource,
+        (None, None) => cx.resource("pods")?,
     };
     let namespace = cx.state.namespace.clone();
     cx.push(Labels::new(resource, namespace));

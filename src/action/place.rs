@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::action::{self, Action};
-use crate::cluster::{Request, Source, Verb};
+use crate::cluster::{Change, ObjectRef, Source, Write};
 use crate::error::{Error, Result};
 use crate::keys::Line;
-use crate::state::{Cx, Effect, Level, Then};
+use crate::state::{Cx, Effect, Level};
 use crate::store::{Need, Query};
 use crate::view::overlay::{Entry, Field, Form, Picker};
 use crate::view::{Browser, Data};
@@ -53,13 +53,15 @@ fn namespaces(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
 fn set_namespace(cx: &mut Cx<'_>, namespace: Option<Arc<str>>) -> Result<()> {
     cx.state.namespace.clone_from(&namespace);
     // The table on top follows; what stands below it was about another place.
-    let view = cx.state.view();
-    let name = view.title();
-    let resource = match cx.data.discovery().find(&name) {
-        Some(resource) if resource.namespaced => resource.clone(),
-        _ => cx.resource("pods")?,
-    };
-    cx.replace(Browser::new(resource, namespace.clone()));
+    let below = cx.state.tabs[cx.state.tab].views.iter().rev();
+    let table = below.filter(|view| view.resource().is_some_and(|resource| resource.namespaced));
+    match table.map(|view| view.in_namespace(namespace.clone())).next().flatten() {
+        Some(view) => cx.replace_boxed(view),
+        None => {
+            let pods = cx.resource("pods")?;
+            cx.replace(Browser::new(pods, namespace.clone()));
+        }
+    }
     cx.say(match namespace {
         Some(namespace) => format!("working in namespace {namespace}"),
         None => "working in all namespaces".to_owned(),
@@ -86,11 +88,19 @@ fn namespace_create(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     match line.value("--name").or(line.first()) {
         Some(name) => {
             let resource = cx.resource("namespaces")?;
-            let what = format!("create namespace {name}");
-            let request = Request::new(Verb::Post, resource.path(None), what)
-                .param("fieldManager", "knarr")
-                .json(serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
-            cx.send(request, Then::Say(format!("namespace {name} created")));
+            let body = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            let change = Change {
+                target: ObjectRef {
+                    resource,
+                    namespace: None,
+                    name: name.into(),
+                    uid: None,
+                },
+                before: None,
+                request: Write::Create(body),
+            };
+            let plan = cx.plan(line, format!("create namespace {name}"), "created", vec![change]);
+            cx.carry_out(plan, "create", Vec::new())?;
         }
         None => {
             let field = Field::new("--name", "name", "lower-case letters, digits and -").required();
@@ -133,8 +143,13 @@ fn context_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         return action::run(cx, &Line::bare("cluster.embedded"));
     }
     if !cx.data.cluster().contexts.iter().any(|known| known == name) {
-        return Err(Error::usage(format!("the kubeconfig has no context {name:?}"))
-            .hint(format!("it has: {}", cx.data.cluster().contexts.join(", "))));
+        let contexts = &cx.data.cluster().contexts;
+        return Err(
+            Error::usage(format!("the kubeconfig has no context {name:?}")).hint(match contexts.is_empty() {
+                true => "it has none at all; `:embedded` starts a cluster".to_owned(),
+                false => format!("it has: {}", contexts.join(", ")),
+            }),
+        );
     }
     let path = match &cx.state.source {
         Source::Kubeconfig { path, .. } => path.clone(),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::action::Action;
-use crate::cluster::{Request, Verb};
+use crate::cluster::{Change, ObjectRef, Write};
 use crate::error::{Error, Result};
 use crate::keys::Line;
 use crate::session::{ExecSpec, ForwardSpec, LogSpec, PodTarget, Spec};
-use crate::state::{Cx, Effect, Then};
+use crate::state::{Cx, Effect};
 use crate::view::overlay::{Entry, Field, Form, Picker};
 use crate::view::{Logs, Target, Terminal};
 
@@ -149,7 +149,7 @@ fn at(target: &Target, container: Option<&str>) -> PodTarget {
     PodTarget {
         namespace: target.id.namespace.clone(),
         pod: target.id.name.clone(),
-        container: container.map(Arc::from).or_else(|| target.container.clone()),
+        container: container.map(Arc::from),
     }
 }
 
@@ -218,35 +218,66 @@ fn logs(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         previous: line.has("--previous"),
         follow: !line.has("--previous"),
         tail: Some(TAIL),
-        since_seconds: None,
     };
     let id = cx.state.fresh_session();
     cx.effect(Effect::Open(id, Spec::Logs(spec.clone())));
-    cx.push(Logs::new(id, spec));
+    cx.push(Logs::new(id, spec, targets));
     Ok(())
 }
 
-/// The log view steps aside, and the pod below it is asked again.
+/// The log view steps aside for another log of the same pods: those it shows, wherever the cursor of the table below it is.
 fn logs_reopen(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    if cx.state.view().title().starts_with("logs:") {
-        cx.back()?;
+    let targets = cx.targets()?;
+    if line.has("--pick") {
+        let [target] = targets.as_slice() else {
+            return Err(Error::usage("this log has the containers of several pods"));
+        };
+        let all = containers(target);
+        if all.len() < 2 {
+            return Err(Error::usage(format!("pod {} has one container only", target.id.name)));
+        }
+        let entries = all
+            .into_iter()
+            .map(|container| Entry {
+                doc: container.note.to_owned(),
+                line: Line::with("logs.reopen", [format!("--container={}", container.name)]),
+                text: container.name,
+            })
+            .collect();
+        let title = format!("container of {}", target.id.name);
+        cx.overlay(Picker::new(&title, entries), targets);
+        return Ok(());
     }
-    let args = line.args.iter().filter(|arg| *arg != "--pick").cloned().collect();
-    logs(
-        cx,
-        &Line {
-            name: "pod.logs".into(),
-            args,
-        },
-    )
+    cx.back()?;
+    cx.pinned = targets;
+    let again = Line {
+        name: "pod.logs".into(),
+        args: line.args.clone(),
+    };
+    logs(cx, &again)
 }
 
 fn terminal(cx: &mut Cx<'_>, target: &Target, container: &str, commands: Vec<Vec<String>>, word: &str) {
     let id = cx.state.fresh_session();
+    // What the container was made with is what one can attach to.
+    let object = target.object.value();
+    let all = ["containers", "initContainers", "ephemeralContainers"];
+    let lists = all
+        .iter()
+        .filter_map(|list| object.pointer(&format!("/spec/{list}"))?.as_array());
+    let own = lists.flatten().find(|known| known["name"] == container);
+    let found = |flag: &str| own.is_some_and(|own| own[flag] == json!(true));
+    if commands.is_empty() && !found("stdin") {
+        cx.say(format!(
+            "container {container} does not read its standard input: keys go nowhere"
+        ));
+    }
     let spec = ExecSpec {
         target: at(target, Some(container)),
         commands,
         size: (80, 24),
+        tty: found("tty"),
+        stdin: found("stdin"),
     };
     cx.effect(Effect::Open(id, Spec::Exec(spec)));
     cx.open_tab(Terminal::new(id, format!("{word}:{}", target.id.name)));
@@ -319,7 +350,7 @@ fn forward(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         text.parse::<u16>()
             .ok()
             .filter(|port| *port >= least)
-            .ok_or_else(|| Error::usage(format!("{text:?} is no port")))
+            .ok_or_else(|| Error::usage(format!("{text:?} is not a port number")))
     };
     let spec = ForwardSpec {
         target: at(&target, None),
@@ -338,6 +369,7 @@ fn forward(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let name = line.value("--name").or(line.first());
     let (Some(name), Some(image)) = (name, line.value("--image")) else {
+        let title = format!("run an image in namespace {}", cx.namespace());
         let fields = vec![
             Field::new("--name", "name", "lower-case letters, digits and -")
                 .required()
@@ -349,7 +381,7 @@ fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
             Field::new("--command", "command", "instead of the image's own"),
             Field::new("--env", "environment", "KEY=value,KEY=value"),
         ];
-        cx.overlay(Form::new("run an image", Line::bare("pod.run"), fields), Vec::new());
+        cx.overlay(Form::new(&title, Line::bare("pod.run"), fields), Vec::new());
         return Ok(());
     };
     let image = if cx.data.cluster().embedded {
@@ -359,7 +391,9 @@ fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     };
     let mut container = json!({"name": name, "image": image});
     if let Some(port) = line.value("--port") {
-        let port: u16 = port.parse().map_err(|_| Error::usage(format!("{port:?} is no port")))?;
+        let port: u16 = port
+            .parse()
+            .map_err(|_| Error::usage(format!("{port:?} is not a port number")))?;
         container["ports"] = json!([{"containerPort": port}]);
     }
     if let Some(command) = line.value("--command") {
@@ -377,15 +411,11 @@ fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
                     .map(|(key, value)| json!({"name": key, "value": value}))
             })
             .collect();
-        container["env"] = json!(
-            pairs.ok_or_else(|| Error::usage(format!("{env:?} is no environment")).hint("write KEY=value,KEY=value"))?
-        );
+        container["env"] = json!(pairs.ok_or_else(|| {
+            Error::usage(format!("{env:?} is not an environment")).hint("write KEY=value,KEY=value")
+        })?);
     }
-    let namespace = cx
-        .state
-        .namespace
-        .clone()
-        .unwrap_or_else(|| cx.data.cluster().namespace.clone());
+    let namespace = cx.namespace();
     let resource = cx.resource("pods")?;
     let body = json!({
         "apiVersion": "v1",
@@ -393,10 +423,16 @@ fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         "metadata": {"name": name, "labels": {"run": name}},
         "spec": {"containers": [container]},
     });
-    let request = Request::new(Verb::Post, resource.path(Some(&namespace)), format!("run {name}"))
-        .param("fieldManager", "knarr")
-        .param("fieldValidation", "Strict")
-        .json(body);
-    cx.send(request, Then::Say(format!("pod {name} created in {namespace}")));
-    Ok(())
+    let change = Change {
+        target: ObjectRef {
+            resource,
+            namespace: Some(namespace),
+            name: name.into(),
+            uid: None,
+        },
+        before: None,
+        request: Write::Create(body),
+    };
+    let plan = cx.plan(line, format!("run {name}"), "created", vec![change]);
+    cx.carry_out(plan, "run", Vec::new())
 }

@@ -26,12 +26,27 @@ pub(super) const CLIPBOARD: Action = Action::new("clipboard.set", "TEXT", "Put a
 pub(super) const FILE_SAVE: Action = Action::new("file.save", "PATH TEXT", "Write a text to a new file", file_save);
 pub(super) const URL_OPEN: Action = Action::new("url.open", "URL", "Open a page in the browser", url_open);
 pub(super) const SESSION_CLOSE: Action = Action::new("session.close", "ID", "End a session", session_close);
+pub(super) const SESSION_SHOW: Action = Action::new("session.show", "ID", "Go to the tab of a session", session_show);
 pub(super) const QUIT: Action = Action::new(
     "app.quit",
     "[--now]",
     "Leave; asks when shells or port-forwards would end",
     leave,
 );
+
+pub(super) const INTERRUPT: Action = Action::new(
+    "app.interrupt",
+    "",
+    "Stop what is under way, else leave; asks when shells or port-forwards would end",
+    interrupt,
+);
+
+fn interrupt(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    if cx.state.operations.is_empty() {
+        return leave(cx, line);
+    }
+    crate::action::run(cx, &Line::bare("change.cancel"))
+}
 
 fn embedded(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     cx.say("starting the embedded cluster ...");
@@ -100,10 +115,7 @@ fn clipboard(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 
 /// Leaves. Shells and port-forwards end with the program, so it asks while there are any.
 pub(super) fn leave(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let alive = |info: &Info| {
-        !matches!(info.spec, Spec::Logs(_)) && !matches!(info.status, Status::Ended(_) | Status::Failed(_))
-    };
-    let count = cx.data.sessions().iter().filter(|info| alive(info)).count();
+    let count = cx.data.sessions().iter().filter(|info| is_alive(info)).count();
     if count == 0 || line.has("--now") {
         cx.state.quit = true;
         return Ok(());
@@ -114,7 +126,6 @@ pub(super) fn leave(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         "leave knarr?".into(),
         "leave",
         Line::with("app.quit", ["--now"]),
-        Vec::new(),
         vec![TextLine::new().with(Role::Text, &impact)],
     );
     cx.overlay(question, Vec::new());
@@ -125,12 +136,9 @@ fn file_save(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let [path, content] = line.args.as_slice() else {
         return Err(Error::usage("save what, and where?"));
     };
-    let id = cx.state.fresh();
     let lines = text::count(content.lines().count(), "line");
     let full = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    cx.state
-        .waiting
-        .insert(id, Then::Say(format!("{lines} saved to {}", full.display())));
+    let id = cx.wait(Then::Say(format!("{lines} saved to {}", full.display())));
     cx.effect(Effect::Write(id, path.into(), content.clone()));
     Ok(())
 }
@@ -142,11 +150,50 @@ fn url_open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     Ok(())
 }
 
+fn session_id(line: &Line) -> Result<SessionId> {
+    let id = line.first().and_then(|id| id.parse().ok());
+    id.map(SessionId).ok_or_else(|| Error::usage("which session?"))
+}
+
 fn session_close(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let id = line
-        .first()
-        .and_then(|id| id.parse().ok())
-        .ok_or_else(|| Error::usage("end which session?"))?;
-    cx.effect(Effect::Close(SessionId(id)));
+    let id = session_id(line)?;
+    // What others are connected through, or somebody types into, does not end by one key.
+    if let Some(info) = cx.data.session(id).filter(|info| line.has("--ask") && is_alive(info)) {
+        let (what, target) = match info.spec {
+            Spec::Forward(spec) => ("port-forward", spec.target),
+            Spec::Exec(spec) => ("shell", spec.target),
+            Spec::Logs(_) => ("log", crate::session::PodTarget::default()),
+        };
+        let open = match info.connections {
+            0 => String::new(),
+            count => format!(" {} through it end.", text::count(count as usize, "connection")),
+        };
+        let impact = format!("In {}, namespace {}.{open}", info.context, target.namespace);
+        let question = Confirm::new(
+            format!("end the {what} to {}?", target.pod),
+            "end it",
+            Line::with("session.close", [id.0.to_string()]),
+            vec![TextLine::new().with(Role::Text, &impact)],
+        );
+        cx.overlay(question, Vec::new());
+        return Ok(());
+    }
+    cx.effect(Effect::Close(id));
     Ok(())
+}
+
+fn session_show(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let id = session_id(line)?;
+    let at = cx
+        .state
+        .tabs
+        .iter()
+        .position(|tab| tab.views.iter().any(|view| view.sessions().contains(&id)));
+    cx.go_tab(at.ok_or_else(|| Error::usage("this session has no tab"))?);
+    Ok(())
+}
+
+/// Whether something would be lost with a session.
+fn is_alive(info: &Info) -> bool {
+    !matches!(info.spec, Spec::Logs(_)) && !matches!(info.status, Status::Ended(_) | Status::Failed(_))
 }

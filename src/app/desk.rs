@@ -5,7 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use knarr_clock::Clock;
 
-use crate::cluster::{Discovery, Link, Running};
+use std::collections::BTreeMap;
+
+use crate::cluster::{ClusterId, Discovery, Link, Running};
 use crate::session::{Info, LogSnapshot, SessionId, Sessions};
 use crate::store::{Catalog, Listing, Need};
 use crate::view::{ClusterInfo, Data};
@@ -16,6 +18,8 @@ pub(super) struct Desk {
     pub catalog: Catalog,
     pub sessions: Sessions,
     pub link: Option<Link>,
+    /// The ways to all clusters that have been reached: what was begun in one goes on there.
+    pub links: BTreeMap<ClusterId, Link>,
     pub info: ClusterInfo,
     pub discovery: Arc<Discovery>,
     /// Keeps the embedded cluster running.

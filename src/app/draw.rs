@@ -8,6 +8,7 @@ use ratatui::layout::Rect;
 use crate::cluster::LinkState;
 use crate::document::TextLine;
 use crate::keys::{Found, Node, Scope};
+use crate::session::Status;
 use crate::state::{Level, State};
 use crate::store::FeedState;
 use crate::text;
@@ -26,8 +27,14 @@ pub(super) fn body(screen: Rect) -> Rect {
     }
 }
 
-/// Draws everything.
-pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Data, trouble: bool) {
+/// Draws everything; gives the cell where text goes that is typed now.
+pub(super) fn frame(
+    screen: Rect,
+    buf: &mut Buffer,
+    state: &State,
+    data: &dyn Data,
+    trouble: bool,
+) -> Option<(u16, u16)> {
     let theme = &*state.theme;
     fill(buf, screen, theme.screen());
     let scopes = state.scopes(trouble);
@@ -36,12 +43,23 @@ pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Da
         data,
         keymap: &state.keymap,
         scopes: &scopes,
+        caret: std::cell::Cell::new(None),
     };
     let area = body(screen);
     if trouble && !state.view().is_raw() {
         nothing::trouble(area, buf, &look);
-    } else if state.layers.last().is_some_and(|layer| layer.overlay.at_bottom()) || area.height > 0 {
+    } else if area.height > 0 {
         state.view().draw(area, buf, &look);
+        // What may not be true any more does not look alive.
+        if matches!(data.cluster().state, LinkState::Silent(_) | LinkState::Down(..)) {
+            for y in area.top()..area.bottom() {
+                for x in area.left()..area.right() {
+                    if let Some(cell) = buf.cell_mut((x, y)) {
+                        cell.modifier.insert(ratatui::style::Modifier::DIM);
+                    }
+                }
+            }
+        }
     }
     if screen.height > 3 {
         top(Rect { height: 1, ..screen }, buf, state, &look);
@@ -61,8 +79,63 @@ pub(super) fn frame(screen: Rect, buf: &mut Buffer, state: &State, data: &dyn Da
     if !state.pending.is_empty() {
         which_key(screen, buf, state, &look, &scopes);
     }
+    notices(screen, buf, state, &look);
     for layer in &state.layers {
         layer.overlay.draw(screen, buf, &look);
+    }
+    look.caret.get()
+}
+
+/// What waits for the user, and what is under way, in the corner below the top line: nothing is covered that is being read.
+fn notices(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
+    let theme = look.theme;
+    let mut lines: Vec<(Role, String)> = state
+        .operations
+        .values()
+        // What is over at once need not be announced.
+        .filter(|operation| operation.progress.total > 1)
+        .map(|operation| {
+            let progress = operation.progress;
+            let failed = match progress.failed {
+                0 => String::new(),
+                failed => format!(", {failed} failed"),
+            };
+            let stop = if operation.cancelled {
+                "  stopping"
+            } else {
+                "  C-c stops"
+            };
+            let counts = format!("{}/{}{failed}{stop}", progress.tried, progress.total);
+            (
+                Role::Progress,
+                format!("{} {}  {counts}", theme.signs.progress, operation.title),
+            )
+        })
+        .collect();
+    if let Some(notice) = state.notices.front() {
+        let more = match state.notices.len() - 1 {
+            0 => String::new(),
+            more => format!("  and {more} more"),
+        };
+        let key = look.key("notice.open");
+        let key = if key.is_empty() { ":notice.open".to_owned() } else { key };
+        lines.push((
+            Role::Warning,
+            format!("{} {}  {key} opens it{more}", theme.signs.warning, notice.text),
+        ));
+    }
+    let base = theme.style(Role::Popup);
+    let mut y = screen.y + u16::from(screen.height > 3);
+    for (role, line) in lines {
+        let line = text::cut_middle(&text::clean(&line), usize::from(screen.width.saturating_sub(4))).into_owned();
+        let width = text::width(&line) as u16 + 2;
+        if y + 1 >= screen.bottom() || width > screen.width {
+            return;
+        }
+        let x = screen.right() - width;
+        fill(buf, Rect { x, y, width, height: 1 }, base);
+        put(buf, x + 1, y, screen.right(), &line, base.patch(theme.style(role)));
+        y += 1;
     }
 }
 
@@ -88,7 +161,8 @@ fn top(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
         &mut words,
         usize::from(end.saturating_sub(row.x + 1)).saturating_sub(fixed),
     );
-    let mut line = TextLine::new().with(Role::Accent, &words[0]);
+    let role = if info.protected { Role::Danger } else { Role::Accent };
+    let mut line = TextLine::new().with(role, &words[0]);
     for (at, word) in words.iter().enumerate().skip(1) {
         line.push(Role::Dim, &format!(" {} ", theme.signs.step));
         let last = at + 1 == words.len();
@@ -136,11 +210,28 @@ fn right_side(state: &State, look: &Look<'_>) -> TextLine {
         line.push(Role::Dim, "read-only   ");
     }
     let feed = listing.map(|listing| listing.state.clone()).unwrap_or(FeedState::Live);
+    let session = state.view().sessions().first().and_then(|id| look.data.session(*id));
+    if let (LinkState::Up, Some(status)) = (&look.data.cluster().state, session.map(|info| info.status)) {
+        let (sign, role, word) = match status {
+            Status::Opening => (theme.signs.progress, Role::Progress, "opening"),
+            Status::Running => (theme.signs.good, Role::Good, "live"),
+            Status::Retrying(_) => (theme.signs.warning, Role::Warning, "waiting"),
+            Status::Ended(_) => (theme.signs.done, Role::Done, "ended"),
+            Status::Failed(_) => (theme.signs.failed, Role::Failed, "failed"),
+        };
+        line.push(role, sign);
+        line.push(Role::Text, &format!(" {word}"));
+        return line;
+    }
     match (&look.data.cluster().state, feed) {
         (LinkState::Connecting, _) => line.push(Role::Progress, &format!("{} connecting", theme.signs.progress)),
         (LinkState::Down(since, _), _) => {
             let age = text::age(*since, look.data.now());
             line.push(Role::Failed, &format!("{} not connected for {age}", theme.signs.failed));
+        }
+        (LinkState::Silent(since), _) => {
+            let age = text::age(*since, look.data.now());
+            line.push(Role::Warning, &format!("{} stale for {age}", theme.signs.warning));
         }
         (LinkState::Up, FeedState::Live) => {
             line.push(Role::Good, theme.signs.good);
@@ -151,7 +242,7 @@ fn right_side(state: &State, look: &Look<'_>) -> TextLine {
             let age = text::age(since, look.data.now());
             line.push(Role::Warning, &format!("{} as of {age} ago", theme.signs.warning));
         }
-        (LinkState::Up, FeedState::Failed(_)) => line.push(Role::Failed, &format!("{} refused", theme.signs.failed)),
+        (LinkState::Up, FeedState::Failed(_)) => line.push(Role::Failed, &format!("{} forbidden", theme.signs.failed)),
     }
     line
 }
@@ -161,9 +252,13 @@ fn tab_words(state: &State) -> Vec<(usize, String)> {
     if state.tabs.len() < 2 {
         return Vec::new();
     }
+    // The more tabs, the shorter their titles; the numbers stay, and all of them are seen.
+    let room = usize::from(state.size.0).saturating_sub(24) / state.tabs.len();
+    let longest = room.saturating_sub(4).min(18);
     let word = |(at, tab): (usize, &crate::state::Tab)| {
         let title = tab.views.last().map_or_else(String::new, |view| view.title());
-        (at, format!("{} {}", at + 1, text::cut_middle(&text::clean(&title), 18)))
+        let title = text::cut_middle(&text::clean(&title), longest).into_owned();
+        (at, format!("{} {title}", at + 1).trim_end().to_owned())
     };
     state.tabs.iter().enumerate().map(word).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cluster::{Contexts, Discovery, Link, Running, Source};
+use crate::cluster::{ClusterId, Contexts, Discovery, Link, Progress, Running, Source};
 use crate::error::{Error, Result};
 use crate::state::{Outcome, RequestId};
 use crate::view::Input;
@@ -27,12 +27,16 @@ pub enum Event {
     Data,
     /// Sessions have changed.
     Sessions,
+    /// The cluster has answered a heartbeat, or has not.
+    Heartbeat(ClusterId, bool),
+    /// An operation has come further.
+    Progress(RequestId, Progress),
     /// Something asked for is back.
     Done(RequestId, Result<Outcome>),
     /// Connecting to a cluster has succeeded or failed.
     Connected(u64, Source, Result<Connected>),
     /// The cluster was asked again what it serves.
-    Discovered(u64, Result<Arc<Discovery>>),
+    Discovered(ClusterId, Arc<Discovery>),
     /// The contexts of the kubeconfig are known.
     Contexts(Contexts),
     /// The user's editor is to run on a text: the loop gives it the terminal.
@@ -41,6 +45,8 @@ pub enum Event {
     Clipboard(String),
     /// Something failed that nobody waits for.
     Failed(Error),
+    /// The program is asked to stop until it is continued (SIGTSTP).
+    Suspend,
     /// The program is asked to end (SIGTERM, SIGHUP).
     Terminate,
 }

@@ -1,10 +1,13 @@
 //! Effects: each becomes a task on a worker, or a word to a session. Nothing here waits.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
 
 use super::event::{Connected, Event};
 use super::run::App;
-use crate::cluster::{self, Contexts, Link, LinkState, Source};
+use crate::cluster::{self, ClusterId, Contexts, Link, LinkState, Plan, Read, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::{Effect, Outcome, RequestId};
 
@@ -16,28 +19,55 @@ impl App {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Send(id, request) => {
-                    let link = self.desk.link.clone();
-                    self.spawn(
-                        id,
-                        async move { connected(link)?.send(&request).await.map(Outcome::Bytes) },
-                    );
+                Effect::Execute(id, plan) => self.execute(id, plan),
+                Effect::Cancel(id) => {
+                    if let Some(token) = self.cancels.get(&id) {
+                        token.cancel();
+                    }
                 }
-                Effect::Apply {
+                Effect::Preview {
                     id,
+                    cluster,
                     text,
                     namespace,
-                    dry_run,
                 } => {
-                    let link = self.desk.link.clone();
+                    let link = self.link(cluster);
                     self.spawn(id, async move {
-                        cluster::apply(&connected(link)?, &text, &namespace, dry_run)
+                        cluster::preview(&link?, &text, &namespace)
                             .await
-                            .map(Outcome::Applied)
+                            .map(Outcome::Previewed)
+                    });
+                }
+                Effect::Count {
+                    id,
+                    cluster,
+                    namespaces,
+                } => {
+                    let link = self.link(cluster);
+                    self.spawn(id, async move {
+                        cluster::content(&link?, &namespaces).await.map(Outcome::Counted)
+                    });
+                }
+                Effect::Fetch(id, cluster, object) => {
+                    let link = self.link(cluster);
+                    self.spawn(id, async move {
+                        let read = Read::new(object.path(), format!("read {}", object.title()));
+                        let bytes = link?.read(&read).await?;
+                        serde_json::from_slice(&bytes).map(Outcome::Object).map_err(|error| {
+                            Error::new(ErrorKind::Other, "the cluster's answer is not an object").because(&error)
+                        })
+                    });
+                }
+                Effect::Discover(id, cluster) => {
+                    let (link, sender) = (self.link(cluster), self.sender.clone());
+                    self.spawn(id, async move {
+                        let discovery = link?.discover().await?;
+                        let _ = sender.send(Event::Discovered(cluster, discovery));
+                        Ok(Outcome::Bytes(bytes::Bytes::new()))
                     });
                 }
                 Effect::Open(id, spec) => match &self.desk.link {
-                    Some(link) => self.desk.sessions.open(id, spec, link),
+                    Some(link) => self.desk.sessions.open(id, spec, &self.desk.info.name, link),
                     None => self.state.fail(&not_connected()),
                 },
                 Effect::Input(id, bytes) => self.desk.sessions.input(id, bytes),
@@ -62,6 +92,26 @@ impl App {
                 Effect::Welcomed => self.remember("welcomed"),
             }
         }
+    }
+
+    /// The way to a cluster that has been reached, whatever is looked at now.
+    fn link(&self, cluster: ClusterId) -> Result<Link> {
+        self.desk.links.get(&cluster).cloned().ok_or_else(not_connected)
+    }
+
+    fn execute(&mut self, id: RequestId, plan: Arc<Plan>) {
+        let token = CancellationToken::new();
+        self.cancels.insert(id, token.clone());
+        let (link, journal, clock) = (self.link(plan.cluster), self.journal.clone(), self.desk.clock.clone());
+        let sender = self.sender.clone();
+        self.spawn(id, async move {
+            let link = link?;
+            let progress = |progress| {
+                let _ = sender.send(Event::Progress(id, progress));
+            };
+            let report = cluster::execute(&link, &plan, &journal, &clock, progress, &token).await;
+            Ok(Outcome::Executed(report))
+        });
     }
 
     fn spawn(&self, id: RequestId, work: impl Future<Output = Result<Outcome>> + Send + 'static) {
@@ -93,6 +143,7 @@ impl App {
         }
         let (attempt, sender) = (self.attempt, self.sender.clone());
         let options = cluster::ConnectOptions {
+            cluster: self.cluster_id(&source),
             read_only: self.settings.read_only,
             user: self.settings.impersonate.0.clone(),
             groups: self.settings.impersonate.1.clone(),
@@ -111,6 +162,16 @@ impl App {
             };
             let _ = sender.send(Event::Connected(attempt, source, result));
         });
+    }
+
+    /// What a source is called by everything that is begun in it.
+    fn cluster_id(&mut self, source: &Source) -> ClusterId {
+        if let Some((_, id)) = self.sources.iter().find(|(known, _)| known == source) {
+            return *id;
+        }
+        let id = ClusterId(self.sources.len() as u64 + 1);
+        self.sources.push((source.clone(), id));
+        id
     }
 
     pub(super) fn load_contexts(&self) {
@@ -175,12 +236,8 @@ impl App {
     }
 }
 
-fn connected(link: Option<Link>) -> Result<Link> {
-    link.ok_or_else(not_connected)
-}
-
 fn not_connected() -> Error {
-    Error::new(ErrorKind::Unreachable, "there is no cluster to ask").hint("it is being tried; nothing was sent")
+    Error::new(ErrorKind::Unreachable, "there is no cluster to ask").hint("nothing was sent; connecting is retried")
 }
 
 /// A file, or the manifests of a directory joined as documents.
@@ -217,7 +274,7 @@ async fn read(path: &Path) -> Result<String> {
             .map_err(|error| failed(&error, &file))?;
         if !meta.is_file() || meta.len() > MAX_FILE {
             return Err(Error::usage(format!(
-                "{} is no manifest: not a file, or larger than 32 MiB",
+                "{} is not a manifest: it is not a file, or larger than 32 MiB",
                 file.display()
             )));
         }

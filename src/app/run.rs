@@ -1,34 +1,40 @@
 //! The loop.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use knarr_clock::Clock;
 use ratatui::Terminal;
 use ratatui::backend::Backend;
 use ratatui::layout::Rect;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::desk::Desk;
 use super::event::Event;
 use super::{draw, update};
 use crate::action;
-use crate::cluster::{ComponentLogs, Discovery, LinkState, Source};
+use crate::cluster::{ClusterId, ComponentLogs, Discovery, Journal, LinkState, Source};
 use crate::error::{Error, Result};
 use crate::keys::Keymap;
 use crate::kind;
 use crate::session::{SessionId, Sessions, Spec, Status};
-use crate::state::State;
+use crate::state::{Level, RequestId, State};
 use crate::store::{Catalog, Need, Query};
 use crate::theme::Theme;
 use crate::view::{Browser, ClusterInfo, Data};
 
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
+/// Between two questions whether the cluster is there.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
+/// What is not answered within this time is not answered: together with the pause before, silence is seen within 15 s.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the cursor rests before what is costly follows it.
 pub(super) const SETTLE: Duration = Duration::from_millis(120);
 
@@ -41,6 +47,8 @@ pub struct Settings {
     pub namespace: Option<Option<String>>,
     /// Refuse requests that change something.
     pub read_only: bool,
+    /// Contexts where every change must be asked for by name; `*` stands for anything.
+    pub protected: Vec<String>,
     /// User and groups to impersonate.
     pub impersonate: (Option<String>, Vec<String>),
     /// Command to run at start.
@@ -79,19 +87,31 @@ pub struct App {
     pub(super) retry_in: Duration,
     pub(super) retry_at: Option<Instant>,
     pub(super) settle_at: Option<Instant>,
+    /// When the cluster is asked again whether it is there; `None` while it is being asked, or there is none.
+    pub(super) heartbeat_at: Option<Instant>,
+    /// When it was last known to be.
+    pub(super) heard: Timestamp,
     /// When the message in the bottom line was first drawn.
     flash_at: Option<Instant>,
     wanted: HashSet<Need>,
+    /// Whether the view has more to do as soon as no key waits.
+    working: bool,
     dirty: bool,
     drawn: Option<Instant>,
     area: Rect,
     /// Text for the editor, taken by the loop that owns the terminal.
     edit: Option<(u64, String)>,
     clipboard: Option<String>,
+    suspend: bool,
     started: bool,
     frames: u64,
     /// Port-forwards whose failure has been told.
     told: HashSet<SessionId>,
+    /// What stops the operations under way.
+    pub(super) cancels: HashMap<RequestId, CancellationToken>,
+    /// Every source that was connected to, and what it is called.
+    pub(super) sources: Vec<(Source, ClusterId)>,
+    pub(super) journal: Journal,
 }
 
 impl App {
@@ -112,6 +132,9 @@ impl App {
         );
         let sessions = Sessions::new(notify(|| Event::Sessions), settings.clock.clone());
         let info = ClusterInfo {
+            id: ClusterId::default(),
+            protected: false,
+            user: "".into(),
             name: settings.source.name(),
             embedded: matches!(settings.source, Source::Embedded { .. }),
             read_only: settings.read_only,
@@ -137,11 +160,18 @@ impl App {
         state.themes.clone_from(&settings.themes);
         state.keymaps.clone_from(&settings.keymaps);
         state.welcome = settings.welcome;
+        let heard = settings.clock.now();
+        let journal = match &settings.state_dir {
+            Some(dir) => Journal::at(dir.join("journal.jsonl")),
+            None => Journal::default(),
+        };
+        state.journal = journal.path().map(Into::into);
         let desk = Desk {
             clock: settings.clock.clone(),
             catalog,
             sessions,
             link: None,
+            links: BTreeMap::new(),
             info,
             discovery,
             running: None,
@@ -157,17 +187,30 @@ impl App {
             retry_in: Duration::from_secs(1),
             retry_at: None,
             settle_at: None,
+            heartbeat_at: None,
+            heard,
             flash_at: None,
             wanted: HashSet::new(),
+            working: false,
             dirty: true,
             drawn: None,
             area: Rect::default(),
             edit: None,
             clipboard: None,
+            suspend: false,
             started: false,
             frames: 0,
             told: HashSet::new(),
+            cancels: HashMap::new(),
+            sources: Vec::new(),
+            journal,
         }
+    }
+
+    /// The next event, past the loop.
+    #[cfg(test)]
+    pub(super) async fn next_event(&mut self) -> Option<Event> {
+        self.receiver.recv().await
     }
 
     /// Sends events to the application from outside: signals, tests.
@@ -181,6 +224,7 @@ impl App {
             && self.state.waiting.is_empty()
             && self.receiver.is_empty()
             && self.settle_at.is_none()
+            && !self.working
             && self.desk.catalog.is_settled()
             && self.desk.sessions.is_settled()
     }
@@ -231,6 +275,7 @@ impl App {
                 () = sleep_until(wake), if wake.is_some() => self.timers(),
             }
             self.drain();
+            self.working = self.state.view_mut().work(&self.desk);
             if let Some((id, text)) = self.edit.take() {
                 let edited = host.edit(terminal, &text).await;
                 self.drawn = None;
@@ -239,6 +284,11 @@ impl App {
                     id,
                     edited.map(|text| crate::state::Outcome::Bytes(text.into_bytes().into())),
                 ));
+            }
+            if std::mem::take(&mut self.suspend) {
+                host.suspend(terminal);
+                self.drawn = None;
+                self.dirty = true;
             }
             if let Some(text) = self.clipboard.take() {
                 host.clipboard(&text);
@@ -269,8 +319,11 @@ impl App {
     pub fn handle(&mut self, event: Event) {
         let mut effects = Vec::new();
         let said = self.state.said;
-        self.dirty = true;
+        // A heartbeat that says nothing new costs no frame.
+        self.dirty |= !matches!(event, Event::Heartbeat(..));
         match event {
+            Event::Heartbeat(cluster, alive) if cluster == self.desk.info.id => self.heard(alive),
+            Event::Heartbeat(..) => {}
             Event::Input(input) => {
                 let trouble = self.desk.is_in_trouble();
                 update::input(&mut self.state, &self.desk, trouble, &input, &mut effects);
@@ -286,18 +339,29 @@ impl App {
                 self.report_forwards();
                 self.sync();
             }
+            Event::Progress(id, progress) => {
+                if let Some(operation) = self.state.operations.get_mut(&id) {
+                    operation.progress = progress;
+                }
+            }
             Event::Done(id, result) => {
+                self.cancels.remove(&id);
                 let mut cx = crate::state::Cx {
                     state: &mut self.state,
                     data: &self.desk,
                     effects: &mut effects,
                     pinned: Vec::new(),
+                    started: None,
                 };
                 action::answered(&mut cx, id, result);
             }
             Event::Connected(attempt, source, result) => self.connected(attempt, source, result, &mut effects),
-            Event::Discovered(attempt, result) => {
-                if let (true, Ok(discovery)) = (attempt == self.attempt, result) {
+            Event::Discovered(cluster, discovery) => {
+                if let Some(link) = self.desk.links.get_mut(&cluster) {
+                    *link = link.knowing(discovery.clone());
+                }
+                if cluster == self.desk.info.id {
+                    self.desk.link = self.desk.links.get(&cluster).cloned();
                     self.desk.discovery = discovery;
                     self.sync();
                 }
@@ -306,6 +370,7 @@ impl App {
             Event::Edit(id, text) => self.edit = Some((id, text)),
             Event::Clipboard(text) => self.clipboard = Some(text),
             Event::Failed(error) => self.state.fail(&error),
+            Event::Suspend => self.suspend = true,
             Event::Terminate => self.state.quit = true,
         }
         if self.state.said != said {
@@ -352,8 +417,47 @@ impl App {
         }
     }
 
+    /// The cluster has answered, or has not.
+    fn heard(&mut self, alive: bool) {
+        self.heartbeat_at = Some(Instant::now() + HEARTBEAT);
+        let now = self.desk.clock.now();
+        match (&self.desk.info.state, alive) {
+            (LinkState::Up, true) => self.heard = now,
+            (LinkState::Up, false) => {
+                self.desk.info.state = LinkState::Silent(self.heard);
+                self.dirty = true;
+            }
+            (LinkState::Silent(_), true) => {
+                self.heard = now;
+                self.desk.info.state = LinkState::Up;
+                // What was said of the silence is over with it.
+                if self
+                    .state
+                    .flash
+                    .as_ref()
+                    .is_some_and(|flash| flash.level == Level::Error)
+                {
+                    self.state.flash = None;
+                }
+                self.dirty = true;
+            }
+            _ => {}
+        }
+    }
+
     fn timers(&mut self) {
         let now = Instant::now();
+        if self.heartbeat_at.is_some_and(|at| at <= now) {
+            self.heartbeat_at = None;
+            if let Some(link) = self.desk.link.clone() {
+                let sender = self.sender.clone();
+                tokio::spawn(async move {
+                    let alive = link.is_alive(PATIENCE).await;
+                    let _ = sender.send(Event::Heartbeat(link.cluster, alive));
+                });
+            }
+        }
+        self.dirty |= self.working;
         if self.settle_at.is_some_and(|at| at <= now) {
             self.settle_at = None;
             self.state.view_mut().settle(&self.desk);
@@ -382,7 +486,7 @@ impl App {
     fn tick_at(&self) -> Option<Instant> {
         let drawn = self.drawn?;
         let tick = match self.desk.info.state {
-            LinkState::Down(..) => Some(Duration::from_secs(1)),
+            LinkState::Down(..) | LinkState::Silent(_) => Some(Duration::from_secs(1)),
             _ => self.state.view().tick(&self.desk),
         };
         tick.map(|tick| drawn + tick.max(FRAME))
@@ -393,10 +497,19 @@ impl App {
             .dirty
             .then(|| self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME));
         let tick = if self.dirty { None } else { self.tick_at() };
-        [frame, tick, self.settle_at, self.retry_at, self.flash_until()]
-            .into_iter()
-            .flatten()
-            .min()
+        let work = self.working.then(Instant::now);
+        [
+            work,
+            frame,
+            tick,
+            self.heartbeat_at,
+            self.settle_at,
+            self.retry_at,
+            self.flash_until(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn draw_if_due<B: Backend>(&mut self, terminal: &mut Terminal<B>) -> Result<()> {
@@ -417,7 +530,10 @@ impl App {
         terminal
             .draw(|frame| {
                 let area = frame.area();
-                draw::frame(area, frame.buffer_mut(), &self.state, &self.desk, trouble);
+                let caret = draw::frame(area, frame.buffer_mut(), &self.state, &self.desk, trouble);
+                if let Some(caret) = caret {
+                    frame.set_cursor_position(caret);
+                }
             })
             .map_err(failed)?;
         self.dirty = false;
@@ -439,6 +555,7 @@ impl App {
             data: &self.desk as &dyn Data,
             effects: &mut effects,
             pinned: Vec::new(),
+            started: None,
         };
         cx.reply(reply);
         self.perform(effects);
@@ -449,6 +566,8 @@ impl App {
 pub trait Host<B: Backend> {
     /// Runs the user's editor on a text.
     fn edit(&mut self, terminal: &mut Terminal<B>, text: &str) -> impl Future<Output = Result<String>>;
+    /// Gives the terminal back, stops the program, and takes the terminal again when it is continued.
+    fn suspend(&mut self, terminal: &mut Terminal<B>);
     /// Hands a text to the terminal's clipboard.
     fn clipboard(&mut self, text: &str);
 }

@@ -12,6 +12,14 @@ use ratatui::backend::CrosstermBackend;
 /// Whether the terminal is ours now: the panic hook must know, and it has no other way to.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Whether the terminal is lent to another program: its signals are that program's.
+static LENT: AtomicBool = AtomicBool::new(false);
+
+/// Whether the terminal is lent to another program. An interrupt from the keyboard is meant for that one.
+pub fn is_lent() -> bool {
+    LENT.load(Ordering::SeqCst)
+}
+
 /// Holds the terminal; dropping it gives it back.
 pub struct Screen {
     /// What is drawn to.
@@ -37,7 +45,9 @@ impl Drop for Screen {
 /// Lends the terminal to another program while `run` runs; the screen must be drawn anew afterwards.
 pub fn lend<T>(run: impl FnOnce() -> T) -> io::Result<T> {
     give_back();
+    LENT.store(true, Ordering::SeqCst);
     let result = run();
+    LENT.store(false, Ordering::SeqCst);
     take()?;
     Ok(result)
 }

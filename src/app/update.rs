@@ -3,7 +3,7 @@
 use crossterm::event::KeyCode;
 
 use crate::action;
-use crate::keys::{Chord, Found, Line};
+use crate::keys::{Found, Line};
 use crate::state::{Cx, Effect, Layer, State};
 use crate::view::overlay::Answer;
 use crate::view::{Data, Input, Mouse, MouseKind, Reply, Target};
@@ -12,6 +12,7 @@ use crate::view::{Data, Input, Mouse, MouseKind, Reply, Target};
 pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &Input, effects: &mut Vec<Effect>) {
     if matches!(input, Input::Key(_) | Input::Paste(_)) {
         state.flash = None;
+        state.keys += 1;
     }
     if let Some(layer) = state.layers.last_mut() {
         let answer = layer.overlay.on(input, data);
@@ -25,8 +26,9 @@ pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &I
     }
     if let Input::Key(chord) = input {
         let raw = state.view().is_raw();
-        if !raw && (chord.is_control('c') || state.pending.last().is_some() && chord.code == KeyCode::Esc) {
-            return control_c(state, *chord);
+        if chord.code == KeyCode::Esc && !state.pending.is_empty() {
+            state.pending.clear();
+            return;
         }
         // A raw view gets every key that its own scope does not bind.
         if state.pending.is_empty() && !raw {
@@ -58,15 +60,6 @@ pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &I
     replied(state, data, reply, effects);
 }
 
-/// Ctrl-C and Esc cancel a key sequence; Ctrl-C with nothing to cancel leaves.
-fn control_c(state: &mut State, chord: Chord) {
-    if !state.pending.is_empty() {
-        state.pending.clear();
-    } else if chord.is_control('c') {
-        state.quit = true;
-    }
-}
-
 /// A click on the bottom line's tabs is a line to run; the draw module knows where they are.
 fn draw_line(state: &State, mouse: &Mouse) -> Option<Line> {
     if mouse.kind != MouseKind::Click {
@@ -83,29 +76,40 @@ fn answered(state: &mut State, data: &dyn Data, answer: Answer, pinned: Vec<Targ
         }
         Answer::Run(line) => {
             let layer = state.layers.pop();
-            let mut cx = Cx {
-                state,
-                data,
-                effects,
-                pinned,
-            };
-            if let Err(error) = action::run(&mut cx, &line) {
-                // A form that is refused keeps what was typed.
-                let kept = layer.and_then(|mut layer| layer.overlay.refuse(&error).then_some(layer));
-                match kept {
-                    Some(layer) => state.layers.push(layer),
-                    None => state.fail(&error),
+            let below = state.layers.len();
+            let mut cx = cx(state, data, effects, pinned);
+            let done = action::run(&mut cx, &line);
+            let started = cx.started.take();
+            let Some(mut layer) = layer.filter(|layer| layer.overlay.keeps_input()) else {
+                if let Err(error) = done {
+                    state.fail(&error);
                 }
+                return;
+            };
+            // A form keeps what was typed until it is known to be good.
+            match (done, started) {
+                (Err(error), _) => layer.overlay.refuse(&error),
+                (Ok(()), Some(id)) => {
+                    layer.overlay.busy();
+                    layer.waits = Some(id);
+                }
+                (Ok(()), None) => return,
             }
+            state.layers.insert(below, layer);
+        }
+        Answer::Execute(plan) => {
+            let layer = state.layers.pop();
+            let mut cx = cx(state, data, effects, pinned);
+            if layer.is_some_and(|layer| layer.over_review)
+                && let Err(error) = cx.back()
+            {
+                cx.state.fail(&error);
+            }
+            cx.execute(*plan);
         }
         Answer::Live(line) => {
             let kept: Vec<Layer> = std::mem::take(&mut state.layers);
-            let mut cx = Cx {
-                state,
-                data,
-                effects,
-                pinned,
-            };
+            let mut cx = cx(state, data, effects, pinned);
             // A filter that does not parse yet is not an error while it is being typed.
             let _ = action::run(&mut cx, &line);
             let opened = std::mem::replace(&mut state.layers, kept);
@@ -114,14 +118,18 @@ fn answered(state: &mut State, data: &dyn Data, answer: Answer, pinned: Vec<Targ
     }
 }
 
-fn replied(state: &mut State, data: &dyn Data, reply: Reply, effects: &mut Vec<Effect>) {
-    let mut cx = Cx {
+fn cx<'a>(state: &'a mut State, data: &'a dyn Data, effects: &'a mut Vec<Effect>, pinned: Vec<Target>) -> Cx<'a> {
+    Cx {
         state,
         data,
         effects,
-        pinned: Vec::new(),
-    };
-    if let Some(line) = cx.reply(reply) {
+        pinned,
+        started: None,
+    }
+}
+
+fn replied(state: &mut State, data: &dyn Data, reply: Reply, effects: &mut Vec<Effect>) {
+    if let Some(line) = cx(state, data, effects, Vec::new()).reply(reply) {
         run(state, data, Vec::new(), &line, effects);
     }
 }
@@ -137,13 +145,7 @@ pub(super) fn run(state: &mut State, data: &dyn Data, pinned: Vec<Target>, line:
         state.welcome = false;
         effects.push(Effect::Welcomed);
     }
-    let mut cx = Cx {
-        state,
-        data,
-        effects,
-        pinned,
-    };
-    if let Err(error) = action::run(&mut cx, line) {
+    if let Err(error) = action::run(&mut cx(state, data, effects, pinned), line) {
         state.fail(&error);
     }
 }

@@ -167,6 +167,18 @@ impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
         })
     }
 
+    fn suspend(&mut self, terminal: &mut Terminal<CrosstermBackend<W>>) {
+        drop(self.reader.borrow_mut().take());
+        // Stopped here, continued here.
+        let stopped = knarr::app::lend(|| nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP));
+        if let Err(error) = stopped {
+            tracing::warn!(%error, "cannot take the terminal again");
+        }
+        let _ = execute!(std::io::stdout(), Clear(ClearType::All));
+        terminal.swap_buffers();
+        *self.reader.borrow_mut() = Some(EventStream::new());
+    }
+
     fn clipboard(&mut self, text: &str) {
         // OSC 52: the terminal, wherever it runs, puts the text on its own clipboard.
         let encoded = base64::engine::general_purpose::STANDARD.encode(text);
@@ -215,6 +227,7 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
         source,
         namespace,
         read_only: flags.read_only || config.read_only,
+        protected: config.protected,
         impersonate: (flags.as_user.clone(), flags.as_group.clone()),
         start,
         theme,
@@ -228,15 +241,28 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
     })
 }
 
-/// SIGTERM and SIGHUP end the program as `:quit` does: the terminal is given back, the embedded cluster stops in good order.
+/// SIGTERM, SIGHUP and SIGQUIT end the program as `:quit` does: the terminal is given back, the embedded cluster stops in good order.
 fn signals(app: &App) {
     use tokio::signal::unix::{SignalKind, signal};
-    for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()] {
+    let stop = SignalKind::from_raw(nix::libc::SIGTSTP);
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+        stop,
+    ] {
         let sender = app.sender();
         if let Ok(mut signals) = signal(kind) {
             tokio::spawn(async move {
-                if signals.recv().await.is_some() {
-                    let _ = sender.send(Event::Terminate);
+                while signals.recv().await.is_some() {
+                    // From the keyboard they go to all programs on the terminal; while it is lent they are meant for the other one.
+                    let keyboard = kind == SignalKind::interrupt() || kind == SignalKind::quit() || kind == stop;
+                    if keyboard && knarr::app::is_lent() {
+                        continue;
+                    }
+                    let event = if kind == stop { Event::Suspend } else { Event::Terminate };
+                    let _ = sender.send(event);
                 }
             });
         }

@@ -1,21 +1,20 @@
-//! Applying manifests: parse, resolve, dry-run, diff, server-side apply.
+//! Applying manifests: parse, resolve, try on the server, compare. What comes out is shown to the user, and is a plan.
 
 mod fault;
 mod resolve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::journal::mask_both;
+use super::link::parse;
 use super::manifest::{self, Manifest};
-use crate::cluster::{Link, Patch, Request, Resource, Verb};
+use crate::cluster::{Change, Link, ObjectRef, Read, Resource, Write};
 use crate::error::{Error, ErrorKind, Result};
-
-/// Who changes objects, as their managed fields remember it.
-const MANAGER: &str = "knarr";
 
 /// What the server writes itself: it says nothing about a change.
 const OF_THE_SERVER: &[&str] = &[
@@ -27,15 +26,9 @@ const OF_THE_SERVER: &[&str] = &[
     "selfLink",
 ];
 
-/// Tries of what another writer, or a controller that has yet to act, may stand in the way of.
-const TRIES: usize = 20;
-
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(250);
-
 /// What applying does to one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Effect {
     /// It did not exist.
     Created,
     /// It changes.
@@ -44,7 +37,7 @@ pub enum Change {
     Unchanged,
 }
 
-/// One object of an applied text.
+/// One object of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
     /// `deployment.apps/web`.
@@ -53,41 +46,44 @@ pub struct Applied {
     pub namespace: Option<String>,
     /// First line of its document in the text, 1-based.
     pub line: usize,
-    /// What happened, or why not.
-    pub result: Result<Change>,
+    /// What would happen, or why not.
+    pub result: Result<Effect>,
     /// Line of the text the error is about, where it can be told.
     pub error_line: Option<usize>,
-    /// The live object before, as YAML without server-side fields; empty when it did not exist.
+    /// The live object before, as YAML without server-side fields; empty when it does not exist.
     pub before: String,
     /// The object after, likewise.
     pub after: String,
+    /// The change that does it; `None` when there is nothing to do, or it would be refused.
+    pub change: Option<Change>,
 }
 
-/// What applying a text does.
+/// What applying a text would do.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ApplyReport {
     /// Every object, in the text's order.
     pub objects: Vec<Applied>,
-    /// Whether nothing was changed yet.
-    pub dry_run: bool,
 }
 
-/// Applies every document of `text` in order; with `dry_run`, asks the server what that would change.
+impl ApplyReport {
+    /// The changes of a plan that applies it.
+    pub fn changes(&self) -> Vec<Change> {
+        self.objects.iter().filter_map(|object| object.change.clone()).collect()
+    }
+}
+
+/// Asks the server what applying every document of `text` in order would change.
 ///
 /// # Errors
 ///
-/// When the text cannot be read, nothing of it is applied. What the server refuses stands with its object in the report.
-pub async fn apply(link: &Link, text: &str, namespace: &str, dry_run: bool) -> Result<ApplyReport> {
+/// When the text cannot be read. What the server refuses stands with its object in the report.
+pub async fn preview(link: &Link, text: &str, namespace: &str) -> Result<ApplyReport> {
     let mut earlier = Earlier::default();
-    let mut report = ApplyReport {
-        objects: Vec::new(),
-        dry_run,
-    };
+    let mut report = ApplyReport::default();
     for manifest in manifest::parse(text)? {
         let applied = Applying {
             link,
             namespace,
-            dry_run,
             earlier: &earlier,
         }
         .object(&manifest)
@@ -104,7 +100,7 @@ pub async fn apply(link: &Link, text: &str, namespace: &str, dry_run: bool) -> R
 #[derive(Default)]
 struct Earlier {
     namespaces: HashSet<String>,
-    kinds: HashSet<String>,
+    kinds: HashMap<(String, String), Arc<Resource>>,
 }
 
 impl Earlier {
@@ -112,17 +108,42 @@ impl Earlier {
         let word = |value: &Value| value.as_str().map(str::to_owned);
         match object["kind"].as_str() {
             Some("Namespace") => self.namespaces.extend(word(&object["metadata"]["name"])),
-            Some("CustomResourceDefinition") => self.kinds.extend(word(&object["spec"]["names"]["kind"])),
+            Some("CustomResourceDefinition") => {
+                for version in object["spec"]["versions"].as_array().into_iter().flatten() {
+                    if let Some(resource) = defined(&object["spec"], &version["name"]) {
+                        let key = (resource.api_version(), resource.kind.to_string());
+                        self.kinds.insert(key, Arc::new(resource));
+                    }
+                }
+            }
             _ => {}
         }
     }
+
+    fn kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Resource>> {
+        self.kinds.get(&(api_version.to_owned(), kind.to_owned()))
+    }
+}
+
+/// The resource that a CustomResourceDefinition defines in one of its versions.
+fn defined(spec: &Value, version: &Value) -> Option<Resource> {
+    let word = |value: &Value| value.as_str().map(Arc::from);
+    let kind: Arc<str> = word(&spec["names"]["kind"])?;
+    Some(Resource {
+        group: word(&spec["group"])?,
+        version: word(version)?,
+        plural: word(&spec["names"]["plural"])?,
+        singular: word(&spec["names"]["singular"]).unwrap_or_else(|| kind.to_lowercase().into()),
+        kind,
+        namespaced: spec["scope"] == "Namespaced",
+        ..Resource::default()
+    })
 }
 
 /// What applies to every object of a text.
 struct Applying<'a> {
     link: &'a Link,
     namespace: &'a str,
-    dry_run: bool,
     earlier: &'a Earlier,
 }
 
@@ -135,14 +156,16 @@ impl Applying<'_> {
             name: format!("{}/{name}", kind.to_lowercase()),
             namespace: None,
             line: usize::try_from(manifest.place.line).unwrap_or(usize::MAX),
-            result: Ok(Change::Unchanged),
+            result: Ok(Effect::Unchanged),
             error_line: None,
             before: String::new(),
             after: String::new(),
+            change: None,
         };
         if let Err(error) = self.fill(object, &mut applied).await {
             applied.error_line = fault::line(manifest, &error.message);
             applied.result = Err(error);
+            applied.change = None;
         }
         applied
     }
@@ -166,101 +189,70 @@ impl Applying<'_> {
             };
             return Err(missing("metadata.name").hint(hint));
         };
-        let resource = match self.resource(api_version, kind).await {
-            Err(error) if self.dry_run && error.kind == ErrorKind::NotFound && self.earlier.kinds.contains(kind) => {
-                return unmade(applied, object, &format!("the kind {kind}"));
-            }
-            resource => resource?,
+        let (resource, unmade_kind) = match resolve::resource(self.link, api_version, kind).await {
+            Err(error) if error.kind == ErrorKind::NotFound => match self.earlier.kind(api_version, kind) {
+                Some(resource) => (resource.clone(), true),
+                None => return Err(error),
+            },
+            resource => (resource?, false),
         };
         applied.name = title(&resource, name);
         let namespace = field("/metadata/namespace").unwrap_or(self.namespace);
         let namespace = Some(namespace).filter(|_| resource.namespaced);
         applied.namespace = namespace.map(str::to_owned);
         let body = body(object, namespace);
-        let path = resource.object_path(namespace, name);
-        let before = match self
-            .link
-            .send(&Request::new(Verb::Get, &*path, format!("read {}", applied.name)))
-            .await
-        {
-            Ok(answer) => Some(object_of(&answer)?),
+        let awaited = namespace.filter(|namespace| self.earlier.namespaces.contains(*namespace));
+        let mut change = Change {
+            target: ObjectRef {
+                resource,
+                namespace: namespace.map(Into::into),
+                name: name.into(),
+                uid: None,
+            },
+            before: None,
+            request: Write::Apply {
+                body: body.clone(),
+                awaited: unmade_kind || awaited.is_some(),
+            },
+        };
+        if unmade_kind {
+            applied.change = Some(change);
+            return unmade(applied, object, &format!("the kind {kind}"));
+        }
+        let read = Read::new(change.target.path(), format!("read {}", applied.name));
+        change.before = match self.link.read(&read).await {
+            Ok(answer) => Some(parse(&answer)?),
             Err(error) if error.kind == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let awaited = namespace.filter(|namespace| self.earlier.namespaces.contains(*namespace));
-        let after = match self.patch(&path, &body, &applied.name, awaited).await {
-            Err(error) if self.dry_run && error.kind == ErrorKind::NotFound && awaited.is_some() => {
+        let after = match self.link.dry_run(&change).await {
+            Err(error) if error.kind == ErrorKind::NotFound && awaited.is_some() => {
                 let namespace = awaited.unwrap_or_default();
+                applied.change = Some(change);
                 return unmade(applied, &body, &format!("the namespace {namespace}"));
             }
-            after => after?,
+            changed => changed?.after.unwrap_or_default(),
         };
-        let (before, after) = (before.map(shown), shown(after));
+        let (before, after) = (change.before.clone().map(shown), shown(after));
         applied.result = Ok(match &before {
-            None => Change::Created,
-            Some(before) if *before == after => Change::Unchanged,
-            Some(_) => Change::Configured,
+            None => Effect::Created,
+            Some(before) if *before == after => Effect::Unchanged,
+            Some(_) => Effect::Configured,
         });
-        let (before, after) = masked(before, after);
+        if applied.result != Ok(Effect::Unchanged) {
+            applied.change = Some(change);
+        }
+        let (before, after) = mask_both(before, after);
         applied.before = before.as_ref().map(yaml).transpose()?.unwrap_or_default();
         applied.after = yaml(&after)?;
         Ok(())
-    }
-
-    /// Waits for a kind that an earlier document defines: the server takes a moment to serve it.
-    async fn resource(&self, api_version: &str, kind: &str) -> Result<std::sync::Arc<Resource>> {
-        let mut tries = if self.dry_run || !self.earlier.kinds.contains(kind) {
-            1
-        } else {
-            TRIES
-        };
-        loop {
-            tries -= 1;
-            match resolve::resource(self.link, api_version, kind).await {
-                Err(error) if error.kind == ErrorKind::NotFound && tries > 0 => tokio::time::sleep(PAUSE).await,
-                resource => return resource,
-            }
-        }
-    }
-
-    /// Applies on the server. Fields that `kubectl` wrote are taken over, as they would be by `kubectl apply`; those that others
-    /// manage, an autoscaler say, are not.
-    async fn patch(&self, path: &str, body: &Value, name: &str, awaited: Option<&str>) -> Result<Value> {
-        let mut force = false;
-        let mut tries = TRIES;
-        loop {
-            tries -= 1;
-            let mut request = Request::new(Verb::Patch(Patch::Apply), path, format!("apply {name}"))
-                .param("fieldManager", MANAGER)
-                .param("fieldValidation", "Strict")
-                .param("force", if force { "true" } else { "false" })
-                .json(body.clone());
-            if self.dry_run {
-                request = request.param("dryRun", "All");
-            }
-            let error = match self.link.send(&request).await {
-                Ok(answer) => return object_of(&answer),
-                Err(error) => error,
-            };
-            let owners = owners(&error);
-            if error.kind == ErrorKind::Conflict && !owners.is_empty() {
-                if force || !owners.iter().all(|owner| yields(owner)) {
-                    return Err(conflict(error, &owners));
-                }
-                force = true;
-            } else if tries > 0 && (is_race(&error) || (awaited.is_some() && !self.dry_run && is_early(&error))) {
-                tokio::time::sleep(PAUSE).await;
-            } else {
-                return Err(error);
-            }
-        }
     }
 }
 
 /// An object that cannot be tried, because what it needs is made by an earlier document when the text is applied.
 fn unmade(applied: &mut Applied, object: &Value, what: &str) -> Result<()> {
-    applied.result = Ok(Change::Created);
-    let (_, object) = masked(None, shown(object.clone()));
+    applied.result = Ok(Effect::Created);
+    let (_, object) = mask_both(None, shown(object.clone()));
     applied.after = format!(
         "# not tried: {what} is made by an earlier document of the same text\n{}",
         yaml(&object)?
@@ -293,11 +285,6 @@ fn body(object: &Value, namespace: Option<&str>) -> Value {
     body
 }
 
-fn object_of(answer: &[u8]) -> Result<Value> {
-    serde_json::from_slice(answer)
-        .map_err(|error| Error::new(ErrorKind::Other, "the cluster answers with no object").because(&error))
-}
-
 /// The object without what the server writes.
 fn shown(mut object: Value) -> Value {
     if let Some(map) = object.as_object_mut() {
@@ -311,93 +298,7 @@ fn shown(mut object: Value) -> Value {
     object
 }
 
-/// The values of Secrets are not shown, only whether they change.
-fn masked(mut before: Option<Value>, mut after: Value) -> (Option<Value>, Value) {
-    if after["kind"] != "Secret" {
-        return (before, after);
-    }
-    for key in ["data", "stringData"] {
-        let old = before.as_ref().map_or(Value::Null, |before| before[key].clone());
-        let new = after[key].clone();
-        let mask = |map: &mut Value, other: &Value, word: &str| {
-            for (name, value) in map.get_mut(key).and_then(Value::as_object_mut).into_iter().flatten() {
-                let same = *value == other[name.as_str()] || other.is_null();
-                *value = json!(if same {
-                    "***".to_owned()
-                } else {
-                    format!("*** ({word})")
-                });
-            }
-        };
-        if let Some(before) = &mut before {
-            mask(before, &new, "before");
-        }
-        mask(&mut after, &old, "after");
-    }
-    for object in before.iter_mut().chain([&mut after]) {
-        if let Some(annotations) = object
-            .pointer_mut("/metadata/annotations")
-            .and_then(Value::as_object_mut)
-        {
-            annotations.shift_remove("kubectl.kubernetes.io/last-applied-configuration");
-        }
-    }
-    (before, after)
-}
-
 fn yaml(object: &Value) -> Result<String> {
     serde_yaml::to_string(object)
         .map_err(|error| Error::new(ErrorKind::Other, "the object cannot be written as YAML").because(&error))
-}
-
-/// The managers an apply conflict names: `conflict with "kubectl-edit" using v1: .data.a`.
-fn owners(error: &Error) -> Vec<String> {
-    if error.kind != ErrorKind::Conflict {
-        return Vec::new();
-    }
-    let mut owners = Vec::new();
-    for part in error.message.split(" with \"").skip(1) {
-        let owner = part.split('"').next().unwrap_or_default().to_owned();
-        if !owners.contains(&owner) {
-            owners.push(owner);
-        }
-    }
-    owners
-}
-
-/// Whether a manager's fields are taken over: those written by hand, with `kubectl` or with this program, and those of objects
-/// whose writers the server has not kept.
-fn yields(manager: &str) -> bool {
-    matches!(manager, "kubectl" | "before-first-apply" | MANAGER)
-        || manager.starts_with("kubectl-")
-        || manager.starts_with("knarr-")
-}
-
-fn conflict(error: Error, owners: &[String]) -> Error {
-    let others: Vec<_> = owners
-        .iter()
-        .filter(|owner| !yields(owner))
-        .map(|owner| format!("{owner:?}"))
-        .collect();
-    let hint = format!(
-        "{} sets these fields: leave them out of the manifest, or change them there",
-        others.join(" and ")
-    );
-    Error {
-        hints: Vec::new(),
-        ..error
-    }
-    .hint(hint)
-}
-
-/// Another writer came in between.
-fn is_race(error: &Error) -> bool {
-    error.kind == ErrorKind::Conflict && error.message.contains("object has been modified")
-}
-
-/// A new namespace has its service account only after a moment.
-fn is_early(error: &Error) -> bool {
-    error.kind == ErrorKind::Forbidden
-        && error.message.contains("serviceaccount")
-        && error.message.contains("not found")
 }

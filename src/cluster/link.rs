@@ -1,4 +1,9 @@
-//! The way to one cluster. Every request of the application leaves here, so that read-only mode holds by construction.
+//! The way to one cluster. It reads freely and writes only a [`super::Change`], with a [`Permit`] that read-only mode does not give.
+
+mod write;
+
+pub use write::Changed;
+pub(in crate::cluster) use write::parse;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +14,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::cluster::{Discovery, Request, Verb};
+use crate::cluster::{ClusterId, Discovery, Read};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How the way to the cluster is.
@@ -20,6 +25,8 @@ pub enum LinkState {
     Connecting,
     /// The cluster answers.
     Up,
+    /// It answered before, and nothing has been heard of it since.
+    Silent(Timestamp),
     /// It does not answer, since when and why; it is tried again.
     Down(Timestamp, Error),
 }
@@ -27,11 +34,24 @@ pub enum LinkState {
 /// How long a request may take before the cluster counts as not answering.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Longest answer understood that is not a list: bytes.
+const LARGEST: usize = 64 << 20;
+/// Longest explanation of a refusal that is read: bytes.
+const LARGEST_REFUSAL: usize = 1 << 20;
+/// How often a request is sent again when the server says that it is too busy for it.
+const BUSY_TRIES: usize = 4;
+/// Longest pause that a busy server is granted.
+const BUSY_PAUSE: Duration = Duration::from_secs(10);
+
 /// The way to one cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Link {
     client: kube::Client,
     read_only: bool,
+    /// Which cluster this is.
+    pub cluster: ClusterId,
+    /// As whom requests are sent, for the journal.
+    pub user: Arc<str>,
     /// Where it leads, for messages: `https://127.0.0.1:6443`.
     pub address: Arc<str>,
     /// What the cluster serves.
@@ -48,15 +68,53 @@ impl std::fmt::Debug for Link {
     }
 }
 
+/// The right to change a cluster. There is no other way to one than [`Link::permit`], and no request that changes anything without one.
+struct Permit(());
+
+/// One request on its way.
+struct Call<'a> {
+    method: http::Method,
+    uri: String,
+    content_type: &'a str,
+    accept: &'a str,
+    body: Vec<u8>,
+    what: &'a str,
+}
+
+impl<'a> Call<'a> {
+    fn get(uri: String, accept: &'a str, what: &'a str) -> Self {
+        Self {
+            method: http::Method::GET,
+            uri,
+            content_type: "application/json",
+            accept,
+            body: Vec::new(),
+            what,
+        }
+    }
+}
+
+/// What a link is opened with.
+pub(super) struct Opening<'a> {
+    pub(super) client: kube::Client,
+    pub(super) read_only: bool,
+    pub(super) cluster: ClusterId,
+    pub(super) user: &'a str,
+    pub(super) address: &'a str,
+    pub(super) namespace: &'a str,
+}
+
 impl Link {
     /// Makes first contact: asks what the cluster serves.
-    pub(super) async fn open(client: kube::Client, read_only: bool, address: &str, namespace: &str) -> Result<Self> {
+    pub(super) async fn open(opening: Opening<'_>) -> Result<Self> {
         let mut link = Self {
-            client,
-            read_only,
-            address: address.into(),
+            client: opening.client,
+            read_only: opening.read_only,
+            cluster: opening.cluster,
+            user: opening.user.into(),
+            address: opening.address.into(),
             discovery: Arc::default(),
-            namespace: namespace.into(),
+            namespace: opening.namespace.into(),
         };
         link.discovery = Arc::new(Discovery::fetch(&link).await?);
         Ok(link)
@@ -68,111 +126,137 @@ impl Link {
         Self {
             client,
             read_only: false,
+            cluster: ClusterId::default(),
+            user: "test".into(),
             address: "https://test".into(),
             discovery: Arc::default(),
             namespace: "default".into(),
         }
     }
 
-    /// The client, for feeds, which only read.
-    pub(crate) fn reader(&self) -> kube::Client {
-        self.client.clone()
+    /// The same link, in read-only mode.
+    #[cfg(test)]
+    pub(crate) fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
     }
 
     /// The client, for streams into pods, which may change what runs there: refused in read-only mode.
     pub(crate) fn stream(&self, what: &str) -> Result<kube::Client> {
+        self.permit(what).map(|Permit(())| self.client.clone())
+    }
+
+    /// The right to change something.
+    fn permit(&self, what: &str) -> Result<Permit> {
         if self.read_only {
-            Err(refused(what))
+            Err(
+                Error::new(ErrorKind::ReadOnly, format!("read-only mode: {what} was not sent"))
+                    .hint("start without --read-only to make changes"),
+            )
         } else {
-            Ok(self.client.clone())
+            Ok(Permit(()))
         }
     }
 
-    /// Whether requests that change something are refused.
-    pub fn is_read_only(&self) -> bool {
-        self.read_only
-    }
-
-    /// Sends one request; the body of the answer.
+    /// Sends a read; the body of the answer.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ReadOnly`] before anything is sent; else what the server answered, or why it did not.
-    pub async fn send(&self, request: &Request) -> Result<Bytes> {
-        if self.read_only && request.mutates() {
-            return Err(refused(&request.what));
-        }
-        let method = match request.verb {
-            Verb::Get => http::Method::GET,
-            Verb::Post => http::Method::POST,
-            Verb::Put => http::Method::PUT,
-            Verb::Patch(_) => http::Method::PATCH,
-            Verb::Delete => http::Method::DELETE,
-        };
-        let content_type = match request.verb {
-            Verb::Patch(patch) => patch.content_type(),
-            _ => "application/json",
-        };
-        let body = request
-            .body
-            .as_ref()
-            .map(|body| body.to_string().into_bytes())
-            .unwrap_or_default();
-        self.exchange(
-            method,
-            &request.uri(),
-            content_type,
-            "application/json",
-            body,
-            &request.what,
+    /// What the server answered, or why it did not.
+    pub async fn read(&self, read: &Read) -> Result<Bytes> {
+        self.exchange(Call::get(read.uri(), "application/json", &read.what))
+            .await
+    }
+
+    /// Whether the cluster answers within `patience`, whatever it answers.
+    pub(crate) async fn is_alive(&self, patience: Duration) -> bool {
+        let read = Read::new("/version", "ask the cluster");
+        matches!(
+            tokio::time::timeout(patience, self.open_read(&read, &[])).await,
+            Ok(Ok(_))
         )
-        .await
+    }
+
+    /// Asks what the cluster serves now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::read`].
+    pub(crate) async fn discover(&self) -> Result<Arc<Discovery>> {
+        Discovery::fetch(self).await.map(Arc::new)
+    }
+
+    /// The same link, knowing what the cluster serves now.
+    #[must_use]
+    pub(crate) fn knowing(&self, discovery: Arc<Discovery>) -> Self {
+        Self {
+            discovery,
+            ..self.clone()
+        }
     }
 
     /// Reads and parses an answer.
     pub(super) async fn get_json<T: DeserializeOwned>(&self, path: &str, accept: &str) -> Result<T> {
-        let bytes = self
-            .exchange(
-                http::Method::GET,
-                path,
-                "application/json",
-                accept,
-                Vec::new(),
-                "ask the cluster",
-            )
-            .await?;
+        let call = Call::get(path.to_owned(), accept, "ask the cluster");
+        let bytes = self.exchange(call).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
             Error::new(
                 ErrorKind::Other,
-                format!("{} answers {path} with no Kubernetes JSON", self.address),
+                format!(
+                    "{} answers {path} with something other than Kubernetes JSON",
+                    self.address
+                ),
             )
             .because(&error)
             .hint("check that the server in the kubeconfig is a Kubernetes API server")
         })
     }
 
-    /// Opens a read that goes on for long, as lines arrive.
-    pub(crate) async fn stream_get(&self, request: &Request) -> Result<impl futures::AsyncBufRead + Unpin + use<>> {
-        let http = http::Request::builder()
-            .uri(request.uri())
+    /// Opens a read that goes on for long: whatever the answer is, its head has come. `header`s are added to the request.
+    ///
+    /// # Errors
+    ///
+    /// When no answer begins.
+    pub(crate) async fn open_read(
+        &self,
+        read: &Read,
+        headers: &[(http::HeaderName, &str)],
+    ) -> Result<http::Response<kube::client::Body>> {
+        let mut http = http::Request::get(read.uri());
+        for (name, value) in headers {
+            http = http.header(name, *value);
+        }
+        let http = http
             .body(kube::client::Body::empty())
-            .map_err(|error| Error::new(ErrorKind::Other, format!("cannot {}", request.what)).because(&error))?;
-        let answer = tokio::time::timeout(TIMEOUT, self.client.send(http)).await;
-        let response = answer
-            .map_err(|_| self.silent())?
-            .map_err(|error| self.unreachable(&error))?;
+            .map_err(|error| Error::new(ErrorKind::Other, format!("cannot {}", read.what)).because(&error))?;
+        self.client.send(http).await.map_err(|error| self.unreachable(&error))
+    }
+
+    /// Opens a read that goes on for long, as lines arrive.
+    pub(crate) async fn stream_get(&self, read: &Read) -> Result<impl futures::AsyncBufRead + Unpin + use<>> {
+        let answer = tokio::time::timeout(TIMEOUT, self.open_read(read, &[])).await;
+        let response = answer.map_err(|_| self.silent())??;
         let status = response.status();
         let body = response.into_body();
         if !status.is_success() {
-            let bytes = body
-                .collect()
-                .await
-                .map_err(|error| self.unreachable(&error))?
-                .to_bytes();
-            return Err(self.status(status, &bytes, &request.what));
+            let bytes = tokio::time::timeout(TIMEOUT, self.collect(body, LARGEST_REFUSAL)).await;
+            return Err(self.status(status, &bytes.map_err(|_| self.silent())??, &read.what));
         }
         let stream = futures::TryStreamExt::map_err(body.into_data_stream(), std::io::Error::other);
         Ok(futures::TryStreamExt::into_async_read(Box::pin(stream)))
+    }
+
+    /// A body of at most `largest` bytes.
+    async fn collect(&self, body: kube::client::Body, largest: usize) -> Result<Bytes> {
+        match http_body_util::Limited::new(body, largest).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Error::new(
+                ErrorKind::Other,
+                format!("{} answers with too much", self.address),
+            )
+            .hint(format!("no more than {} MiB are read at once", largest >> 20))),
+            Err(error) => Err(self.unreachable(&*error)),
+        }
     }
 
     fn silent(&self) -> Error {
@@ -197,46 +281,49 @@ impl Link {
         }
     }
 
-    async fn exchange(
-        &self,
-        method: http::Method,
-        uri: &str,
-        content_type: &str,
-        accept: &str,
-        body: Vec<u8>,
-        what: &str,
-    ) -> Result<Bytes> {
-        let request = http::Request::builder()
-            .method(method)
-            .uri(uri)
-            .header(http::header::CONTENT_TYPE, content_type)
-            .header(http::header::ACCEPT, accept)
-            .body(kube::client::Body::from(body))
-            .map_err(|error| Error::new(ErrorKind::Other, format!("cannot {what}")).because(&error))?;
-        let answer = tokio::time::timeout(TIMEOUT, async {
-            let response = self
-                .client
-                .send(request)
+    /// Sends a request and reads the answer. A server that is too busy for it (429, or 503 to a read) is asked again when it says.
+    async fn exchange(&self, call: Call<'_>) -> Result<Bytes> {
+        let mut tries = BUSY_TRIES;
+        loop {
+            tries -= 1;
+            let (status, retry, bytes) = tokio::time::timeout(TIMEOUT, self.once(&call))
                 .await
-                .map_err(|error| self.unreachable(&error))?;
-            let status = response.status();
-            let body = response
-                .into_body()
-                .collect()
-                .await
-                .map_err(|error| self.unreachable(&error))?;
-            Ok((status, body.to_bytes()))
-        });
-        let (status, bytes) = answer.await.map_err(|_| self.silent())??;
-        if status.is_success() {
-            Ok(bytes)
-        } else {
-            Err(self.status(status, &bytes, what))
+                .map_err(|_| self.silent())??;
+            if status.is_success() {
+                return Ok(bytes);
+            }
+            let busy = status == http::StatusCode::TOO_MANY_REQUESTS
+                || status == http::StatusCode::SERVICE_UNAVAILABLE && call.method == http::Method::GET;
+            match retry.filter(|_| busy && tries > 0) {
+                Some(pause) => tokio::time::sleep(pause.min(BUSY_PAUSE)).await,
+                None => return Err(self.status(status, &bytes, call.what)),
+            }
         }
+    }
+
+    async fn once(&self, call: &Call<'_>) -> Result<(http::StatusCode, Option<Duration>, Bytes)> {
+        let request = http::Request::builder()
+            .method(call.method.clone())
+            .uri(&call.uri)
+            .header(http::header::CONTENT_TYPE, call.content_type)
+            .header(http::header::ACCEPT, call.accept)
+            .body(kube::client::Body::from(call.body.clone()))
+            .map_err(|error| Error::new(ErrorKind::Other, format!("cannot {}", call.what)).because(&error))?;
+        let response = self
+            .client
+            .send(request)
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let (status, retry) = (response.status(), retry_after(response.headers()));
+        let largest = if status.is_success() { LARGEST } else { LARGEST_REFUSAL };
+        Ok((status, retry, self.collect(response.into_body(), largest).await?))
     }
 
     /// Why nothing came back, with advice.
     pub(crate) fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Error {
+        if let Some(failed) = plugin_failed(error) {
+            return failed;
+        }
         let mut unreachable =
             Error::new(ErrorKind::Unreachable, format!("cannot reach {}", self.address)).because(error);
         // The client library's own layers say nothing to a user; what the network said does.
@@ -292,7 +379,44 @@ impl Link {
     }
 }
 
-fn refused(what: &str) -> Error {
-    Error::new(ErrorKind::ReadOnly, format!("read-only mode: {what} was not sent"))
-        .hint("start without --read-only to make changes")
+/// What a credential plugin wrote before it failed, if that is what went wrong.
+pub(super) fn plugin_failed(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    use std::os::unix::process::ExitStatusExt as _;
+    let mut next = Some(error);
+    let out = loop {
+        let cause = next?;
+        if let Some(kube::client::AuthError::AuthExecRun { out, .. }) = cause.downcast_ref() {
+            break out;
+        }
+        next = cause.source();
+    };
+    let said = String::from_utf8_lossy(&out.stderr);
+    let mut said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // The reason stands at the end, and a flood is no explanation.
+    said.drain(..said.len().saturating_sub(4));
+    let said = crate::text::clean(&said.join("; ")).into_owned();
+    let why = match (out.status.signal(), said.is_empty()) {
+        (Some(14), _) => format!("it did not end within {} s", super::source::PLUGIN_SECONDS),
+        (_, false) => said,
+        (_, true) => out.status.to_string(),
+    };
+    Some(
+        Error::new(
+            ErrorKind::Unauthenticated,
+            format!("the credential plugin failed: {why}"),
+        )
+        .hint("run it in another terminal, where it can ask you to sign in; then retry"),
+    )
+}
+
+/// How long a busy server asks to be left alone.
+pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(http::header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
 }

@@ -52,6 +52,24 @@ pub(super) fn parse(text: &str) -> Result<Vec<Manifest>> {
     Ok(manifests)
 }
 
+/// The one object of a text.
+///
+/// # Errors
+///
+/// As [`parse`], and when there is none, or more than one.
+pub fn object(text: &str) -> Result<Value> {
+    let mut manifests = parse(text)?;
+    match manifests.len() {
+        1 => Ok(manifests.remove(0).object),
+        0 => Err(Error::new(ErrorKind::Invalid, "the text holds no object")),
+        count => Err(Error::new(
+            ErrorKind::Invalid,
+            format!("the text holds {count} objects, and should hold one"),
+        )
+        .hint("apply a file to change several")),
+    }
+}
+
 fn flatten(document: Manifest, out: &mut Vec<Manifest>) -> Result<()> {
     let is_list = document.object["kind"]
         .as_str()

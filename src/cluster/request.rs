@@ -1,72 +1,25 @@
-//! Requests as data: what the application asks of a cluster, built without any connection at hand.
+//! Requests as data: what the application asks of a cluster, built without any connection at hand. A [`Read`] changes nothing;
+//! whatever does is a [`crate::cluster::Change`].
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
-/// The HTTP method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// Read.
-    Get,
-    /// Create.
-    Post,
-    /// Replace.
-    Put,
-    /// Change a part, in the given patch format.
-    Patch(Patch),
-    /// Delete.
-    Delete,
-}
-
-/// Patch formats of the Kubernetes API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patch {
-    /// RFC 7386.
-    Merge,
-    /// RFC 6902.
-    Json,
-    /// Kubernetes' own, by merge keys.
-    Strategic,
-    /// Server-side apply.
-    Apply,
-}
-
-impl Patch {
-    /// Its `Content-Type`.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Patch::Merge => "application/merge-patch+json",
-            Patch::Json => "application/json-patch+json",
-            Patch::Strategic => "application/strategic-merge-patch+json",
-            Patch::Apply => "application/apply-patch+yaml",
-        }
-    }
-}
-
-/// One request to an API server.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    /// What to do.
-    pub verb: Verb,
+/// One GET of an API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
     /// Path below the server's root, percent-encoded: `/api/v1/namespaces/default/pods/kuard`.
     pub path: String,
     /// Query parameters, not encoded.
     pub query: Vec<(String, String)>,
-    /// JSON body.
-    pub body: Option<Value>,
-    /// What is being done, for messages: `delete pod kuard`.
+    /// What is being done, for messages: `list pods`.
     pub what: String,
 }
 
-impl Request {
-    /// A request without a body.
-    pub fn new(verb: Verb, path: impl Into<String>, what: impl Into<String>) -> Self {
+impl Read {
+    /// A request without parameters.
+    pub fn new(path: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
-            verb,
             path: path.into(),
             query: Vec::new(),
-            body: None,
             what: what.into(),
         }
     }
@@ -78,37 +31,22 @@ impl Request {
         self
     }
 
-    /// Sets the JSON body.
-    #[must_use]
-    pub fn json(mut self, body: Value) -> Self {
-        self.body = Some(body);
-        self
-    }
-
-    /// Whether it changes anything: what read-only mode refuses. A server-side dry run changes nothing, and neither do the
-    /// review resources that only answer questions.
-    pub fn mutates(&self) -> bool {
-        let dry = self
-            .query
-            .iter()
-            .any(|(name, value)| name == "dryRun" && value == "All");
-        let review = self.verb == Verb::Post
-            && self.path.starts_with("/apis/authorization.k8s.io/")
-            && self.path.ends_with("reviews");
-        self.verb != Verb::Get && !dry && !review
-    }
-
     /// Path and encoded query.
     pub fn uri(&self) -> String {
-        let mut uri = self.path.clone();
-        for (at, (name, value)) in self.query.iter().enumerate() {
-            uri.push(if at == 0 { '?' } else { '&' });
-            encode_into(&mut uri, name);
-            uri.push('=');
-            encode_into(&mut uri, value);
-        }
-        uri
+        uri(&self.path, &self.query)
     }
+}
+
+/// Path and encoded query.
+pub(super) fn uri(path: &str, query: &[(String, String)]) -> String {
+    let mut uri = path.to_owned();
+    for (at, (name, value)) in query.iter().enumerate() {
+        uri.push(if at == 0 { '?' } else { '&' });
+        encode_into(&mut uri, name);
+        uri.push('=');
+        encode_into(&mut uri, value);
+    }
+    uri
 }
 
 /// Percent-encodes one path segment or query component.
@@ -134,27 +72,7 @@ mod tests {
 
     #[test]
     fn query_values_are_encoded() {
-        let request = Request::new(Verb::Get, "/api/v1/pods", "list").param("labelSelector", "app in (a, b)");
-        assert_eq!(request.uri(), "/api/v1/pods?labelSelector=app%20in%20%28a%2C%20b%29");
-    }
-
-    #[test]
-    fn dry_runs_and_reviews_change_nothing() {
-        assert!(!Request::new(Verb::Get, "/api", "x").mutates());
-        assert!(Request::new(Verb::Delete, "/api/v1/pods/x", "x").mutates());
-        assert!(
-            !Request::new(Verb::Post, "/api/v1/pods", "x")
-                .param("dryRun", "All")
-                .mutates()
-        );
-        assert!(
-            !Request::new(
-                Verb::Post,
-                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-                "x"
-            )
-            .mutates()
-        );
-        assert!(Request::new(Verb::Post, "/api/v1/namespaces/a/pods/b/eviction", "x").mutates());
+        let read = Read::new("/api/v1/pods", "list").param("labelSelector", "app in (a, b)");
+        assert_eq!(read.uri(), "/api/v1/pods?labelSelector=app%20in%20%28a%2C%20b%29");
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use knarr_clock::Clock;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use crate::cluster::Link;
+use crate::cluster::link::Opening;
+use crate::cluster::{ClusterId, Link};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where a cluster comes from.
@@ -103,6 +104,8 @@ impl Contexts {
 /// How to connect.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
+    /// Which cluster it will be.
+    pub cluster: ClusterId,
     /// Refuse requests that change something.
     pub read_only: bool,
     /// User to impersonate.
@@ -148,24 +151,52 @@ pub(crate) async fn connect(
 ) -> Result<(Link, String, Option<Arc<Running>>)> {
     match source {
         Source::Kubeconfig { path, context } => {
-            let (config, name) = kubeconfig(path.as_deref(), context.as_deref(), &options).await?;
+            let (config, name, user) = kubeconfig(path.as_deref(), context.as_deref(), &options).await?;
             let (address, namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
-            let client = kube::Client::try_from(config).map_err(|error| {
-                Error::new(ErrorKind::Config, format!("context {name:?} cannot be used")).because(&error)
-            })?;
-            let link = Link::open(client, options.read_only, address.trim_end_matches('/'), &namespace).await?;
+            let client = client(config, &format!("context {name:?} cannot be used")).await?;
+            let link = open(&options, client, &user, address.trim_end_matches('/'), &namespace).await?;
             Ok((link, name, running))
         }
         Source::Embedded { name, ephemeral } => embedded(name, *ephemeral, options, running).await,
         Source::Given { name, client } => {
             let client = kube::Client::clone(&client.0);
-            Ok((
-                Link::open(client, options.read_only, name, "default").await?,
-                name.clone(),
-                running,
-            ))
+            let link = open(&options, client, "", name, "default").await?;
+            Ok((link, name.clone(), running))
         }
     }
+}
+
+/// A client; making one may run a credential plugin, which takes its time.
+async fn client(config: kube::Config, failed: &str) -> Result<kube::Client> {
+    let made = tokio::task::spawn_blocking(move || kube::Client::try_from(config)).await;
+    let made = made.map_err(|error| Error::new(ErrorKind::Other, failed).because(&error))?;
+    made.map_err(|error| {
+        crate::cluster::link::plugin_failed(&error)
+            .unwrap_or_else(|| Error::new(ErrorKind::Config, failed).because(&error))
+    })
+}
+
+async fn open(
+    options: &ConnectOptions,
+    client: kube::Client,
+    user: &str,
+    address: &str,
+    namespace: &str,
+) -> Result<Link> {
+    let user = match &options.user {
+        Some(other) if user.is_empty() => other.clone(),
+        Some(other) => format!("{user} as {other}"),
+        None => user.to_owned(),
+    };
+    Link::open(Opening {
+        client,
+        read_only: options.read_only,
+        cluster: options.cluster,
+        user: &user,
+        address,
+        namespace,
+    })
+    .await
 }
 
 async fn embedded(
@@ -186,16 +217,10 @@ async fn embedded(
         && !options.simulate
         && let Some(path) = knarr_cluster::daemon::attach(name).map_err(|error| failed(name, &error))?
     {
-        let (config, _) = kubeconfig(Some(&path), None, &options).await?;
+        let (config, _, user) = kubeconfig(Some(&path), None, &options).await?;
         let address = config.cluster_url.to_string();
-        let client = kube::Client::try_from(config).map_err(|error| {
-            Error::new(
-                ErrorKind::Other,
-                format!("the embedded cluster {name:?} cannot be used"),
-            )
-            .because(&error)
-        })?;
-        let link = Link::open(client, options.read_only, address.trim_end_matches('/'), "default").await?;
+        let client = client(config, &format!("the embedded cluster {name:?} cannot be used")).await?;
+        let link = open(&options, client, &user, address.trim_end_matches('/'), "default").await?;
         return Ok((link, label, None));
     }
     let running = match same {
@@ -232,7 +257,7 @@ async fn embedded(
         None => plane_ref.client(),
     };
     drop(plane);
-    let link = Link::open(client, options.read_only, "the embedded cluster", "default").await?;
+    let link = open(&options, client, "", "the embedded cluster", "default").await?;
     Ok((link, label, Some(running)))
 }
 
@@ -282,7 +307,7 @@ async fn kubeconfig(
     path: Option<&Path>,
     context: Option<&str>,
     options: &ConnectOptions,
-) -> Result<(kube::Config, String)> {
+) -> Result<(kube::Config, String, String)> {
     let owned = path.map(Path::to_owned);
     let loaded = tokio::task::spawn_blocking(move || read(owned.as_deref())).await;
     let file =
@@ -290,7 +315,13 @@ async fn kubeconfig(
             Ok(file) => file,
             // Inside a pod the service account is the way in.
             Err(error) if path.is_none() && context.is_none() => match kube::Config::incluster() {
-                Ok(config) => return Ok((impersonate(config, options), "in-cluster".into())),
+                Ok(config) => {
+                    return Ok((
+                        impersonate(config, options),
+                        "in-cluster".into(),
+                        "service account".into(),
+                    ));
+                }
                 Err(_) => return Err(error),
             },
             Err(error) => return Err(error),
@@ -315,6 +346,12 @@ async fn kubeconfig(
             ),
         );
     }
+    let user = file
+        .contexts
+        .iter()
+        .find(|context| context.name == name)
+        .and_then(|context| context.context.as_ref()?.user.clone())
+        .unwrap_or_default();
     let selection = KubeConfigOptions {
         context: Some(name.clone()),
         cluster: None,
@@ -329,13 +366,34 @@ async fn kubeconfig(
             )
             .because(&error)
         })?;
-    Ok((impersonate(config, options), name))
+    Ok((impersonate(config, options), name, user))
+}
+
+/// The first argument of a process of this program that becomes a credential plugin.
+pub const PLUGIN: &str = "__credential-plugin";
+/// How long a credential plugin may take: seconds.
+pub const PLUGIN_SECONDS: u32 = 30;
+
+/// Runs the user's credential plugin through this program, without the terminal: what it writes to standard error becomes the reason
+/// when it fails, and it reads nothing.
+fn confine_plugin(config: &mut kube::Config) {
+    let Some(exec) = &mut config.auth_info.exec else { return };
+    exec.interactive_mode = Some(kube::config::ExecInteractiveMode::Never);
+    if let (Some(command), Ok(own)) = (exec.command.take(), std::env::current_exe()) {
+        let mut args = vec![PLUGIN.to_owned(), command];
+        args.extend(exec.args.take().unwrap_or_default());
+        exec.command = Some(own.display().to_string());
+        exec.args = Some(args);
+    }
 }
 
 fn impersonate(mut config: kube::Config, options: &ConnectOptions) -> kube::Config {
+    confine_plugin(&mut config);
     config.connect_timeout = Some(std::time::Duration::from_secs(10));
     // Watches and followed logs are quiet for long; what must answer soon has a timeout of its own.
     config.read_timeout = None;
+    // A busy server is waited for where it is known what was asked, and what it said.
+    config.default_retry = false;
     if options.user.is_some() {
         config.auth_info.impersonate.clone_from(&options.user);
         config.auth_info.impersonate_groups = Some(options.groups.clone()).filter(|groups| !groups.is_empty());

@@ -148,15 +148,19 @@ impl Keymap {
         out
     }
 
-    /// The shortest key sequence that runs `action` (by name, first match through the chain).
+    /// The shortest key sequence that runs `action` as it is, without arguments; else with some (first match through the chain). A key
+    /// that forces is no key for what merely asks.
     pub fn key_for(&self, chain: &[Scope], action: &str) -> Option<Vec<Chord>> {
-        chain.iter().find_map(|scope| {
-            self.bindings(scope)
-                .into_iter()
-                .filter(|binding| binding.line.name == action)
-                .min_by_key(|binding| binding.chords.len())
-                .map(|binding| binding.chords)
-        })
+        let with = |bare: bool| {
+            chain.iter().find_map(|scope| {
+                self.bindings(scope)
+                    .into_iter()
+                    .filter(|binding| binding.line.name == action && binding.line.args.is_empty() == bare)
+                    .min_by_key(|binding| binding.chords.len())
+                    .map(|binding| binding.chords)
+            })
+        };
+        with(true).or_else(|| with(false))
     }
 }
 

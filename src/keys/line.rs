@@ -62,7 +62,11 @@ impl Line {
 }
 
 /// Splits words at blanks; single and double quotes group, a backslash takes the next character as it is.
-fn split(text: &str) -> Result<Vec<String>> {
+///
+/// # Errors
+///
+/// When a quote is not closed.
+pub fn split(text: &str) -> Result<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;

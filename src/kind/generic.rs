@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::brief::Brief;
 use super::field::{items, pairs, present, scalar, text, time};
@@ -28,17 +29,18 @@ pub(super) static GENERIC: Kind = Kind {
 #[serde(default)]
 struct Partial<'a> {
     metadata: Meta,
+    /// Whatever it is: a status of another shape must not cost the row its age.
     #[serde(borrow)]
-    status: Status<'a>,
+    status: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Status<'a> {
     #[serde(borrow)]
-    conditions: Vec<Condition<'a>>,
+    conditions: Option<&'a RawValue>,
     #[serde(borrow)]
-    phase: Str<'a>,
+    phase: Option<&'a RawValue>,
 }
 
 /// Name, age, and the health that conditions and phase by their usual names tell.
@@ -56,7 +58,9 @@ fn health(object: &Partial<'_>) -> Health {
     if object.metadata.deleted.0.is_some() {
         return Health::Progress;
     }
-    let conditions = &object.status.conditions;
+    let status: Status<'_> = object.status.map_or_else(Status::default, |raw| parse(raw.get()));
+    let conditions: &[Condition<'_>] = &status.conditions.map_or_else(Vec::new, |raw| parse(raw.get()));
+    let phase: Str<'_> = status.phase.map_or_else(Str::default, |raw| parse(raw.get()));
     let ready = ["Ready", "Available", "Complete", "Established", "Healthy"]
         .iter()
         .find_map(|kind| condition(conditions, kind));
@@ -66,7 +70,7 @@ fn health(object: &Partial<'_>) -> Health {
     if failed.into_iter().any(|failed| &*failed.status == "True") {
         return Health::Failed;
     }
-    match (ready.map(|ready| (&*ready.kind, &*ready.status)), &*object.status.phase) {
+    match (ready.map(|ready| (&*ready.kind, &*ready.status)), &*phase) {
         (Some(("Complete", "True")), _) => Health::Done,
         (Some((_, "True")), _) => Health::Good,
         (Some((_, "False")), _) => Health::Warning,

@@ -2,14 +2,15 @@
 
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, BytesMut};
 use futures::SinkExt;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status as ApiStatus;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess, TerminalSize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::shared::Shared;
@@ -17,8 +18,10 @@ use super::{ExecSpec, Status};
 use crate::cluster::Link;
 use crate::error::{Error, ErrorKind};
 
-/// Lines kept above the screen.
-const SCROLLBACK: usize = 5_000;
+/// Typed or pasted bytes kept for a program that does not read.
+const LARGEST_INPUT: usize = 16 << 20;
+/// A program that was started and says nothing for so long is at work.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// What the main thread asks of a terminal session.
 pub(super) enum Command {
@@ -68,7 +71,7 @@ fn cells(number: u16) -> NonZeroU16 {
 
 impl Emulator {
     pub(super) fn new((columns, rows): (u16, u16)) -> Self {
-        let parser = vt100::Parser::new_with_callbacks(cells(rows), cells(columns), SCROLLBACK, Answers::default());
+        let parser = vt100::Parser::new_with_callbacks(cells(rows), cells(columns), 0, Answers::default());
         Self {
             parser: Mutex::new(parser),
             snapshot: Mutex::new(None),
@@ -89,14 +92,24 @@ impl Emulator {
         answers
     }
 
-    pub(super) fn resize(&self, columns: u16, rows: u16) {
-        self.parser().set_size(cells(rows), cells(columns));
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Shows output of a program; without a terminal of its own its lines end in a newline alone.
+    fn show(&self, bytes: &[u8], tty: bool) -> Vec<u8> {
+        if tty {
+            return self.process(bytes);
+        }
+        let mut lines = Vec::with_capacity(bytes.len() + bytes.len() / 16);
+        for byte in bytes {
+            if *byte == b'\n' {
+                lines.push(b'\r');
+            }
+            lines.push(*byte);
+        }
+        self.process(&lines);
+        Vec::new()
     }
 
-    /// Scrolls the view back by `rows` from the newest line; 0 is live.
-    pub(super) fn scroll(&self, rows: usize) {
-        self.parser().screen_mut().set_scrollback(rows);
+    pub(super) fn resize(&self, columns: u16, rows: u16) {
+        self.parser().set_size(cells(rows), cells(columns));
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -131,9 +144,19 @@ pub(super) async fn run(
     };
     let mut failure = Error::usage("there is no command to run");
     for (at, command) in attempts.iter().enumerate() {
-        let mut params = AttachParams::interactive_tty()
-            .max_stdout_buf_size(64 * 1024)
-            .max_stdin_buf_size(64 * 1024);
+        let tty = command.is_some() || spec.tty;
+        let mut params = match command {
+            None if !spec.tty => AttachParams {
+                stdin: spec.stdin,
+                stdout: true,
+                stderr: true,
+                tty: false,
+                ..AttachParams::default()
+            },
+            _ => AttachParams::interactive_tty(),
+        }
+        .max_stdout_buf_size(64 * 1024)
+        .max_stdin_buf_size(64 * 1024);
         params.container = spec.target.container.as_deref().map(str::to_owned);
         let opened = match command {
             Some(command) => {
@@ -152,7 +175,7 @@ pub(super) async fn run(
                 return shared.set(Status::Failed(failure));
             }
         };
-        match pump(process, &emulator, &shared, &mut commands, &mut size).await {
+        match pump(process, tty, &emulator, &shared, &mut commands, &mut size).await {
             Pumped::Ended(code) => return shared.set(Status::Ended(code)),
             Pumped::NeverRan(message) => {
                 failure = Error::new(ErrorKind::Other, message.clone());
@@ -180,16 +203,34 @@ enum Pumped {
     NeverRan(String),
 }
 
+/// The next output; never any where there is none.
+async fn read_some(reader: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> std::io::Result<usize> {
+    match reader {
+        Some(reader) => reader.read(buffer).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes some of the input; waits for ever when there is none, or nobody to take it.
+async fn write_some(writer: &mut Option<impl AsyncWrite + Unpin>, input: &[u8]) -> std::io::Result<usize> {
+    match writer {
+        Some(writer) if !input.is_empty() => writer.write(input).await,
+        _ => std::future::pending().await,
+    }
+}
+
 async fn pump(
     mut process: AttachedProcess,
+    tty: bool,
     emulator: &Emulator,
     shared: &Shared,
     commands: &mut mpsc::UnboundedReceiver<Command>,
     size: &mut (u16, u16),
 ) -> Pumped {
-    let (Some(mut stdin), Some(mut stdout)) = (process.stdin(), process.stdout()) else {
-        return Pumped::NeverRan("the server gave no terminal".into());
+    let Some(mut stdout) = process.stdout() else {
+        return Pumped::NeverRan("the server gave no output".into());
     };
+    let (mut stdin, mut stderr) = (process.stdin(), process.stderr());
     let mut resize = process.terminal_size();
     let status = process.take_status();
     if let Some(resize) = &mut resize {
@@ -200,10 +241,17 @@ async fn pump(
             })
             .await;
     }
+    // What is typed waits here: a program that does not read must not keep its output from being shown, or both would wait for ever.
+    let mut input = BytesMut::new();
     let mut any = false;
+    // The server accepted: a program that says nothing is at work all the same.
+    let quiet = tokio::time::sleep(QUIET);
+    tokio::pin!(quiet);
     let mut buffer = vec![0; 64 * 1024];
+    let mut errors = vec![0; if stderr.is_some() { 64 * 1024 } else { 0 }];
     loop {
         tokio::select! {
+            () = &mut quiet, if !any && !quiet.is_elapsed() => shared.set(Status::Running),
             read = stdout.read(&mut buffer) => match read {
                 Ok(0) | Err(_) => break,
                 Ok(read) => {
@@ -212,22 +260,32 @@ async fn pump(
                         shared.set(Status::Running);
                     }
                     shared.received(read as u64);
-                    let answers = emulator.process(&buffer[..read]);
-                    if !answers.is_empty() && stdin.write_all(&answers).await.is_err() {
-                        break;
-                    }
+                    input.extend_from_slice(&emulator.show(&buffer[..read], tty));
                     shared.dirty();
+                }
+            },
+            read = read_some(&mut stderr, &mut errors) => match read {
+                Ok(0) | Err(_) => stderr = None,
+                Ok(read) => {
+                    any = true;
+                    shared.set(Status::Running);
+                    shared.received(read as u64);
+                    emulator.show(&errors[..read], tty);
+                    shared.dirty();
+                }
+            },
+            written = write_some(&mut stdin, &input) => match written {
+                Ok(0) | Err(_) => break,
+                Ok(written) => {
+                    shared.sent(written as u64);
+                    input.advance(written);
                 }
             },
             command = commands.recv() => match command {
                 // The session was closed: dropping the process hangs the program up.
                 None => return Pumped::Ended(None),
-                Some(Command::Input(bytes)) => {
-                    shared.sent(bytes.len() as u64);
-                    if stdin.write_all(&bytes).await.is_err() {
-                        break;
-                    }
-                }
+                Some(Command::Input(bytes)) if input.len() + bytes.len() <= LARGEST_INPUT => input.extend_from_slice(&bytes),
+                Some(Command::Input(_)) => tracing::warn!("input dropped: the program does not read"),
                 Some(Command::Resize(columns, rows)) => {
                     *size = (columns, rows);
                     if let Some(resize) = &mut resize {

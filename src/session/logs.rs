@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::ring::{CHUNK, Ring};
 use super::shared::Shared;
 use super::{LogSpec, PodTarget, Status};
-use crate::cluster::{Link, Request, Verb, encode};
+use crate::cluster::{Link, Read, encode};
 use crate::error::{Error, ErrorKind};
 use crate::text;
 
@@ -127,7 +127,7 @@ async fn read(
         encode(&target.namespace),
         encode(&target.pod)
     );
-    let mut request = Request::new(Verb::Get, path, "read the log").param("timestamps", "true");
+    let mut request = Read::new(path, "read the log").param("timestamps", "true");
     if let Some(container) = &target.container {
         request = request.param("container", &**container);
     }
@@ -136,12 +136,11 @@ async fn read(
     } else if spec.follow {
         request = request.param("follow", "true");
     }
-    request = match (*last, spec.tail, spec.since_seconds) {
+    request = match (*last, spec.tail) {
         // The server filters by whole seconds; what was seen of the last second is dropped below.
-        (Some(last), ..) => request.param("sinceTime", last.to_string()),
-        (None, _, Some(seconds)) => request.param("sinceSeconds", seconds.to_string()),
-        (None, Some(tail), None) => request.param("tailLines", tail.to_string()),
-        (None, None, None) => request,
+        (Some(last), _) => request.param("sinceTime", last.to_string()),
+        (None, Some(tail)) => request.param("tailLines", tail.to_string()),
+        (None, None) => request,
     };
     let mut reader = link.stream_get(&request).await?;
     shared.set(Status::Running);

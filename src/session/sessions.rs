@@ -25,6 +25,7 @@ pub struct Sessions {
 
 struct Session {
     spec: Spec,
+    context: Arc<str>,
     since: Timestamp,
     shared: Arc<Shared>,
     content: Content,
@@ -55,8 +56,8 @@ impl Sessions {
         }
     }
 
-    /// Opens a session under an ID chosen by the caller.
-    pub fn open(&mut self, id: SessionId, spec: Spec, link: &Link) {
+    /// Opens a session in `context` under an ID chosen by the caller.
+    pub fn open(&mut self, id: SessionId, spec: Spec, context: &str, link: &Link) {
         let streams = if let Spec::Logs(logs) = &spec {
             logs.sources.len()
         } else {
@@ -103,6 +104,7 @@ impl Sessions {
             id,
             Session {
                 spec,
+                context: context.into(),
                 since: self.clock.now(),
                 shared,
                 content,
@@ -120,8 +122,7 @@ impl Sessions {
 
     /// Sends bytes to a terminal session; an ended one drops them.
     pub fn input(&mut self, id: SessionId, bytes: Bytes) {
-        if let Some((emulator, commands)) = self.terminal(id) {
-            emulator.scroll(0);
+        if let Some((_, commands)) = self.terminal(id) {
             let _ = commands.send(Command::Input(bytes));
         }
     }
@@ -156,6 +157,7 @@ impl Sessions {
         Info {
             id,
             spec: session.spec.clone(),
+            context: session.context.clone(),
             status,
             since: session.since,
             local,

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::cluster::{Request, Resource};
+use crate::cluster::{Change, ObjectRef, Plan, Resource, Write};
+use crate::document::TextLine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Line;
-use crate::state::{Effect, Layer, Level, State, Tab, Then};
-use crate::view::overlay::Overlay;
-use crate::view::{Data, Reply, Target, View};
+use crate::state::{Effect, Layer, Level, Notice, Operation, RequestId, Review, State, Tab, Then};
+use crate::view::overlay::{Confirm, Guard, Overlay};
+use crate::view::{Data, Reply, Target, Text, TextSource, View};
 
 /// The state to change, the world to read, and the effects to ask for.
 pub struct Cx<'a> {
@@ -19,12 +20,25 @@ pub struct Cx<'a> {
     pub effects: &'a mut Vec<Effect>,
     /// Objects pinned by the overlay the action comes from.
     pub pinned: Vec<Target>,
+    /// What the action has asked for: a form that ran it stays until that is answered.
+    pub started: Option<RequestId>,
 }
+
+/// So many objects at once are asked for by their number, not by a key.
+const MANY: usize = 20;
 
 impl Cx<'_> {
     /// What the action acts on: the pinned objects, else the view's.
     pub fn targets(&self) -> Result<Vec<Target>> {
         let targets = if self.pinned.is_empty() {
+            if let Some(gone) = self.state.view().slid(self.data) {
+                let now = self.state.view().targets(self.data);
+                let now = now
+                    .first()
+                    .map_or("nothing".to_owned(), |target| target.id.name.to_string());
+                return Err(Error::usage(format!("{gone} is gone: the cursor is on {now} now"))
+                    .hint("press the key again if that is meant"));
+            }
             self.state.view().targets(self.data)
         } else {
             self.pinned.clone()
@@ -48,7 +62,7 @@ impl Cx<'_> {
     pub fn pod(&self) -> Result<Target> {
         let target = self.target()?;
         if &*target.resource.plural != "pods" {
-            return Err(Error::usage(format!("{} is no pod", target.id.name)).hint("open its pods with Enter"));
+            return Err(Error::usage(format!("{} is not a pod", target.id.name)).hint("open its pods with Enter"));
         }
         Ok(target)
     }
@@ -77,11 +91,140 @@ impl Cx<'_> {
         self.effects.push(effect);
     }
 
-    /// Sends a request, and says what happens then.
-    pub fn send(&mut self, request: Request, then: Then) {
-        let id = self.state.fresh();
-        self.state.waiting.insert(id, then);
-        self.effects.push(Effect::Send(id, request));
+    /// Waits for an answer from the cluster that is looked at now; its number, for the effect that asks.
+    pub fn wait(&mut self, then: Then) -> RequestId {
+        let id = self.state.wait(self.data.cluster().id, then);
+        self.started = Some(id);
+        id
+    }
+
+    /// The namespace that objects are made in: the one worked in, else the context's own.
+    pub fn namespace(&self) -> Arc<str> {
+        let chosen = self.state.namespace.clone();
+        chosen.unwrap_or_else(|| self.data.cluster().namespace.clone())
+    }
+
+    /// A plan for the cluster and the namespace that are looked at now.
+    pub fn plan(
+        &self,
+        command: &Line,
+        title: impl Into<String>,
+        done: impl Into<String>,
+        changes: Vec<Change>,
+    ) -> Plan {
+        Plan {
+            cluster: self.data.cluster().id,
+            namespace: self.state.namespace.clone(),
+            command: command.clone(),
+            title: title.into(),
+            done: done.into(),
+            changes,
+            ordered: false,
+        }
+    }
+
+    /// A change of a target, compared with the object as it was last seen.
+    pub fn change(target: &Target, request: Write) -> Change {
+        Change {
+            target: ObjectRef::from(target),
+            before: Some(target.object.value()),
+            request,
+        }
+    }
+
+    /// Carries out a plan that can be taken back; anything else is asked first, as is everything on a protected cluster.
+    pub fn carry_out(&mut self, plan: Plan, verb: &str, impact: Vec<TextLine>) -> Result<()> {
+        self.may_change()?;
+        if plan.is_undoable() && !self.data.cluster().protected {
+            self.execute(plan);
+            return Ok(());
+        }
+        let targets = self.pinned.clone();
+        let question = self.question(plan, verb, targets, impact);
+        self.overlay(question, Vec::new());
+        Ok(())
+    }
+
+    /// The question before a plan. The more it takes away, the more must be typed.
+    pub fn question(&self, plan: Plan, verb: &str, targets: Vec<Target>, mut impact: Vec<TextLine>) -> Confirm {
+        let info = self.data.cluster();
+        let guard = if info.protected {
+            impact.push(TextLine::new().with(crate::theme::Role::Danger, &format!("{} is protected.", info.name)));
+            Some(Guard::new(&info.name))
+        } else if plan.changes.len() > MANY {
+            Some(Guard::new(&plan.changes.len().to_string()))
+        } else {
+            None
+        };
+        let title = format!("{}?", plan.title);
+        let question = Confirm::about(title, verb, plan, targets, impact);
+        match guard {
+            Some(guard) => question.guarded(guard),
+            None => question,
+        }
+    }
+
+    /// Carries out a plan now.
+    pub fn execute(&mut self, plan: Plan) -> RequestId {
+        if plan.changes.len() > 1 {
+            // The marks have served their purpose. Views without marks have nothing to say to this.
+            let _ = self.view_command(&Line::bare("mark.clear"));
+        }
+        let plan = Arc::new(plan);
+        self.perform(plan.clone(), Then::Report(plan))
+    }
+
+    /// Carries out a plan now, with something else to follow than a report.
+    pub fn perform(&mut self, plan: Arc<Plan>, then: Then) -> RequestId {
+        let id = self.state.wait(plan.cluster, then);
+        self.started = Some(id);
+        self.state.operations.insert(
+            id,
+            Operation {
+                title: plan.title.clone(),
+                progress: crate::cluster::Progress {
+                    total: plan.changes.len(),
+                    ..Default::default()
+                },
+                cancelled: false,
+            },
+        );
+        self.effects.push(Effect::Execute(id, plan));
+        id
+    }
+
+    /// Shows what an answer brought: at once when the last key asked for it and nothing else has been begun since; else as a notice,
+    /// which takes no keys.
+    pub fn present(&mut self, keys: u64, text: String, review: Review) {
+        if self.state.keys == keys && self.state.layers.is_empty() && !self.state.view().is_raw() {
+            return self.review(review);
+        }
+        self.state.notices.push_back(Notice {
+            text,
+            cluster: self.data.cluster().id,
+            review,
+        });
+    }
+
+    /// Opens what a notice holds.
+    pub fn review(&mut self, review: Review) {
+        let any = !review.document.lines.is_empty();
+        if any {
+            let view = Text::new(
+                TextSource::Fixed {
+                    title: review.title,
+                    document: review.document,
+                },
+                self.data,
+            );
+            self.push(view);
+        }
+        if let Some(question) = review.question {
+            self.overlay(question, Vec::new());
+            if let Some(layer) = self.state.layers.last_mut() {
+                layer.over_review = any;
+            }
+        }
     }
 
     /// Says something.
@@ -97,9 +240,14 @@ impl Cx<'_> {
     }
 
     /// Replaces the whole stack of the current tab.
-    pub fn replace(&mut self, mut view: impl View + 'static) {
+    pub fn replace(&mut self, view: impl View + 'static) {
+        self.replace_boxed(Box::new(view));
+    }
+
+    /// Replaces the whole stack of the current tab.
+    pub fn replace_boxed(&mut self, mut view: Box<dyn View>) {
         view.sync(self.data);
-        let old = std::mem::replace(&mut self.state.tabs[self.state.tab].views, vec![Box::new(view)]);
+        let old = std::mem::replace(&mut self.state.tabs[self.state.tab].views, vec![view]);
         self.state.laid_out = false;
         for view in &old {
             self.effects.extend(view.sessions().into_iter().map(Effect::Close));
@@ -172,6 +320,8 @@ impl Cx<'_> {
         self.state.layers.push(Layer {
             overlay: Box::new(overlay),
             pinned,
+            waits: None,
+            over_review: false,
         });
     }
 

@@ -1,10 +1,13 @@
 //! What the application asks of the world, and what it does with the answers.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::Value;
 
-use crate::cluster::{ApplyReport, Request, Source};
+use crate::cluster::{ApplyReport, ClusterId, Content, ObjectRef, Plan, Report, Source};
+use crate::keys::Line;
 use crate::session::{SessionId, Spec};
 use crate::view::Target;
 
@@ -14,19 +17,34 @@ pub type RequestId = u64;
 /// One thing asked of the world. Each kind is a mechanism, not a feature.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Send a request to the cluster.
-    Send(RequestId, Request),
-    /// Apply manifests (server-side apply), or only say what applying them would change.
-    Apply {
+    /// Carry out a plan, in the cluster it was made for.
+    Execute(RequestId, Arc<Plan>),
+    /// Begin no further change of an operation.
+    Cancel(RequestId),
+    /// Say what applying manifests (server-side apply) would change.
+    Preview {
         /// Names it.
         id: RequestId,
+        /// Where.
+        cluster: ClusterId,
         /// YAML or JSON, any number of documents.
         text: String,
         /// Namespace of objects that name none.
         namespace: String,
-        /// Change nothing.
-        dry_run: bool,
     },
+    /// Count what is in namespaces.
+    Count {
+        /// Names it.
+        id: RequestId,
+        /// Where.
+        cluster: ClusterId,
+        /// The namespaces.
+        namespaces: Vec<String>,
+    },
+    /// Read an object as it is now.
+    Fetch(RequestId, ClusterId, ObjectRef),
+    /// Ask a cluster again what it serves.
+    Discover(RequestId, ClusterId),
     /// Open a session.
     Open(SessionId, Spec),
     /// Send bytes to a terminal session.
@@ -54,10 +72,16 @@ pub enum Effect {
 /// What came back.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The body of an answer, or a file's contents.
+    /// A file's contents, or nothing.
     Bytes(Bytes),
-    /// What applying changed, or would change.
-    Applied(ApplyReport),
+    /// What applying would change.
+    Previewed(ApplyReport),
+    /// What became of a plan.
+    Executed(Report),
+    /// What is in the namespaces.
+    Counted(Content),
+    /// An object.
+    Object(Value),
 }
 
 /// What happens when an answer is there.
@@ -65,31 +89,70 @@ pub enum Outcome {
 pub enum Then {
     /// Say so.
     Say(String),
-    /// Nothing, unless it failed.
+    /// What the cluster serves is known anew: run a line that named what it did not serve before.
+    Again(Line),
+    /// Nothing.
     Quiet,
-    /// The file's text is to be applied: show the dry run first.
-    Preview(PathBuf),
+    /// Tell the dialog that asked.
+    Learn,
+    /// The file's text is to be applied: try it first.
+    Preview {
+        /// The file or directory.
+        path: PathBuf,
+        /// Namespace of objects that name none.
+        namespace: Arc<str>,
+    },
     /// The dry run of a text is back: show it and ask.
     Ask {
-        /// The text.
-        text: String,
-        /// Where it comes from, for the title.
+        /// Where the text comes from, for the title.
         origin: String,
+        /// Namespace of objects that name none.
+        namespace: Arc<str>,
     },
-    /// The text has been applied.
-    Report,
-    /// The user has edited an object: send what changed.
-    Edited {
-        /// The object.
-        target: Target,
-        /// The text the editor was given.
-        before: String,
-    },
+    /// A plan has been carried out.
+    Report(Arc<Plan>),
+    /// The user has edited an object: make the same changes on the server.
+    Edited(Edit),
     /// The edited object has been sent: on failure the edited text must not be lost.
     Sent {
-        /// The object.
-        target: Target,
+        /// The edit.
+        edit: Edit,
         /// What the user wrote.
         text: String,
+        /// The object the user wrote.
+        edited: Value,
+        /// What was sent.
+        plan: Arc<Plan>,
     },
+    /// The object has changed where the user has changed it, and is as read now: the editor opens on both.
+    Reconcile {
+        /// The edit.
+        edit: Edit,
+        /// The object the user wrote.
+        edited: Value,
+    },
+}
+
+/// An object in the user's editor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edit {
+    /// The object.
+    pub target: Target,
+    /// The version that the text was made of.
+    pub base: Value,
+    /// The text the editor was given.
+    pub shown: String,
+    /// Namespace the user worked in.
+    pub namespace: Option<Arc<str>>,
+}
+
+/// An answer that is waited for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    /// What happens then.
+    pub then: Then,
+    /// The cluster it was asked in.
+    pub cluster: ClusterId,
+    /// How many keys had been pressed when it was asked: a dialog that it opens is opened by the last of them, or is a notice.
+    pub keys: u64,
 }

@@ -1,7 +1,7 @@
 //! The browser: a live table of any kind.
 //!
 //! The cursor and the marks are UIDs. Rows that appear, vanish or move never put them on another object: when the object under the
-//! cursor vanishes, the cursor takes the row that slid into its place and says so.
+//! cursor vanishes, the cursor takes the row that slid into its place, and an action that was meant for the one before is refused.
 
 mod cell;
 mod empty;
@@ -10,6 +10,7 @@ mod hints;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -21,10 +22,16 @@ use crate::cluster::Resource;
 use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
 use crate::kind::{self, Kind};
-use crate::store::{Cell, FeedState, Health, Listing, Need, Query, Row, Sort};
+use crate::store::{Cell, FeedState, Health, Listing, Need, ObjectId, Query, Row, Sort};
 use crate::text;
 use crate::theme::Role;
 use crate::widget::{ColumnSpec, TableCell, TableRow, fill, fit, rule_down, table};
+
+/// A table narrower than this has no room for a preview: columns.
+const PREVIEW_WIDTH: u16 = 110;
+
+/// How long after a slide of the cursor a key was pressed for the row before: milliseconds.
+const NOTICED: i128 = 800;
 
 /// A table of one resource.
 pub struct Browser {
@@ -46,6 +53,10 @@ pub struct Browser {
     settled: Option<Arc<Row>>,
     /// The events resource, once the cluster has said what it serves.
     events: Option<Arc<Resource>>,
+    /// The object that was under the cursor and is gone, and when the cursor slid to another one.
+    slid: Option<(Arc<str>, Timestamp)>,
+    /// The object the cursor goes to when it shows.
+    wanted: Option<Arc<str>>,
     /// Whether the user has moved the cursor: until then it stays on the first row while rows arrive.
     touched: bool,
     /// Widest text seen per column: only grows, so that columns do not jump while rows come and go.
@@ -90,6 +101,8 @@ impl Browser {
             preview: true,
             settled: None,
             events: None,
+            slid: None,
+            wanted: None,
             touched: false,
             widest: vec![0; kind.columns.len() + shift],
             height: 0,
@@ -132,30 +145,20 @@ impl Browser {
         &self.need.query
     }
 
-    /// The same kind in another namespace.
-    pub fn in_namespace(&self, namespace: Option<Arc<str>>) -> Self {
-        let mut next = Self::new(self.resource.clone(), namespace);
-        next.need.sort = self.need.sort;
-        next.need.query.labels.clone_from(&self.need.query.labels);
-        next.scope_note.clone_from(&self.scope_note);
-        next.wide = self.wide;
-        next.label_columns.clone_from(&self.label_columns);
-        next.preview = self.preview;
-        next
-    }
-
     fn shows_namespace(&self) -> bool {
         self.resource.namespaced && self.need.query.namespace.is_none()
     }
 
     fn event_need(&self) -> Option<Need> {
         let row = self.settled.as_ref().filter(|_| self.preview)?;
-        Some(preview::event_need(self.events.clone()?, row))
+        Some(preview::event_need(self.events.clone()?, &self.resource, row))
     }
 
     fn move_to(&mut self, listing: &Listing, index: usize) {
         self.touched = true;
         self.hidden = None;
+        self.slid = None;
+        self.wanted = None;
         self.index = index.min(listing.len().saturating_sub(1));
         self.cursor = listing.get(self.index).cloned();
         self.keep_visible(listing.len());
@@ -204,6 +207,15 @@ impl Browser {
                 middle: matches!(column.title, "NAME" | "OBJECT" | "NODE" | "IMAGES"),
             });
         }
+        let sorted = self.sorted_column();
+        for (at, spec) in specs.iter_mut().enumerate().filter(|(_, spec)| spec.wanted > 0) {
+            // The whole title, and the sign of the order.
+            let title = text::width(&spec.title) as u16 + u16::from(at == sorted);
+            spec.wanted = spec.wanted.max(title);
+            if spec.right {
+                spec.min = spec.min.max(title);
+            }
+        }
         for key in &self.label_columns {
             let widest = listing
                 .window(self.top, usize::from(self.height))
@@ -219,6 +231,11 @@ impl Browser {
             });
         }
         specs
+    }
+
+    /// The column that the order is by, the namespace's included.
+    fn sorted_column(&self) -> usize {
+        self.need.sort.column.unwrap_or(0) + usize::from(self.shows_namespace())
     }
 
     fn widths(&self, specs: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
@@ -294,7 +311,7 @@ impl Browser {
     }
 
     fn preview_area(&self, area: Rect) -> (Rect, Option<Rect>) {
-        if !self.preview || area.width < 110 || area.height < 6 {
+        if !self.preview || area.width < PREVIEW_WIDTH || area.height < 6 {
             return (area, None);
         }
         let width = (area.width / 3).clamp(38, 90);
@@ -380,22 +397,52 @@ impl View for Browser {
                 resource: self.resource.clone(),
                 id: row.id.clone(),
                 object: row.object.clone(),
-                container: None,
             })
             .collect()
     }
 
+    fn resource(&self) -> Option<Arc<Resource>> {
+        Some(self.resource.clone())
+    }
+
+    fn in_namespace(&self, namespace: Option<Arc<str>>) -> Option<Box<dyn View>> {
+        let mut next = Self::new(self.resource.clone(), namespace);
+        next.need.sort = self.need.sort;
+        next.need.filter.clone_from(&self.need.filter);
+        next.need.faults = self.need.faults;
+        next.need.query.labels.clone_from(&self.need.query.labels);
+        // A field selector names one object, or what one place holds.
+        if self.need.query.fields.is_empty() {
+            next.scope_note.clone_from(&self.scope_note);
+        }
+        next.wide = self.wide;
+        next.label_columns.clone_from(&self.label_columns);
+        next.preview = self.preview;
+        Some(Box::new(next))
+    }
+
+    fn slid(&self, data: &dyn Data) -> Option<Arc<str>> {
+        let (name, at) = self.slid.as_ref().filter(|_| self.marks.is_empty())?;
+        (data.now().duration_since(*at).as_millis() < NOTICED).then(|| name.clone())
+    }
+
+    fn select(&mut self, id: &ObjectId, data: &dyn Data) {
+        self.wanted = Some(id.uid.clone());
+        self.sync(data);
+    }
+
     fn needs(&self) -> Vec<Need> {
         let mut needs = vec![self.need.clone()];
-        if let (true, Some(row), Some(events)) = (self.preview, &self.settled, &self.events) {
-            needs.push(preview::event_need(events.clone(), row));
-        }
+        needs.extend(self.event_need());
         needs
     }
 
     fn sync(&mut self, data: &dyn Data) {
         let listing = data.listing(&self.need);
         let loading = listing.state == FeedState::Loading;
+        if let Some(at) = self.wanted.as_ref().and_then(|uid| listing.position(uid, self.index)) {
+            self.move_to(&listing, at);
+        }
         if loading && !self.touched {
             self.index = 0;
             self.cursor = listing.get(0).cloned();
@@ -421,8 +468,14 @@ impl View for Browser {
                 {
                     self.hidden = Some(row.id.uid.clone());
                 }
-                self.index = self.index.min(listing.len().saturating_sub(1));
+                let before = self.cursor.take();
+                // Rows that a filter leaves begin with the first: the cursor's old place means nothing among them.
+                let index = if self.hidden.is_some() { 0 } else { self.index };
+                self.index = index.min(listing.len().saturating_sub(1));
                 self.cursor = listing.get(self.index).cloned();
+                if let (Some(before), None) = (before, &self.hidden) {
+                    self.slid = Some((before.id.name.clone(), data.now()));
+                }
             }
         }
         // Marks follow their objects; a vanished object loses its mark once its absence is certain.
@@ -498,8 +551,13 @@ impl View for Browser {
             }
             "mark.all" => self.marks = listing.iter().map(|row| (row.id.uid.clone(), row.clone())).collect(),
             "mark.clear" => self.marks.clear(),
+            // The cursor stays where the filter has put it.
+            "filter.keep" => self.hidden = None,
             "table.wide" => {
                 self.wide = !self.wide;
+                if !self.kind.columns.iter().any(|column| column.wide) {
+                    return Err(Error::usage(format!("{} have no more columns", self.resource.plural)));
+                }
             }
             "table.faults" => self.need.faults = !self.need.faults,
             "table.sort" => self.sort_by(line)?,
@@ -513,6 +571,10 @@ impl View for Browser {
                 }
             }
             "preview.toggle" => {
+                if self.area.width < PREVIEW_WIDTH {
+                    let error = Error::usage(format!("the preview needs {PREVIEW_WIDTH} columns"));
+                    return Err(error.hint("describe the object instead"));
+                }
                 self.preview = !self.preview;
                 self.settled = self.cursor.clone();
             }
@@ -542,13 +604,7 @@ impl View for Browser {
         let (left, right) = self.preview_area(area);
         let specs = self.specs(&listing);
         let widths = self.widths(&specs, left.width);
-        let sorted = self
-            .need
-            .sort
-            .column
-            .map_or(usize::from(self.shows_namespace()), |column| {
-                column + usize::from(self.shows_namespace())
-            });
+        let sorted = self.sorted_column();
         let sign = if self.need.sort.descending {
             look.theme.signs.descending
         } else {

@@ -1,4 +1,4 @@
-//! The list of port-forwards: where to, from where, how much went through.
+//! The list of what runs beside the views: shells and port-forwards of every context, where to, from where, how much went through.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use ratatui::layout::Rect;
 use super::{Data, Look, Reply, View, not_here};
 use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
-use crate::session::{ForwardSpec, Info, SessionId, Spec, Status};
+use crate::session::{Info, PodTarget, SessionId, Spec, Status};
 use crate::text;
 use crate::theme::Role;
 use crate::widget::{ColumnSpec, TableCell, TableRow, fit, put, table};
 
-/// Every port-forward of this program.
+/// Every shell and port-forward of this program.
 #[derive(Debug, Default)]
 pub struct Forwards {
     cursor: Option<SessionId>,
@@ -27,10 +27,13 @@ impl Forwards {
         Self::default()
     }
 
-    fn all(data: &dyn Data) -> Vec<(Info, ForwardSpec)> {
+    /// The sessions, each with its pod, what it is, and its port.
+    fn all(data: &dyn Data) -> Vec<(Info, PodTarget, &'static str, String)> {
         let only = |info: Info| match info.spec.clone() {
-            Spec::Forward(spec) => Some((info, spec)),
-            _ => None,
+            Spec::Forward(spec) => Some((info, spec.target, "forward", spec.port.to_string())),
+            Spec::Exec(spec) if spec.commands.is_empty() => Some((info, spec.target, "attach", "-".to_owned())),
+            Spec::Exec(spec) => Some((info, spec.target, "shell", "-".to_owned())),
+            Spec::Logs(_) => None,
         };
         data.sessions().into_iter().filter_map(only).collect()
     }
@@ -39,23 +42,22 @@ impl Forwards {
         let all = Self::all(data);
         self.count = all.len();
         self.index = index.min(all.len().saturating_sub(1));
-        self.cursor = all.get(self.index).map(|(info, _)| info.id);
+        self.cursor = all.get(self.index).map(|(info, ..)| info.id);
     }
 
     fn current(&self, data: &dyn Data) -> Result<Info> {
-        let id = self.cursor.ok_or_else(|| Error::usage("there are no port-forwards"))?;
-        data.session(id)
-            .ok_or_else(|| Error::usage("this port-forward has ended"))
+        let id = self.cursor.ok_or_else(|| Error::usage("there are no sessions"))?;
+        data.session(id).ok_or_else(|| Error::usage("this session has ended"))
     }
 }
 
 impl View for Forwards {
     fn title(&self) -> String {
-        "forwards".into()
+        "sessions".into()
     }
 
     fn crumbs(&self) -> Vec<String> {
-        vec!["port-forwards".into()]
+        vec!["port-forwards and shells".into()]
     }
 
     fn status(&self, _data: &dyn Data) -> String {
@@ -68,7 +70,7 @@ impl View for Forwards {
 
     fn hints(&self) -> &'static [(&'static str, &'static str)] {
         &[
-            ("forward.browse", "open in browser"),
+            ("view.enter", "open"),
             ("text.copy", "copy URL"),
             ("forward.stop", "stop"),
             ("view.back", "back"),
@@ -78,7 +80,7 @@ impl View for Forwards {
     fn sync(&mut self, data: &dyn Data) {
         let at = Self::all(data)
             .iter()
-            .position(|(info, _)| Some(info.id) == self.cursor);
+            .position(|(info, ..)| Some(info.id) == self.cursor);
         self.move_to(data, at.unwrap_or(self.index));
     }
 
@@ -90,7 +92,14 @@ impl View for Forwards {
             "cursor.last" => self.move_to(data, usize::MAX),
             "forward.stop" => {
                 let info = self.current(data)?;
-                return Ok(Reply::Run(Line::with("session.close", [info.id.0.to_string()])));
+                return Ok(Reply::Run(Line::with(
+                    "session.close",
+                    [info.id.0.to_string(), "--ask".into()],
+                )));
+            }
+            "forward.browse" | "view.enter" if !matches!(self.current(data)?.spec, Spec::Forward(_)) => {
+                let info = self.current(data)?;
+                return Ok(Reply::Run(Line::with("session.show", [info.id.0.to_string()])));
             }
             "forward.browse" | "view.enter" => {
                 let local = self
@@ -121,7 +130,7 @@ impl View for Forwards {
             let base = look.theme.style(Role::Text).patch(look.theme.style(Role::Dim));
             let keys = look.keymap.key_for(&["pods"], "pod.forward").unwrap_or_default();
             let keys: Vec<String> = keys.iter().map(|chord| chord.label()).collect();
-            let note = format!("no port-forwards: {} on a pod opens one", keys.join(" "));
+            let note = format!("no port-forwards and no shells: {} on a pod opens one", keys.join(" "));
             put(buf, area.x + 4, area.y + 3, area.right(), &note, base);
             return;
         }
@@ -140,32 +149,38 @@ impl View for Forwards {
         };
         let pods = all
             .iter()
-            .map(|(_, spec)| text::width(&spec.target.pod))
+            .map(|(_, target, ..)| text::width(&target.pod))
             .max()
             .unwrap_or(8);
         let spaces = all
             .iter()
-            .map(|(_, spec)| text::width(&spec.target.namespace))
+            .map(|(_, target, ..)| text::width(&target.namespace))
             .max()
             .unwrap_or(8);
         let state = |info: &Info| {
             let signs = look.theme.signs;
             match &info.status {
                 Status::Opening => (signs.progress, Role::Progress, "opening".to_owned()),
-                Status::Running => (signs.good, Role::Good, "listening".to_owned()),
+                Status::Running if matches!(info.spec, Spec::Forward(_)) => {
+                    (signs.good, Role::Good, "listening".to_owned())
+                }
+                Status::Running => (signs.good, Role::Good, "running".to_owned()),
                 Status::Retrying(error) => (signs.warning, Role::Warning, error.line()),
                 Status::Ended(_) => (signs.done, Role::Done, "ended".to_owned()),
                 Status::Failed(error) => (signs.failed, Role::Failed, error.line()),
             }
         };
-        let addresses = all.iter().map(|(info, _)| local(info).len()).max();
-        let states = all.iter().map(|(info, _)| text::width(&state(info).2) + 2).max();
+        let addresses = all.iter().map(|(info, ..)| local(info).len()).max();
+        let contexts = all.iter().map(|(info, ..)| text::width(&info.context)).max();
+        let states = all.iter().map(|(info, ..)| text::width(&state(info).2) + 2).max();
         let specs = [
             // Half an address is none.
             ColumnSpec {
                 elastic: false,
                 ..column("LOCAL", false, addresses.unwrap_or(8), 0)
             },
+            column("WHAT", false, 7, 0),
+            column("CONTEXT", false, contexts.unwrap_or(8), 3),
             column("NAMESPACE", false, spaces, 3),
             column("POD", false, pods, 0),
             column("PORT", true, 5, 0),
@@ -181,7 +196,7 @@ impl View for Forwards {
         ];
         let widths = fit(&specs, area.width);
         let now = look.data.now();
-        let rows = all.iter().map(|(info, spec)| {
+        let rows = all.iter().map(|(info, target, what, port)| {
             let (sign, role, word) = state(info);
             let plain = |text: String| TableCell {
                 text: text.into(),
@@ -192,9 +207,11 @@ impl View for Forwards {
             TableRow {
                 cells: vec![
                     plain(local(info)),
-                    plain(spec.target.namespace.to_string()),
-                    plain(spec.target.pod.to_string()),
-                    plain(spec.port.to_string()),
+                    plain((*what).to_owned()),
+                    plain(text::clean(&info.context).into_owned()),
+                    plain(target.namespace.to_string()),
+                    plain(target.pod.to_string()),
+                    plain(port.clone()),
                     TableCell {
                         text: text::clean(&word).into_owned().into(),
                         short: None,

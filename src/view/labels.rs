@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -10,7 +11,7 @@ use super::{Data, Input, Look, MouseKind, Reply, View, not_here};
 use crate::cluster::Resource;
 use crate::error::Result;
 use crate::keys::{Line, Scope};
-use crate::store::{Health, Need, Query};
+use crate::store::{Health, Listing, Need, Query};
 use crate::text;
 use crate::theme::Role;
 use crate::widget::{ColumnSpec, TableCell, TableRow, fit, put, table};
@@ -24,12 +25,56 @@ struct Group {
     faults: usize,
 }
 
+/// Objects whose labels are counted at a time: a few milliseconds, so that keys do not wait for a hundred thousand.
+const SLICE: usize = 4_000;
+/// Between two counts of more objects than that.
+const REST: SignedDuration = SignedDuration::from_secs(1);
+
+/// A count under way.
+#[derive(Debug)]
+struct Counting {
+    listing: Arc<Listing>,
+    next: usize,
+    counts: BTreeMap<(Box<str>, Box<str>), (usize, usize)>,
+}
+
+impl Counting {
+    /// Counts some of the objects; whether there are more.
+    fn slice(&mut self) -> bool {
+        // Most objects of a slice carry the same labels: what is known is found without being copied.
+        let mut counts: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
+        for row in self.listing.window(self.next, SLICE) {
+            for (key, value) in row.labels.iter() {
+                let entry = counts.entry((key, value)).or_default();
+                entry.0 += 1;
+                entry.1 += usize::from(row.health.needs_attention());
+            }
+        }
+        for ((key, value), (count, faults)) in counts {
+            let entry = self.counts.entry((key.into(), value.into())).or_default();
+            entry.0 += count;
+            entry.1 += faults;
+        }
+        self.next += SLICE;
+        self.next < self.listing.len()
+    }
+}
+
 /// Groups of one kind's labels.
 #[derive(Debug)]
 pub struct Labels {
     resource: Arc<Resource>,
     need: Need,
+    /// Every label.
+    all: Vec<Group>,
+    /// Those that the filter leaves.
     groups: Vec<Group>,
+    /// Widest key and value of them.
+    widest: (usize, usize),
+    /// The listing that was counted last, and when that was done.
+    counted: Option<Arc<Listing>>,
+    rested: Option<Timestamp>,
+    counting: Option<Counting>,
     filter: String,
     /// Key and value under the cursor: the cursor stays on its label when groups come and go.
     cursor: Option<(Box<str>, Box<str>)>,
@@ -44,13 +89,40 @@ impl Labels {
         Self {
             need: Need::all(Query::new(resource.clone(), namespace)),
             resource,
+            all: Vec::new(),
             groups: Vec::new(),
+            widest: (0, 0),
+            counted: None,
+            rested: None,
+            counting: None,
             filter: String::new(),
             cursor: None,
             index: 0,
             top: 0,
             height: 0,
         }
+    }
+
+    /// Shows the groups that the filter leaves.
+    fn narrow(&mut self) {
+        let filter = self.filter.to_lowercase();
+        let kept = |group: &&Group| {
+            format!("{}={}", group.key, group.value)
+                .to_lowercase()
+                .contains(&filter)
+        };
+        self.groups = self.all.iter().filter(kept).cloned().collect();
+        let widest = |of: fn(&Group) -> &str| self.groups.iter().map(|group| text::width(of(group))).max();
+        self.widest = (
+            widest(|group| &group.key).unwrap_or(0),
+            widest(|group| &group.value).unwrap_or(0),
+        );
+        let at = self.cursor.as_ref().and_then(|(key, value)| {
+            self.groups
+                .iter()
+                .position(|group| group.key == *key && group.value == *value)
+        });
+        self.move_to(at.unwrap_or(self.index));
     }
 
     fn move_to(&mut self, index: usize) {
@@ -106,33 +178,65 @@ impl View for Labels {
         vec![self.need.clone()]
     }
 
+    fn resource(&self) -> Option<Arc<Resource>> {
+        Some(self.resource.clone())
+    }
+
+    fn in_namespace(&self, namespace: Option<Arc<str>>) -> Option<Box<dyn View>> {
+        Some(Box::new(Self {
+            filter: self.filter.clone(),
+            ..Self::new(self.resource.clone(), namespace)
+        }))
+    }
+
     fn sync(&mut self, data: &dyn Data) {
         let listing = data.listing(&self.need);
-        let mut counts: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
-        for row in listing.iter() {
-            for (key, value) in row.labels.iter() {
-                let entry = counts.entry((key, value)).or_default();
-                entry.0 += 1;
-                entry.1 += usize::from(row.health.needs_attention());
-            }
+        // A count that is under way is finished before another is begun.
+        if self.counting.is_some()
+            || self
+                .counted
+                .as_ref()
+                .is_some_and(|counted| Arc::ptr_eq(counted, &listing))
+        {
+            return;
         }
-        let filter = self.filter.to_lowercase();
-        self.groups = counts
+        let small = listing.len() <= SLICE;
+        let rested = self.rested.is_none_or(|at| data.now().duration_since(at) >= REST);
+        if !small && !rested {
+            return;
+        }
+        self.counted = Some(listing.clone());
+        self.counting = Some(Counting {
+            listing,
+            next: 0,
+            counts: BTreeMap::new(),
+        });
+        if small {
+            self.work(data);
+        }
+    }
+
+    fn work(&mut self, data: &dyn Data) -> bool {
+        let Some(mut counting) = self.counting.take() else {
+            return false;
+        };
+        if counting.slice() {
+            self.counting = Some(counting);
+            return true;
+        }
+        self.rested = Some(data.now());
+        self.all = counting
+            .counts
             .into_iter()
-            .filter(|((key, value), _)| format!("{key}={value}").to_lowercase().contains(&filter))
             .map(|((key, value), (count, faults))| Group {
-                key: key.into(),
-                value: value.into(),
+                key,
+                value,
                 count,
                 faults,
             })
             .collect();
-        let at = self.cursor.as_ref().and_then(|(key, value)| {
-            self.groups
-                .iter()
-                .position(|group| group.key == *key && group.value == *value)
-        });
-        self.move_to(at.unwrap_or(self.index));
+        self.narrow();
+        false
     }
 
     fn layout(&mut self, area: Rect, _data: &dyn Data) -> Reply {
@@ -150,7 +254,7 @@ impl View for Labels {
         Reply::Done
     }
 
-    fn command(&mut self, line: &Line, data: &dyn Data) -> Result<Reply> {
+    fn command(&mut self, line: &Line, _data: &dyn Data) -> Result<Reply> {
         let page = usize::from(self.height).max(2) - 1;
         match line.name.as_str() {
             "cursor.down" => self.move_to(self.index + 1),
@@ -163,7 +267,7 @@ impl View for Labels {
             "cursor.last" => self.move_to(usize::MAX),
             "filter.set" => {
                 self.filter = line.args.join(" ");
-                self.sync(data);
+                self.narrow();
             }
             "view.enter" => {
                 let Some((key, value)) = &self.cursor else {
@@ -189,21 +293,20 @@ impl View for Labels {
     }
 
     fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
-        let widest = |pick: fn(&Group) -> &str| self.groups.iter().map(|group| text::width(pick(group))).max();
-        let column = |title: &str, right, min, wanted: Option<usize>, rank| ColumnSpec {
+        let column = |title: &str, right, min, wanted: usize, rank| ColumnSpec {
             title: title.into(),
             right,
             min,
-            wanted: wanted.unwrap_or(5).min(80) as u16,
+            wanted: wanted.clamp(5, 80) as u16,
             rank,
             elastic: !right,
             middle: true,
         };
         let specs = [
-            column("KEY", false, 12, widest(|group| &group.key), 0),
-            column("VALUE", false, 12, widest(|group| &group.value), 0),
-            column(&self.resource.plural.to_uppercase(), true, 4, Some(4), 0),
-            column("ATTENTION", true, 4, Some(4), 1),
+            column("KEY", false, 12, self.widest.0, 0),
+            column("VALUE", false, 12, self.widest.1, 0),
+            column(&self.resource.plural.to_uppercase(), true, 4, 4, 0),
+            column("ATTENTION", true, 4, 4, 1),
         ];
         let widths = fit(&specs, area.width);
         let mut previous: Option<&str> = self.top.checked_sub(1).map(|at| &*self.groups[at].key);

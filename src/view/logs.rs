@@ -4,11 +4,13 @@ mod line;
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use self::line::{Matcher, level};
-use super::{Data, Input, Look, MouseKind, Reply, View, not_here};
+use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here};
 use crate::document::{Document, TextLine};
 use crate::error::Result;
 use crate::keys::{Line, Scope};
@@ -22,6 +24,8 @@ use crate::widget::{Pager, PagerState, put};
 pub struct Logs {
     id: SessionId,
     spec: LogSpec,
+    /// The pods, by identity.
+    targets: Vec<Target>,
     snapshot: Arc<LogSnapshot>,
     /// Number of the last visible line; `None` follows.
     anchor: Option<u64>,
@@ -38,11 +42,12 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// A view of the log session `id`.
-    pub fn new(id: SessionId, spec: LogSpec) -> Self {
+    /// A view of the log session `id`, of containers of the pods `targets`.
+    pub fn new(id: SessionId, spec: LogSpec, targets: Vec<Target>) -> Self {
         Self {
             id,
             spec,
+            targets,
             snapshot: Arc::default(),
             anchor: None,
             filter: String::new(),
@@ -140,7 +145,13 @@ impl Logs {
             out.push(Theme::source_role(usize::from(line.source)), &name);
         }
         if let (true, Some(time)) = (self.timestamps, line.time) {
-            out.push(Role::LogTime, &format!("{} ", time.strftime("%Y-%m-%d %H:%M:%S%.3f")));
+            out.push(
+                Role::LogTime,
+                &format!(
+                    "{} ",
+                    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f")
+                ),
+            );
         }
         let hang = text::width(&out.plain());
         out.push(level(&line.text), &line.text);
@@ -185,7 +196,10 @@ impl View for Logs {
 
     fn status(&self, data: &dyn Data) -> String {
         let mut parts = vec![text::count(self.count(), "line")];
-        if self.spec.tail.is_some_and(|tail| self.end() >= tail) {
+        if !matches!(self.matcher, Matcher::All) {
+            let all = usize::try_from(self.end().saturating_sub(self.start())).unwrap_or(usize::MAX);
+            parts[0] = format!("{} of {}", self.count(), text::count(all, "line"));
+        } else if self.spec.tail.is_some_and(|tail| self.end() >= tail) {
             parts[0] = format!("the last {}", parts[0]);
         }
         if self.snapshot.first > 0 {
@@ -226,6 +240,10 @@ impl View for Logs {
             ("logs.save", "save"),
             ("text.copy", "copy"),
         ]
+    }
+
+    fn targets(&self, _data: &dyn Data) -> Vec<Target> {
+        self.targets.clone()
     }
 
     fn sync(&mut self, data: &dyn Data) {
@@ -273,6 +291,9 @@ impl View for Logs {
                 self.anchor = None;
                 self.scan();
             }
+            // The filter shows nothing but matches: the next one is the next line.
+            "search.next" => self.scroll(1),
+            "search.previous" => self.scroll(-1),
             "filter.set" | "search.set" => {
                 let text = line.args.join(" ");
                 self.matcher = Matcher::parse(&text)?;

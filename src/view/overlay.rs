@@ -5,7 +5,7 @@ mod form;
 mod picker;
 mod prompt;
 
-pub use confirm::Confirm;
+pub use confirm::{Confirm, Guard};
 pub use form::{Field, Form};
 pub use picker::{Entry, Picker};
 pub use prompt::{Candidate, Complete, Mode, Prompt};
@@ -16,7 +16,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{Data, Input, Look};
-use crate::error::Error;
+use crate::cluster::{Content, Plan};
+use crate::error::{Error, Result};
 use crate::keys::Line;
 use crate::store::Need;
 
@@ -27,8 +28,10 @@ pub enum Answer {
     Stay,
     /// It goes.
     Close,
-    /// It goes, and the line runs.
+    /// It goes, and the line runs. A form stays until what the line has asked for is answered.
     Run(Line),
+    /// It goes, and the plan is carried out.
+    Execute(Box<Plan>),
     /// The line runs while it stays (a filter that follows the typing).
     Live(Line),
 }
@@ -45,10 +48,16 @@ pub trait Overlay: Debug + Send {
     }
     /// Adjusts to new data.
     fn sync(&mut self, _data: &dyn Data) {}
-    /// What it ran was refused: whether it stays, with the input in it, and says so.
-    fn refuse(&mut self, _error: &Error) -> bool {
+    /// Whether it stays with the input in it while what it ran is under way.
+    fn keeps_input(&self) -> bool {
         false
     }
+    /// What it ran is under way.
+    fn busy(&mut self) {}
+    /// What it ran was refused: it says so, and its input can be mended.
+    fn refuse(&mut self, _error: &Error) {}
+    /// What it asked to be counted has been.
+    fn learn(&mut self, _content: &Result<Content>) {}
     /// Whether it replaces the bottom line.
     fn at_bottom(&self) -> bool {
         false

@@ -16,9 +16,13 @@ use crate::text;
 use crate::theme::Role;
 use crate::widget::{Pager, PagerState};
 
-/// The events about the object of a row.
-pub(super) fn event_need(events: Arc<Resource>, row: &Row) -> Need {
-    event_need_of(events, &row.id)
+/// The events about the object of a row, seen through the one feed of its namespace's events: a feed per row that the cursor rests on
+/// would make the server read all of them each time, because it cannot index events.
+pub(super) fn event_need(events: Arc<Resource>, resource: &Resource, row: &Row) -> Need {
+    let namespace: Arc<str> = row.id.namespace().unwrap_or("default").into();
+    let mut need = Need::all(Query::new(events, Some(namespace)));
+    need.filter = format!("object={}/{}", resource.kind.to_lowercase(), row.id.name);
+    need
 }
 
 /// The events about an object. Those about cluster-scoped objects live in `default`, and name a node's UID as its name
@@ -59,7 +63,14 @@ fn seen(event: &Value) -> &str {
 /// Draws the summary of a row, and its newest events.
 pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, kind: &Kind, row: &Row, listing: Option<&Listing>) {
     let object = row.object.value();
-    let events = events_of(listing);
+    let mut events = events_of(listing);
+    // An object of the same name that was there before has events of its own. Those about nodes name a name as the UID.
+    if let Some(uid) = row.id.namespace().map(|_| &*row.id.uid) {
+        events.retain(|event| {
+            matches!(event.pointer("/involvedObject/uid"), None | Some(Value::Null))
+                || event["involvedObject"]["uid"] == uid
+        });
+    }
     let now = look.data.now();
     let mut document = Document::new();
     document.push(TextLine::new().with(Role::Strong, &row.id.name));

@@ -39,6 +39,12 @@ impl Terminal {
     }
 }
 
+/// The context a session belongs to.
+fn info_context(data: &dyn Data, id: SessionId) -> String {
+    data.session(id)
+        .map_or_else(String::new, |info| info.context.to_string())
+}
+
 fn is_over(info: &Info) -> bool {
     matches!(info.status, Status::Ended(_) | Status::Failed(_))
 }
@@ -69,6 +75,9 @@ impl View for Terminal {
             Some(Info {
                 spec: Spec::Exec(exec), ..
             }) => match exec.target.container {
+                Some(container) if *info_context(data, self.id) != *data.cluster().name => {
+                    format!("container {container} in {}", info_context(data, self.id))
+                }
                 Some(container) => format!("container {container}"),
                 None => String::new(),
             },
@@ -141,7 +150,7 @@ impl View for Terminal {
     fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
         let info = look.data.session(self.id);
         if let Some(screen) = look.data.screen(self.id) {
-            draw_screen(area, buf, &screen, look.theme, !self.ended);
+            look.cursor(draw_screen(area, buf, &screen, look.theme, !self.ended));
         }
         let note = match info.as_ref().map(|info| &info.status) {
             Some(Status::Failed(error)) => {
@@ -218,7 +227,14 @@ fn arrow(code: KeyCode) -> Chord {
     }
 }
 
-fn draw_screen(area: Rect, buf: &mut Buffer, screen: &vt100::Screen, theme: &Theme, cursor: bool) {
+/// Draws a screen; gives the cell of its cursor.
+fn draw_screen(
+    area: Rect,
+    buf: &mut Buffer,
+    screen: &vt100::Screen,
+    theme: &Theme,
+    cursor: bool,
+) -> Option<(u16, u16)> {
     let base = theme.style(Role::Text);
     for row in 0..area.height {
         for column in 0..area.width {
@@ -252,14 +268,14 @@ fn draw_screen(area: Rect, buf: &mut Buffer, screen: &vt100::Screen, theme: &The
             }
         }
     }
-    if cursor && !screen.hide_cursor() && screen.scrollback() == 0 {
-        let (row, column) = screen.cursor_position();
-        if let Some(cell) = buf.cell_mut((area.x + column.min(area.width.saturating_sub(1)), area.y + row))
-            && row < area.height
-        {
-            cell.set_style(Style::default().add_modifier(Modifier::REVERSED));
-        }
+    if !cursor || screen.hide_cursor() {
+        return None;
     }
+    let (row, column) = screen.cursor_position();
+    let at = (area.x + column.min(area.width.saturating_sub(1)), area.y + row);
+    let cell = buf.cell_mut(at).filter(|_| row < area.height)?;
+    cell.set_style(Style::default().add_modifier(Modifier::REVERSED));
+    Some(at)
 }
 
 fn colour(colour: vt100::Color) -> Option<Color> {

@@ -39,7 +39,7 @@ impl PagerState {
     /// Rows the line takes.
     fn rows(&self, line: &TextLine) -> usize {
         if self.wrap {
-            pieces(line, usize::from(self.size.0)).len()
+            line.rows(usize::from(self.size.0)).len()
         } else {
             1
         }
@@ -162,16 +162,28 @@ impl Pager<'_> {
         let mut y = area.y;
         let mut skip = self.state.skip;
         for (number, line) in self.document.lines.iter().enumerate().skip(self.state.top) {
-            let plain = line.plain();
-            let matches = find_all(&plain, &self.state.search);
+            // A very long line is not copied to draw a few rows of it.
+            let plain = || line.plain();
+            let matches = if self.state.search.is_empty() {
+                Vec::new()
+            } else {
+                find_all(&plain(), &self.state.search)
+            };
             let current = self.state.at == Some(number);
             let columns = usize::from(area.width);
-            let pieces = if self.state.wrap {
-                pieces(line, columns)
+            let hang = line.indent(columns);
+            let pieces: Vec<(usize, usize, usize)> = if self.state.wrap {
+                let rows = line.rows(columns);
+                let shown = rows.iter().enumerate().skip(skip).take(usize::from(area.height));
+                shown
+                    .map(|(at, (start, end))| (*start, *end, if at == 0 { 0 } else { hang }))
+                    .collect()
             } else {
+                let plain = plain();
                 vec![(skip_columns(&plain, self.state.left), plain.len(), 0)]
             };
-            for (start, end, indent) in pieces.into_iter().skip(std::mem::take(&mut skip)) {
+            skip = 0;
+            for (start, end, indent) in pieces {
                 if y >= area.bottom() {
                     return;
                 }
@@ -187,22 +199,6 @@ impl Pager<'_> {
             }
         }
     }
-}
-
-/// Byte ranges of a wrapped line with the indent of each: hanging indents apply from the second on.
-fn pieces(line: &TextLine, columns: usize) -> Vec<(usize, usize, usize)> {
-    let plain = line.plain();
-    let hang = usize::from(line.hang).min(columns / 2);
-    let mut from = 0;
-    text::wrap(&plain, columns, hang)
-        .into_iter()
-        .enumerate()
-        .map(|(at, piece)| {
-            let start = from + plain[from..].find(piece).unwrap_or(0);
-            from = start + piece.len();
-            (start, from, if at == 0 { 0 } else { hang })
-        })
-        .collect()
 }
 
 fn skip_columns(text: &str, columns: usize) -> usize {

@@ -1,5 +1,6 @@
 //! Keys in, screen out: the production loop on a buffer, a real cluster in memory, virtual time.
 
+mod change;
 mod harness;
 mod identity;
 mod object;

@@ -74,7 +74,10 @@ pub(super) fn trouble(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
             let age = text::age(*since, look.data.now());
             lines.push(
                 TextLine::new()
-                    .with(Role::Dim, &format!("  it is tried again by itself, since {age}"))
+                    .with(
+                        Role::Dim,
+                        &format!("  it has not answered for {age}, and is tried again by itself"),
+                    )
                     .hanging(4),
             );
         }

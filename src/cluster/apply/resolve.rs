@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::cluster::{Link, Request, Resource, Verb};
+use crate::cluster::{Link, Read, Resource};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The resource of a kind: from discovery, or asked for, because discovery knows each resource in its preferred version only, and
@@ -23,8 +23,8 @@ pub(super) async fn resource(link: &Link, api_version: &str, kind: &str) -> Resu
         .map(crate::cluster::encode)
         .collect::<Vec<_>>()
         .join("/");
-    let request = Request::new(Verb::Get, format!("{root}/{path}"), format!("ask for {api_version}"));
-    match link.send(&request).await {
+    let read = Read::new(format!("{root}/{path}"), format!("ask for {api_version}"));
+    match link.read(&read).await {
         Ok(answer) => {
             let list: Value = serde_json::from_slice(&answer).unwrap_or_default();
             served(api_version, kind, &list).ok_or_else(|| unknown(link, api_version, kind))

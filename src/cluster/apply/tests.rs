@@ -16,6 +16,8 @@ struct Api {
     owners: HashMap<String, String>,
     /// Answers to give once to an apply of something in a namespace, before anything else.
     answers: Vec<(u16, String, String)>,
+    /// Whether they are for dry runs too.
+    at_once: bool,
     asked: Vec<String>,
 }
 
@@ -59,7 +61,8 @@ impl Api {
                 None => status(404, "NotFound", "not found"),
             };
         }
-        if !self.answers.is_empty() && body_kind(body) != "Namespace" {
+        let meant = self.at_once || !query.contains("dryRun=All");
+        if meant && !self.answers.is_empty() && body_kind(body) != "Namespace" {
             let (code, reason, message) = self.answers.remove(0);
             return status(code, &reason, &message);
         }
@@ -80,7 +83,7 @@ impl Api {
         let mut object: Value = serde_json::from_slice(body).expect("the body is JSON");
         object["metadata"]["uid"] = json!("u");
         object["metadata"]["resourceVersion"] = json!(self.asked.len().to_string());
-        object["metadata"]["managedFields"] = json!([{"manager": MANAGER}]);
+        object["metadata"]["managedFields"] = json!([{"manager": "knarr"}]);
         object["status"] = json!({"seen": self.asked.len()});
         if !query.contains("dryRun=All") {
             self.objects.insert(path, object.clone());
@@ -111,11 +114,19 @@ fn bench(api: Api) -> (Link, Shared) {
 
 const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 2\n";
 
+/// Asks what applying would do, and does it unless it is a rehearsal: one by one, as the executor does.
 async fn run(link: &Link, text: &str, dry_run: bool) -> Vec<Applied> {
-    apply(link, text, "default", dry_run)
-        .await
-        .expect("the text is read")
-        .objects
+    let mut objects = preview(link, text, "default").await.expect("the text is read").objects;
+    if !dry_run {
+        for object in &mut objects {
+            if let Some(change) = &object.change
+                && let Err(error) = link.write(change).await
+            {
+                object.result = Err(error);
+            }
+        }
+    }
+    objects
 }
 
 #[tokio::test]
@@ -124,7 +135,7 @@ async fn an_object_is_created_then_unchanged_then_configured() {
     let tried = run(&link, WEB, true).await;
     assert_eq!(
         (tried[0].result.clone(), api.lock().unwrap().objects.len()),
-        (Ok(Change::Created), 0)
+        (Ok(Effect::Created), 0)
     );
 
     let created = run(&link, WEB, false).await.remove(0);
@@ -132,16 +143,16 @@ async fn an_object_is_created_then_unchanged_then_configured() {
         (&*created.name, created.namespace.as_deref(), created.line),
         ("deployment.apps/web", Some("default"), 1)
     );
-    assert_eq!((created.result, &*created.before), (Ok(Change::Created), ""));
+    assert_eq!((created.result, &*created.before), (Ok(Effect::Created), ""));
     assert_eq!(
         created.after,
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  namespace: default\nspec:\n  replicas: 2\n"
     );
-    assert_eq!(run(&link, WEB, false).await[0].result, Ok(Change::Unchanged));
+    assert_eq!(run(&link, WEB, false).await[0].result, Ok(Effect::Unchanged));
     let changed = run(&link, &WEB.replace("replicas: 2", "replicas: 0x3"), true)
         .await
         .remove(0);
-    assert_eq!(changed.result, Ok(Change::Configured));
+    assert_eq!(changed.result, Ok(Effect::Configured));
     assert!(changed.before.contains("replicas: 2") && changed.after.contains("replicas: 3"));
 
     let api = api.lock().unwrap();
@@ -159,7 +170,7 @@ async fn fields_of_kubectl_are_taken_over_and_those_of_others_are_not() {
         ..Api::default()
     };
     let (link, _) = bench(owned("kubectl-client-side-apply"));
-    assert_eq!(run(&link, WEB, false).await[0].result, Ok(Change::Created));
+    assert_eq!(run(&link, WEB, false).await[0].result, Ok(Effect::Created));
 
     let (link, api) = bench(owned("hpa-controller"));
     let refused = run(&link, WEB, false).await.remove(0);
@@ -202,7 +213,7 @@ async fn unknown_kinds_are_refused_with_the_version_that_is_served() {
     );
     // Served, but not preferred: discovery does not list it.
     let other = "apiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: a}\n";
-    assert_eq!(run(&link, other, false).await[0].result, Ok(Change::Created));
+    assert_eq!(run(&link, other, false).await[0].result, Ok(Effect::Created));
     assert!(
         api.lock()
             .unwrap()
@@ -232,7 +243,7 @@ async fn a_dry_run_knows_what_earlier_documents_would_make() {
     assert!(run(&link, &namespaced, true).await[0].result.is_err());
     let text = format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n---\n{namespaced}");
     let tried = run(&link, &text, true).await.remove(1);
-    assert_eq!((tried.result, tried.line), (Ok(Change::Created), 6));
+    assert_eq!((tried.result, tried.line), (Ok(Effect::Created), 6));
     assert!(
         tried
             .after
@@ -244,7 +255,7 @@ async fn a_dry_run_knows_what_earlier_documents_would_make() {
         run(&link, &text, false)
             .await
             .iter()
-            .all(|applied| applied.result == Ok(Change::Created))
+            .all(|applied| applied.result == Ok(Effect::Created))
     );
 }
 
@@ -268,7 +279,7 @@ async fn a_namespace_is_given_the_time_to_get_its_service_account() {
     let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n\
         apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\n";
     let applied = run(&link, text, false).await;
-    assert_eq!(applied[1].result, Ok(Change::Created), "{applied:?}");
+    assert_eq!(applied[1].result, Ok(Effect::Created), "{applied:?}");
     api.lock().unwrap().answers = vec![(403, "Forbidden".into(), early.into())];
     let alone = run(
         &link,
@@ -287,6 +298,7 @@ async fn what_the_server_refuses_is_found_in_the_text() {
     let (link, api) = bench(Api::default());
     let message = "strict decoding error: unknown field \"spec.replicaz\"";
     api.lock().unwrap().answers = vec![(400, "BadRequest".into(), message.into())];
+    api.lock().unwrap().at_once = true;
     let text = format!("# a comment\n---\n{}", WEB.replace("replicas", "replicaz"));
     let refused = run(&link, &text, true).await.remove(0);
     assert_eq!((refused.line, refused.error_line), (3, Some(8)));
@@ -303,7 +315,7 @@ async fn values_of_secrets_are_not_shown() {
     };
     run(&link, &secret("b25l"), false).await;
     let changed = run(&link, &secret("dHdv"), true).await.remove(0);
-    assert_eq!(changed.result, Ok(Change::Configured));
+    assert_eq!(changed.result, Ok(Effect::Configured));
     assert!(
         changed.before.contains("a: '*** (before)'\n  b: '***'"),
         "{}",
@@ -334,5 +346,5 @@ async fn an_exported_object_can_be_applied_again() {
         .next()
         .expect("the object")
         .to_string();
-    assert_eq!(run(&link, &exported, false).await[0].result, Ok(Change::Unchanged));
+    assert_eq!(run(&link, &exported, false).await[0].result, Ok(Effect::Unchanged));
 }

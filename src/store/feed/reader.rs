@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::wire::{Decoder, Event, Page};
 use super::{News, Shared};
-use crate::cluster::{Link, Request, Verb};
+use crate::cluster::{Link, Read};
 use crate::error::{Error, ErrorKind};
 use crate::store::{FeedState, Query};
 
@@ -151,7 +151,11 @@ impl Reader {
             }
             match end {
                 Ok(()) | Err(Trouble::Broken(_)) if sound => {}
-                Ok(()) => self.wait().await,
+                // Something on the way ends each watch early: events must not wait for ever longer.
+                Ok(()) => {
+                    self.pause = PAUSE.0;
+                    self.wait().await;
+                }
                 Err(Trouble::Broken(error)) => {
                     self.stale(error).await?;
                     self.wait().await;
@@ -166,6 +170,11 @@ impl Reader {
                 Err(Trouble::Refused(405, _)) => {
                     self.watchable = false;
                     return self.tell(FeedState::Live).await;
+                }
+                // Busy or broken for a while: what is known is still right up to its version.
+                Err(Trouble::Refused(429 | 500 | 502 | 503 | 504, error)) => {
+                    self.stale(error).await?;
+                    self.wait().await;
                 }
                 Err(Trouble::Refused(_, error)) => {
                     self.stale(error).await?;
@@ -266,9 +275,9 @@ impl Reader {
         }
     }
 
-    fn request(&self) -> Request {
+    fn request(&self) -> Read {
         let path = self.query.resource.path(self.query.namespace.as_deref());
-        let mut request = Request::new(Verb::Get, path, format!("list {}", self.query.resource.full_name()));
+        let mut request = Read::new(path, format!("list {}", self.query.resource.full_name()));
         for (name, selector) in [
             ("labelSelector", &self.query.labels),
             ("fieldSelector", &self.query.fields),
@@ -281,18 +290,15 @@ impl Reader {
     }
 
     /// Sends a request, and waits for the head of a good answer.
-    async fn begin(&mut self, request: &Request, silence: Duration) -> Result<http::Response<Body>, Trouble> {
-        let message = http::Request::get(request.uri())
-            .header(http::header::ACCEPT, "application/json")
+    async fn begin(&mut self, request: &Read, silence: Duration) -> Result<http::Response<Body>, Trouble> {
+        let headers = [
+            (http::header::ACCEPT, "application/json"),
             // A compressed watch would hold events back until a block is full.
-            .header(http::header::ACCEPT_ENCODING, "identity")
-            .body(Body::empty())
-            .map_err(|error| {
-                Trouble::Broken(Error::new(ErrorKind::Other, format!("cannot {}", request.what)).because(&error))
-            })?;
-        let response = match timeout(silence, self.link.reader().send(message)).await {
+            (http::header::ACCEPT_ENCODING, "identity"),
+        ];
+        let response = match timeout(silence, self.link.open_read(request, &headers)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(Trouble::Broken(self.link.unreachable(&error))),
+            Ok(Err(error)) => return Err(Trouble::Broken(error)),
             Err(_) => return Err(Trouble::Broken(self.silent(silence))),
         };
         self.heard = self.clock.now();
@@ -300,6 +306,9 @@ impl Reader {
             return Ok(response);
         }
         let code = response.status().as_u16();
+        if let Some(pause) = crate::cluster::retry_after(response.headers()) {
+            self.pause = pause.clamp(PAUSE.0, PAUSE.1);
+        }
         let body = self.collect(response.into_body(), LARGEST_STATUS).await?;
         Err(self.status(code, &body))
     }

@@ -388,8 +388,17 @@ async fn a_broken_watch_keeps_its_rows_and_tries_again_ever_more_slowly() {
     let asked = bench.asked().await;
     assert!(asked.at - broke < Duration::from_millis(10));
     assert_eq!(bench.catalog.listing(&need).state, FeedState::Live);
-    // An error that is no 410 is a reason to list again.
-    asked.status(500, "etcdserver: leader changed");
+    // A server that is busy or broken for a while has lost nothing: it is watched again from where it was.
+    asked.status(500, "etcdserver: request timed out");
+    let asked = bench.asked().await;
+    assert!(
+        asked.uri.contains("watch=true") && asked.uri.ends_with("resourceVersion=12"),
+        "{}",
+        asked.uri
+    );
+    assert!(matches!(bench.catalog.listing(&need).state, FeedState::Stale { .. }));
+    // Any other refusal is a reason to list again.
+    asked.status(400, "etcdserver: leader changed");
     let asked = bench.asked().await;
     assert!(!asked.uri.contains("watch"), "{}", asked.uri);
     let listing = bench.catalog.listing(&need);

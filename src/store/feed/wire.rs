@@ -150,11 +150,21 @@ impl Decoder {
         }
         let event: RawEvent<'_> = serde_json::from_slice(line)?;
         Ok(match &*event.kind {
-            "ADDED" | "MODIFIED" => Event::Set(self.object(event.object)?),
-            "DELETED" => {
-                let object = self.object(event.object)?;
-                Event::Gone(object.id.uid.clone(), object.resource_version.to_string())
-            }
+            // As in a list: an item that is no object must not hide the others, nor break the watch at the same place for ever.
+            "ADDED" | "MODIFIED" => match self.object(event.object) {
+                Ok(object) => Event::Set(object),
+                Err(error) => {
+                    tracing::warn!(%error, "left out an event about something that is no object");
+                    Event::Other
+                }
+            },
+            "DELETED" => match self.object(event.object) {
+                Ok(object) => Event::Gone(object.id.uid.clone(), object.resource_version.to_string()),
+                Err(error) => {
+                    tracing::warn!(%error, "left out an event about something that is no object");
+                    Event::Other
+                }
+            },
             "BOOKMARK" => {
                 let head: Head<'_> = serde_json::from_str(event.object.get())?;
                 Event::Bookmark(head.metadata.resource_version.into_owned())

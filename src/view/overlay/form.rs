@@ -50,10 +50,10 @@ impl Field {
         self
     }
 
-    /// It starts with a text.
+    /// It starts with a text, which is replaced by what is typed.
     #[must_use]
     pub fn with(mut self, text: &str) -> Self {
-        self.edit.set(text);
+        self.edit.offer(text);
         self
     }
 
@@ -73,23 +73,22 @@ pub struct Form {
     fields: Vec<Field>,
     focus: usize,
     line: Line,
-    wrong: Option<String>,
+    wrong: Option<Error>,
+    /// What was asked for is under way.
+    busy: bool,
 }
 
 impl Form {
     /// A form that runs `line` with each filled field appended as `FLAG=VALUE`.
     pub fn new(title: &str, line: Line, fields: Vec<Field>) -> Self {
-        let focus = fields
-            .iter()
-            .position(|field| field.edit.text().is_empty())
-            .unwrap_or(0);
         Self {
             title: title.to_owned(),
             note: Vec::new(),
             fields,
-            focus,
+            focus: 0,
             line,
             wrong: None,
+            busy: false,
         }
     }
 
@@ -107,7 +106,7 @@ impl Form {
             .position(|field| field.required && field.edit.text().trim().is_empty())
         {
             self.focus = at;
-            self.wrong = Some(format!("{} is needed", self.fields[at].label));
+            self.wrong = Some(Error::usage(format!("{} is needed", self.fields[at].label)));
             return Answer::Stay;
         }
         let mut line = self.line.clone();
@@ -153,6 +152,7 @@ impl Overlay for Form {
             match chord.code {
                 KeyCode::Esc => return Answer::Close,
                 KeyCode::Char('c') if chord.is_control('c') => return Answer::Close,
+                _ if self.busy => return Answer::Stay,
                 KeyCode::Enter => return self.submit(),
                 KeyCode::Tab => {
                     self.step(!chord.modifiers.contains(KeyModifiers::SHIFT));
@@ -169,15 +169,24 @@ impl Overlay for Form {
                 _ => {}
             }
         }
-        if edit(&mut self.fields[self.focus].edit, input) {
+        if !self.busy && edit(&mut self.fields[self.focus].edit, input) {
             self.wrong = None;
         }
         Answer::Stay
     }
 
-    fn refuse(&mut self, error: &Error) -> bool {
-        self.wrong = Some(error.line());
+    fn keeps_input(&self) -> bool {
         true
+    }
+
+    fn busy(&mut self) {
+        self.busy = true;
+        self.wrong = None;
+    }
+
+    fn refuse(&mut self, error: &Error) {
+        self.busy = false;
+        self.wrong = Some(error.clone());
     }
 
     fn draw(&self, screen: Rect, buf: &mut Buffer, look: &Look<'_>) {
@@ -188,7 +197,24 @@ impl Overlay for Form {
             .max()
             .unwrap_or(0) as u16;
         let width = 72.min(screen.width.saturating_sub(4));
-        let height = (self.note.len() + self.fields.len() + 2) as u16;
+        // A reason is never cut: what to mend may stand at its end.
+        let mut foot: Vec<TextLine> = Vec::new();
+        if let Some(wrong) = &self.wrong {
+            let room = usize::from(width.saturating_sub(3)).max(10);
+            let reason = text::clean(&format!("{} {}", look.theme.signs.failed, wrong.line())).into_owned();
+            let hints = wrong
+                .hints
+                .iter()
+                .map(|hint| (Role::Dim, text::clean(hint).into_owned()));
+            for (role, said) in std::iter::once((Role::Failed, reason)).chain(hints) {
+                foot.extend(
+                    text::wrap(&said, room, 2)
+                        .into_iter()
+                        .map(|piece| TextLine::new().with(role, piece)),
+                );
+            }
+        }
+        let height = (self.note.len() + self.fields.len() + foot.len().max(1) + 1) as u16;
         let title = TextLine::new().with(Role::PopupTitle, &self.title);
         let inner = popup(screen, buf, look.theme, Anchor::Centre, (width, height), &title);
         let base = look.theme.style(Role::Popup);
@@ -220,18 +246,17 @@ impl Overlay for Form {
             };
             if field.edit.text().is_empty() {
                 let hint = base.patch(look.theme.style(Role::Dim));
-                put(buf, x + u16::from(focused), y, inner.right(), &field.hint, hint);
+                put(buf, x + 1, y, inner.right(), &field.hint, hint);
             }
-            field
-                .edit
-                .draw(row, buf, base.patch(look.theme.style(Role::Input)), focused);
+            let input = base.patch(look.theme.style(Role::Input));
+            look.cursor(field.edit.draw(row, buf, input, focused));
             y += 1;
         }
-        let y = inner.bottom().saturating_sub(1).max(y);
-        let foot = match &self.wrong {
-            Some(wrong) => TextLine::new().with(Role::Failed, &format!("{} {wrong}", look.theme.signs.failed)),
-            None => {
-                let mut foot = TextLine::new().with(Role::Key, "Enter").with(Role::Dim, " go   ");
+        if foot.is_empty() {
+            let line = if self.busy {
+                TextLine::new().with(Role::Progress, &format!("{} sending ...", look.theme.signs.progress))
+            } else {
+                let mut foot = TextLine::new().with(Role::Key, "Enter").with(Role::Dim, " send   ");
                 if self.fields.len() > 1 {
                     foot.push(Role::Key, "Tab");
                     foot.push(Role::Dim, " next   ");
@@ -243,10 +268,15 @@ impl Overlay for Form {
                 foot.push(Role::Key, "Esc");
                 foot.push(Role::Dim, " leave");
                 foot
+            };
+            foot.push(line);
+        }
+        let count = foot.len() as u16;
+        for (at, line) in foot.iter().enumerate() {
+            let y = inner.bottom().saturating_sub(count).max(y) + at as u16;
+            if y < inner.bottom() {
+                put_line(buf, inner.x, y, inner.right(), line, base, look.theme);
             }
-        };
-        if y < inner.bottom() + 1 {
-            put_line(buf, inner.x, y, inner.right(), &foot, base, look.theme);
         }
     }
 }

@@ -134,8 +134,10 @@ impl Overlay for Picker {
             width: inner.right().saturating_sub(x),
             height: 1,
         };
-        self.edit
-            .draw(line, buf, base.patch(look.theme.style(Role::Input)), true);
+        look.cursor(
+            self.edit
+                .draw(line, buf, base.patch(look.theme.style(Role::Input)), true),
+        );
         let lines: Vec<TextLine> = self
             .shown
             .iter()

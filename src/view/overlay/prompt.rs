@@ -147,7 +147,7 @@ impl Overlay for Prompt {
                     return match &self.mode {
                         Mode::Command if text.is_empty() => Answer::Close,
                         Mode::Command => Answer::Run(Line::with("command.run", [text])),
-                        Mode::Live { .. } => Answer::Close,
+                        Mode::Live { .. } => Answer::Run(Line::bare("filter.keep")),
                     };
                 }
                 KeyCode::Tab if self.mode == Mode::Command => {
@@ -198,8 +198,10 @@ impl Overlay for Prompt {
             width: row.right().saturating_sub(x),
             ..row
         };
-        self.edit
-            .draw(input, buf, bar.patch(look.theme.style(Role::Input)), true);
+        look.cursor(
+            self.edit
+                .draw(input, buf, bar.patch(look.theme.style(Role::Input)), true),
+        );
         if self.candidates.is_empty() {
             return;
         }

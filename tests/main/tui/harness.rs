@@ -37,7 +37,10 @@ pub(crate) struct Setup {
     pub(crate) theme: &'static str,
     pub(crate) keymap: &'static str,
     pub(crate) namespace: Option<Option<String>>,
+    pub(crate) colour: bool,
     pub(crate) read_only: bool,
+    pub(crate) protected: Vec<String>,
+    pub(crate) state_dir: Option<std::path::PathBuf>,
     pub(crate) start: Option<String>,
     pub(crate) welcome: bool,
 }
@@ -49,7 +52,10 @@ impl Default for Setup {
             theme: "dark",
             keymap: "default",
             namespace: None,
+            colour: true,
             read_only: false,
+            protected: Vec::new(),
+            state_dir: None,
             start: None,
             welcome: false,
         }
@@ -62,14 +68,18 @@ impl Setup {
             source,
             namespace: self.namespace,
             read_only: self.read_only,
+            protected: self.protected,
             impersonate: (None, Vec::new()),
             start: self.start,
-            theme: Theme::load(self.theme, None).expect("a theme"),
+            theme: match (Theme::load(self.theme, None).expect("a theme"), self.colour) {
+                (theme, true) => theme,
+                (theme, false) => theme.without_colour(),
+            },
             keymap: Keymap::load(self.keymap, None).expect("a keymap"),
             themes: None,
             keymaps: None,
             welcome: self.welcome,
-            state_dir: None,
+            state_dir: self.state_dir,
             clock,
             simulate: true,
             logs: None,
@@ -104,6 +114,8 @@ impl<B: Backend> Host<B> for Desk {
         let edit = self.edits.borrow_mut().pop_front();
         Ok(edit.map_or_else(|| text.to_owned(), |edit| edit(text)))
     }
+
+    fn suspend(&mut self, _terminal: &mut Terminal<B>) {}
 
     fn clipboard(&mut self, text: &str) {
         self.copied.borrow_mut().push(text.to_owned());
@@ -256,6 +268,15 @@ impl Tui {
         self
     }
 
+    /// Presses keys one after another without waiting for what they lead to.
+    pub(crate) async fn press(&mut self, keys: &str) -> &mut Self {
+        for chord in parse_chords(keys).expect("keys") {
+            self.drive([Event::Input(Input::Key(chord))], Duration::from_millis(20))
+                .await;
+        }
+        self
+    }
+
     /// Types text, as a paste.
     pub(crate) async fn paste(&mut self, text: &str) -> &mut Self {
         self.drive([Event::Input(Input::Paste(text.to_owned()))], Duration::from_millis(20))
@@ -403,6 +424,19 @@ impl Tui {
     pub(crate) fn style(&self, text: &str) -> Style {
         let place = self.find(text);
         self.terminal.backend().buffer()[place].style()
+    }
+
+    /// The colours on the screen, each once.
+    pub(crate) fn colours(&self) -> Vec<ratatui::style::Color> {
+        let mut all = Vec::new();
+        for cell in self.terminal.backend().buffer().content() {
+            for colour in [cell.fg, cell.bg] {
+                if !all.contains(&colour) {
+                    all.push(colour);
+                }
+            }
+        }
+        all
     }
 
     /// Every cell's text, for what must never be in one.

@@ -49,6 +49,13 @@ async fn when_the_object_under_the_cursor_goes_its_neighbour_is_next_and_nothing
     delete_map(tui.client(), "middle").await;
     tui.until_gone("middle").await;
     assert!(tui.cursor_line().contains("zulu"), "{}", tui.screen());
+    // A key that was meant for the object before does nothing to the one that slid into its place.
+    tui.press("<C-x>").await;
+    tui.hides(&["delete configmap"])
+        .shows(&["middle is gone: the cursor is on zulu now"]);
+    tui.wait(std::time::Duration::from_secs(2)).await;
+    tui.keys("<C-x>").await.shows(&["delete configmap zulu?"]);
+    tui.keys("<esc>").await;
     delete_map(tui.client(), "zulu").await;
     tui.until_gone("zulu").await;
     assert!(

@@ -14,6 +14,8 @@ pub(crate) enum Meddle {
     Pass,
     /// It is answered with this code and body instead.
     Answer(u16, Value),
+    /// It reaches the server after this time.
+    Late(std::time::Duration),
     /// It is never answered.
     Hang,
     /// Its connection is refused.
@@ -46,6 +48,10 @@ pub(crate) fn between(
                         .headers_mut()
                         .insert("content-type", "application/json".parse()?);
                     Ok(response)
+                }
+                Meddle::Late(pause) => {
+                    tokio::time::sleep(pause).await;
+                    Ok(client.send(request).await?)
                 }
                 Meddle::Hang => std::future::pending().await,
                 Meddle::Refuse => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()),

@@ -20,18 +20,18 @@ const VIEWS: [(&str, &str, &str); 22] = [
     ("all pods", "0", "NAMESPACE"),
     ("nodes", "gn<esc>go", "VERSION"),
     ("namespaces", "gn", "kube-system"),
-    ("deployments", "gd", "deployments"),
-    ("events", "ge", "events"),
+    ("deployments", "gd", "no deployments in namespace default"),
+    ("events", "ge", "▸ events"),
     ("services", "gs", "kubernetes"),
     ("config maps", "gc", "kube-root-ca.crt"),
     ("labels", "gl", "VALUE"),
     ("describe", "d", "Name"),
     ("yaml", "y", "apiVersion"),
-    ("logs", "l", "logs"),
-    ("forwards", "gf", "forward"),
+    ("logs", "l", "▸ logs"),
+    ("forwards", "gf", "port-forwards and shells"),
     ("help", "?", "help:"),
     ("messages", "gm", "messages"),
-    ("namespace picker", "n", "default"),
+    ("namespace picker", "n", "all namespaces"),
     ("run form", "r", "image"),
     ("palette", "<C-p>", "commands"),
     ("delete dialog", "<C-x>", "delete pod"),
@@ -267,24 +267,53 @@ async fn wide_letters_keep_the_columns_straight() {
         })
         .collect();
     assert_eq!(places.len(), 3, "{}", tui.screen());
+    assert!(
+        places.iter().all(|place| *place == places[0]),
+        "the column begins at {places:?}\n{}",
+        tui.screen()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn meaning_never_hangs_on_colour_alone() {
-    let mut tui = with_pods().await;
-    let coloured = tui.screen();
-    for theme in ["light", "contrast"] {
-        tui.keys(&format!(":theme {theme}<ret>")).await;
-        tui.keys(":pods<ret>").await.until_line(&["web", "Running"]).await;
-        let signs = |screen: &str| {
-            screen
-                .lines()
-                .filter(|line| line.contains("Running"))
-                .map(|line| line.contains('●'))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(signs(&tui.screen()), signs(&coloured), "{theme}");
-    }
+    let mut tui = Tui::with(Setup {
+        colour: false,
+        ..Setup::default()
+    })
+    .await;
+    create_pod(tui.client(), "web").await;
+    let stuck = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stuck"},
+        "spec": {"nodeSelector": {"no": "such-node"}, "containers": [{"name": "main", "image": "busybox"}]},
+    });
+    super::object::pods(tui.client())
+        .create(&PostParams::default(), &serde_json::from_value(stuck).expect("a pod"))
+        .await
+        .expect("created");
+    tui.until_line(&["web", "Running"])
+        .await
+        .until_line(&["stuck", "Pending"])
+        .await;
+    let colours: Vec<_> = tui.colours();
+    assert_eq!(colours, [ratatui::style::Color::Reset], "nothing is coloured");
+    let sign = |tui: &Tui, name: &str, word: &str| {
+        let screen = tui.screen();
+        let line = screen
+            .lines()
+            .find(|line| line.contains(name))
+            .expect("a row")
+            .to_owned();
+        let before = line[..line.find(word).expect("its state")].trim_end().to_owned();
+        before.chars().last()
+    };
+    let (good, waits) = (sign(&tui, "web", "Running"), sign(&tui, "stuck", "Pending"));
+    assert_ne!(good, waits, "the state has a sign of its own\n{}", tui.screen());
+    // The cursor and a mark have theirs.
+    let before = tui.cursor_line();
+    tui.keys("<space>k").await;
+    let marked = tui.cursor_line();
+    assert_ne!(before, marked, "a mark is seen");
+    assert!(!marked.is_empty(), "the cursor is seen");
 }
 
 #[tokio::test(start_paused = true)]

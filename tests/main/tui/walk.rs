@@ -120,12 +120,17 @@ async fn yaml_shows_the_object_without_the_noise() {
 async fn logs_follow_pause_and_filter() {
     let mut tui = with_kuard("default").await;
     tui.keys("l").await.until("following").await.shows(&["logs", "kuard"]);
-    tui.until_screen("a line of the log is shown", |screen| !screen.contains("0 lines"))
-        .await;
+    tui.until_screen("a line of the log is counted", |screen| {
+        let counts = regex::Regex::new(r"(\d+) lines?").expect("a pattern");
+        counts.captures(screen).is_some_and(|found| &found[1] != "0")
+    })
+    .await;
     tui.keys("f").await.shows(&["paused"]);
     tui.keys("f").await.shows(&["following"]);
-    tui.keys("/no-such-text<ret>").await.shows(&["0 lines"]);
-    tui.keys("<esc>").await.hides(&["0 lines"]);
+    tui.keys("/no-such-text<ret>")
+        .await
+        .shows(&["no line matches no-such-text", "0 of "]);
+    tui.keys("<esc>").await.hides(&["no line matches", "0 of "]);
     tui.keys("<esc>").await.until_line(&["kuard", "Running"]).await;
 }
 
@@ -158,11 +163,54 @@ async fn a_shell_in_a_tab_takes_every_key_until_it_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shell_outlives_a_change_of_context_and_is_listed_with_its_own() {
+    let mut tui = with_kuard("default").await;
+    tui.keys("s").await.until("sh:kuard").await;
+    tui.keys("echo first<ret>").await.until("first").await;
+    tui.keys("<C-]>").await.until_line(&["kuard", "Running"]).await;
+    tui.keys(":embedded<ret>").await;
+    tui.until_screen("the other cluster is there", |screen| {
+        screen.starts_with(" embedded") && screen.contains("live")
+    })
+    .await
+    .shows(&["2 sh:kuard"]);
+    tui.keys("gf")
+        .await
+        .until_line(&["shell", "rehearsal", "kuard", "running"])
+        .await;
+    tui.keys("<ret>").await.until("in rehearsal").await;
+    tui.keys("echo sec''ond<ret>").await.until("second").await;
+    // Leaving by Ctrl-C asks, too: something would be lost.
+    tui.keys("<C-]><C-c>")
+        .await
+        .shows(&["1 running session ends with the program"]);
+    tui.keys("<esc>").await;
+    assert!(!tui.has_quit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_log_is_of_the_pod_whose_log_is_shown() {
+    let mut tui = Tui::start(120, 40).await;
+    create_pod(tui.client(), "alpha").await;
+    create_pod(tui.client(), "beta").await;
+    tui.until_line(&["alpha", "Running"])
+        .await
+        .until_line(&["beta", "Running"])
+        .await;
+    assert!(tui.cursor_line().contains("alpha"));
+    tui.keys("l").await.until("alpha/main").await;
+    super::object::kill_pod(tui.client(), "alpha").await;
+    tui.wait(Duration::from_secs(5)).await;
+    tui.keys("L").await.shows(&["alpha/main"]).hides(&["beta"]);
+    tui.keys("C").await.shows(&["has one container only"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_port_forward_answers_and_is_listed_and_stopped() {
     let mut tui = with_kuard("default").await;
     tui.keys("f").await.shows(&["forward to kuard", "8080"]);
     // The port in the pod is known; the local one is any that is free.
-    tui.keys("0<ret>").await;
+    tui.keys("<tab>0<ret>").await;
     tui.keys("gf").await.until("127.0.0.1:").await;
     let screen = tui.screen();
     let local = screen.split("127.0.0.1:").nth(1).expect("an address");
@@ -183,7 +231,8 @@ async fn a_port_forward_answers_and_is_listed_and_stopped() {
             .any(|line| line.contains(&format!("127.0.0.1:{port}")) && line.contains('B'))
     })
     .await;
-    tui.keys("x").await.until_gone(&format!("127.0.0.1:{port}")).await;
+    tui.keys("x").await.shows(&["end the port-forward to kuard?", "keep"]);
+    tui.keys("y").await.until_gone(&format!("127.0.0.1:{port}")).await;
     let refused =
         tokio::task::spawn_blocking(move || TcpStream::connect_timeout(&address, Duration::from_secs(5))).await;
     assert!(
@@ -349,7 +398,7 @@ async fn every_shipped_keymap_walks_the_first_steps() {
         for (action, shown) in [
             ("object.describe", "Name:"),
             ("object.yaml", "apiVersion"),
-            ("pod.logs", "logs"),
+            ("pod.logs", "▸ logs"),
         ] {
             let keymap = knarr::keys::Keymap::load(name, None).expect("loads");
             let chords = keymap
@@ -364,5 +413,47 @@ async fn every_shipped_keymap_walks_the_first_steps() {
             .unwrap_or_else(|| panic!("{name} deletes"));
         tui.chords(&delete).await.shows(&["delete pod kuard?"]);
         tui.keys("y").await.until("no pods in namespace default").await;
+    }
+}
+
+/// Keys from the table of pods to a view, and the scope whose keys it has.
+const SCOPES: [(&str, &str); 6] = [
+    ("table", ":pods<ret>"),
+    ("labels", "gl"),
+    ("text", "d"),
+    ("yaml", "y"),
+    ("logs", "l"),
+    ("forwards", "gf"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn every_key_of_a_scope_is_taken_by_its_view() {
+    let mut tui = with_kuard("default").await;
+    let of_views = [
+        "cursor.",
+        "mark.",
+        "filter.set",
+        "search.next",
+        "search.previous",
+        "table.",
+        "text.",
+        "yaml.",
+        "logs.",
+        "preview.",
+    ];
+    for name in knarr::keys::Keymap::built_in() {
+        let keymap = knarr::keys::Keymap::load(name, None).expect("loads");
+        for (scope, way) in SCOPES {
+            for binding in keymap.bindings(scope) {
+                let line = &binding.line;
+                if !of_views.iter().any(|action| line.name.starts_with(action)) || line.name == "logs.save" {
+                    continue;
+                }
+                tui.keys(":pods<ret>").await.until_line(&["kuard", "Running"]).await;
+                tui.keys(way).await;
+                tui.keys(&format!(":{} {}<ret>", line.name, line.args.join(" "))).await;
+                tui.hides(&["does nothing here"]);
+            }
+        }
     }
 }
