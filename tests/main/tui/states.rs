@@ -175,7 +175,7 @@ async fn what_was_seen_stays_with_its_age_when_the_cluster_goes_away() {
     up.store(false, Ordering::SeqCst);
     // The watch in flight ends by itself after some minutes; then the feed notices.
     cluster.stop().await;
-    tui.until("as of").await.shows(&["web"]);
+    tui.until("stale for").await.shows(&["web"]);
 }
 
 #[tokio::test(start_paused = true)]
