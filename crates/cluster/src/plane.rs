@@ -23,6 +23,8 @@ use crate::error::{Doing, Error};
 use crate::pki::{Identity, SECRETS, SERVICE_IP};
 use crate::{Options, RuntimeChoice, Storage, kubeconfig, runtime};
 
+/// The addresses that the runtime gives to pods.
+const POD_CIDR: &str = "10.244.0.0/24";
 const MASTERS: &str = "system:masters";
 /// How long the parts may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -227,6 +229,7 @@ impl ControlPlane {
             // The components and the static pods belong to the first node.
             if index == 0 {
                 node.components = components(&options, address, networked);
+                node.pod_cidr = networked.then(|| POD_CIDR.into());
                 node.manifest_dir = Some(directory.create_sub("manifests")?);
             }
             let user = format!("system:node:{name}");

@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{Image, ImageConfig, ImageError};
 
+/// What a program that is a link takes in a layer: a header of tar.
+const LINK_SIZE: u64 = 512;
+
 /// One entry of a root file system.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(crate) enum Entry {
@@ -28,6 +31,9 @@ pub(crate) struct Definition {
     /// Repository and tags; the first names the digest.
     #[serde(skip)]
     pub names: Vec<(&'static str, &'static [&'static str])>,
+    /// A tag of the first repository besides.
+    #[serde(skip)]
+    pub tag: Option<String>,
     pub config: ImageConfig,
     /// Where the knarr binary appears.
     pub program: &'static str,
@@ -41,6 +47,7 @@ impl Definition {
     pub(crate) fn new(program: &'static str, system: &str) -> Self {
         let mut definition = Self {
             names: Vec::new(),
+            tag: None,
             config: ImageConfig::default(),
             program,
             programs: Vec::new(),
@@ -95,6 +102,13 @@ impl Definition {
 
     pub(crate) fn name(mut self, repository: &'static str, tags: &'static [&'static str]) -> Self {
         self.names.push((repository, tags));
+        self
+    }
+
+    /// Names it by a tag that nobody has listed.
+    pub(crate) fn tagged(mut self, repository: &'static str, tag: &str) -> Self {
+        self.names = vec![(repository, &[])];
+        self.tag = Some(tag.to_owned());
         self
     }
 
@@ -165,8 +179,8 @@ impl Definition {
         })
     }
 
-    /// The image's identity and settings. `program_size` is what the knarr binary adds to its size.
-    pub(crate) fn image(&self, program_size: u64) -> Image {
+    /// The image's identity and settings. Its size is that of its own files: the programs lie in the knarr binary, which no image has alone.
+    pub(crate) fn image(&self) -> Image {
         let content = serde_json::to_vec(self).unwrap_or_default();
         let hash = |bytes: &[u8]| -> String {
             let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
@@ -175,17 +189,15 @@ impl Definition {
         let id = hash(&content);
         // A manifest's digest is not its configuration's: registries name images by the former.
         let digest = hash(format!("manifest of {id}").as_bytes());
-        let files: usize = self
-            .entries
-            .iter()
-            .map(|e| {
-                if let Entry::File { text, .. } = e {
-                    text.len()
-                } else {
-                    0
-                }
-            })
-            .sum();
+        let files = self.entries.iter().map(|entry| match entry {
+            Entry::File { text, .. } => text.len() as u64,
+            Entry::Dir { .. } | Entry::Link { .. } => 0,
+        });
+        let links = self
+            .links()
+            .chain(self.entries.iter().cloned())
+            .filter(|entry| matches!(entry, Entry::Link { .. }));
+        let size = files.sum::<u64>() + links.count() as u64 * LINK_SIZE;
         let first = self
             .names
             .first()
@@ -195,10 +207,11 @@ impl Definition {
                 .names
                 .iter()
                 .flat_map(|(r, tags)| tags.iter().map(move |tag| format!("{r}:{tag}")))
+                .chain(self.tag.iter().map(|tag| format!("{first}:{tag}")))
                 .collect(),
             id,
             repo_digest: format!("{first}@{digest}"),
-            size: program_size + files as u64,
+            size,
             config: self.config.clone(),
         }
     }

@@ -10,7 +10,7 @@ mod elf;
 mod reference;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// The part of an OCI image configuration that running a container needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -89,7 +89,7 @@ pub enum ImageError {
 pub struct ImageStore {
     dir: PathBuf,
     program: PathBuf,
-    images: Vec<Stored>,
+    images: RwLock<Vec<Stored>>,
     binds: OnceLock<Vec<Bind>>,
     /// Two containers of one image may start at once; one of them writes its files.
     unpacking: Mutex<()>,
@@ -107,6 +107,15 @@ enum Origin {
     BuiltIn(Box<definition::Definition>),
 }
 
+impl Stored {
+    fn built_in(definition: definition::Definition) -> Self {
+        Self {
+            image: Arc::new(definition.image()),
+            origin: Origin::BuiltIn(Box::new(definition)),
+        }
+    }
+}
+
 impl ImageStore {
     /// Opens the store at `dir` (created if missing) with the built-in images in it, whose programs are this process' executable.
     pub fn open(dir: &Path) -> Result<Self, ImageError> {
@@ -121,20 +130,11 @@ impl ImageStore {
     pub fn with_program(dir: &Path, program: &Path) -> Result<Self, ImageError> {
         let io = |context: String| move |source| ImageError::Io { context, source };
         std::fs::create_dir_all(dir).map_err(io(format!("cannot create {}", dir.display())))?;
-        let size = std::fs::metadata(program)
-            .map_err(io(format!("cannot read {}", program.display())))?
-            .len();
-        let images = builtin::all()
-            .into_iter()
-            .map(|definition| Stored {
-                image: Arc::new(definition.image(size)),
-                origin: Origin::BuiltIn(Box::new(definition)),
-            })
-            .collect();
+        let images = builtin::all().into_iter().map(Stored::built_in).collect();
         Ok(Self {
             dir: dir.to_owned(),
             program: program.to_owned(),
-            images,
+            images: RwLock::new(images),
             binds: OnceLock::new(),
             unpacking: Mutex::new(()),
         })
@@ -142,17 +142,46 @@ impl ImageStore {
 
     /// Every image, built-ins first.
     pub fn list(&self) -> Vec<Arc<Image>> {
-        self.images.iter().map(|stored| Arc::clone(&stored.image)).collect()
+        self.read().iter().map(|stored| Arc::clone(&stored.image)).collect()
     }
 
     /// Normalises `reference` as containerd does (`busybox` -> `docker.io/library/busybox:latest`) and looks it up. An image ID
     /// (`sha256:...`) finds its image too.
     pub fn find(&self, reference: &str) -> Result<Option<Arc<Image>>, ImageError> {
-        if let Some(stored) = self.images.iter().find(|stored| stored.image.id == reference) {
+        if let Some(stored) = self.read().iter().find(|stored| stored.image.id == reference) {
             return Ok(Some(Arc::clone(&stored.image)));
         }
         let wanted = reference::Reference::parse(reference)?;
-        let found = self.images.iter().find(|stored| match (&wanted.digest, &wanted.tag) {
+        if let Some(image) = self.known(&wanted) {
+            return Ok(Some(image));
+        }
+        let release = wanted
+            .tag
+            .as_deref()
+            .filter(|_| wanted.digest.is_none())
+            .and_then(|tag| builtin::release(&wanted.repository, tag));
+        let Some(definition) = release else {
+            return Ok(None);
+        };
+        let stored = Stored::built_in(definition);
+        let image = Arc::clone(&stored.image);
+        let mut images = self.images.write().unwrap_or_else(PoisonError::into_inner);
+        if !images
+            .iter()
+            .any(|known| known.image.id == image.id && known.image.references == image.references)
+        {
+            images.push(stored);
+        }
+        Ok(Some(image))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<Stored>> {
+        self.images.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, wanted: &reference::Reference) -> Option<Arc<Image>> {
+        let images = self.read();
+        let found = images.iter().find(|stored| match (&wanted.digest, &wanted.tag) {
             // With a digest the tag is only decoration.
             (Some(digest), _) => {
                 let (repository, own) = stored.image.repo_digest.split_once('@').unwrap_or_default();
@@ -164,7 +193,7 @@ impl ImageStore {
             }
             (None, None) => false,
         });
-        Ok(found.map(|stored| Arc::clone(&stored.image)))
+        found.map(|stored| Arc::clone(&stored.image))
     }
 
     /// Completes a reference as containerd does, without looking anything up.
@@ -174,8 +203,8 @@ impl ImageStore {
 
     /// Prepares the image's root file system, once; later calls are cheap.
     pub fn unpack(&self, image: &Image) -> Result<RootFs, ImageError> {
-        let stored = self
-            .images
+        let images = self.read();
+        let stored = images
             .iter()
             .find(|stored| stored.image.id == image.id)
             .ok_or_else(|| ImageError::NotFound(format!("image {} is not in the store", image.id)))?;
@@ -239,6 +268,11 @@ mod tests {
             "docker.io/luksa/kubia:v2",
             "nginx",
             "nginx:1.14.2",
+            "nginx:1.15.4",
+            "nginx:1.16.0",
+            "nginx:1.25.3-alpine",
+            "busybox:1.36.0-musl",
+            "alpine:3.18.4",
             "busybox",
             "busybox:1.28",
             "luksa/kubia-pet",
@@ -252,7 +286,19 @@ mod tests {
         ] {
             assert!(store.find(name).expect("a valid name").is_some(), "{name}");
         }
-        assert!(store.find("nginx:1.161").expect("a valid name").is_none());
+        for name in [
+            "nginx:1.161",
+            "nginx:2.0",
+            "nginx:1.x",
+            "nginx:1.2.3.4",
+            "busybox:9.1",
+            "alpine:4",
+        ] {
+            assert!(store.find(name).expect("a valid name").is_none(), "{name}");
+        }
+        let release = store.find("nginx:1.16.0").expect("a valid name").expect("found");
+        assert!(release.config.env.contains(&("NGINX_VERSION".into(), "1.16.0".into())));
+        assert_eq!(release.references, ["docker.io/library/nginx:1.16.0"]);
         assert!(store.find("NGINX").is_err());
     }
 

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use knarr_runtime::{ExecSpec, RuntimeError, Started};
 use knarr_stream::backend::{
-    Backend, BackendError, Duplex, ExecOptions, Exit, LogOptions, LogStream, PodRef, Process, TerminalSize,
+    Backend, BackendError, Duplex, ExecOptions, Exit, LogOptions, LogStream, NodeAnswer, PodRef, Process, TerminalSize,
 };
 use tokio::sync::mpsc;
 
-use crate::container::{Instance, attach};
+use crate::container::{self, Instance, attach};
 use crate::kubelet::Kubelet;
 use crate::log::{self, Reader};
 use crate::mirror;
 use crate::pod::Shown;
+use crate::server;
 
 /// Terminal sizes that may wait for the terminal.
 const SIZES: usize = 8;
@@ -108,7 +109,18 @@ impl Backend for Kubelet {
 
     async fn attach(&self, pod: &PodRef, options: ExecOptions) -> Result<Process, BackendError> {
         let instance = self.instance(pod, &options.container)?;
+        // kubectl then shows the log instead.
+        if instance.has_fallen_silent() {
+            return Err(BackendError::Internal(format!(
+                "failed to attach to container {:?}: container is in CONTAINER_EXITED state",
+                options.container
+            )));
+        }
         Ok(attach(&instance, &options))
+    }
+
+    async fn node(&self, path: &str) -> Result<NodeAnswer, BackendError> {
+        server::answer(&self.cx, path).await
     }
 
     async fn dial(&self, pod: &PodRef, port: u16) -> Result<Duplex, BackendError> {
@@ -136,8 +148,10 @@ impl Backend for Kubelet {
 fn exec_error(error: &RuntimeError) -> String {
     match error {
         RuntimeError::NoSuchProgram(text) => format!(
-            "error executing command in container: failed to exec in container: failed to start exec: \
-             OCI runtime exec failed: exec failed: unable to start container process: {text}: unknown"
+            "error executing command in container: failed to exec in container: failed to start exec {:?}: \
+             OCI runtime exec failed: exec failed: unable to start container process: {text}: unknown",
+            // As containerd names each command; nothing can be done with it.
+            container::new_id("", "", rand::random())
         ),
         other => format!("error executing command in container: {other}"),
     }

@@ -16,6 +16,7 @@ use crate::event::Recorder;
 use crate::object::Objects;
 use crate::options::{Capacity, Options};
 use crate::pod::Registry;
+use crate::server::Samples;
 use crate::service::Services;
 
 /// Shared by the kubelet's tasks.
@@ -29,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) events: Recorder,
     pub(crate) objects: Objects,
     pub(crate) services: Services,
+    /// What containers used when somebody asked last.
+    pub(crate) samples: Samples,
     /// The pods of this node.
     pub(crate) pods: Registry,
     /// Makes the pod workers end their containers and then themselves.

@@ -16,6 +16,7 @@ use crate::event::Recorder;
 use crate::object::Objects;
 use crate::options::Options;
 use crate::pod::{self, Dispatcher, Registry};
+use crate::server::Samples;
 use crate::service::Services;
 use crate::{mirror, node, volume};
 
@@ -68,6 +69,7 @@ impl Kubelet {
             events,
             objects: Objects::new(client.clone(), shutdown.clone()),
             services: Services::start(client.clone(), shutdown.clone()),
+            samples: Samples::default(),
             pods: Registry::default(),
             stopping: CancellationToken::new(),
             shutdown,

@@ -31,6 +31,7 @@ mod options;
 mod pod;
 mod probe;
 mod quantity;
+mod server;
 mod service;
 mod status;
 mod volume;

@@ -23,13 +23,15 @@ pub struct Options {
     pub capacity: Option<Capacity>,
     /// The node's own address: `status.addresses`, `status.hostIP`.
     pub node_ip: IpAddr,
+    /// Where its pods' addresses come from, when they have any of their own.
+    pub pod_cidr: Option<String>,
     /// `kubeletVersion`.
     pub version: String,
     /// Name servers of pods with `dnsPolicy: ClusterFirst`; empty means that there is no cluster DNS.
     pub cluster_dns: Vec<IpAddr>,
     /// Domain of cluster names.
     pub cluster_domain: String,
-    /// Directory of static pod manifests, read every 20 seconds.
+    /// Directory of static pod manifests, read when something changes in it, and every 20 seconds.
     pub manifest_dir: Option<PathBuf>,
     /// Components of the control plane that run in this process, shown as mirror pods in `kube-system`.
     pub components: Vec<ComponentPod>,
@@ -45,6 +47,7 @@ impl Options {
             labels: BTreeMap::new(),
             capacity: None,
             node_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            pod_cidr: None,
             version: "v1.37.0+knarr".into(),
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".into(),

@@ -125,6 +125,15 @@ pub enum BackendError {
     Internal(String),
 }
 
+/// What a node's own HTTP server answers.
+#[derive(Clone, Debug)]
+pub struct NodeAnswer {
+    /// Its media type.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Bytes,
+}
+
 /// What a node offers. All methods may be called concurrently.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -136,4 +145,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn attach(&self, pod: &PodRef, options: ExecOptions) -> Result<Process, BackendError>;
     /// Connect to `localhost:port` as seen inside the pod's network.
     async fn dial(&self, pod: &PodRef, port: u16) -> Result<Duplex, BackendError>;
+    /// What the node tells of itself at a path of its own HTTP server, such as `/stats/summary`.
+    async fn node(&self, _path: &str) -> Result<NodeAnswer, BackendError> {
+        Err(BackendError::NotFound("404 page not found\n".into()))
+    }
 }

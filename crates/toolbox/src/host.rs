@@ -7,13 +7,25 @@ pub(crate) fn name() -> String {
         .unwrap_or_else(|_| "localhost".to_owned())
 }
 
-/// `hostname [-i|-f|-s]`
+/// The name in full: the first on the line of /etc/hosts that has this one, as the C library's resolver finds it.
+fn full(name: &str) -> String {
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let found = hosts.lines().find_map(|line| {
+        let mut names = line.split('#').next()?.split_whitespace().skip(1);
+        let first = names.next()?;
+        (first == name || names.any(|known| known == name)).then(|| first.to_owned())
+    });
+    found.unwrap_or_else(|| name.to_owned())
+}
+
+/// `hostname [-i|-f|-s|-d]`
 pub(crate) fn main(args: &[String]) -> i32 {
     let name = name();
     match args.get(1).map(String::as_str) {
-        None | Some("-f" | "--fqdn") => crate::say::out(format!("{name}\n")),
+        None => crate::say::out(format!("{name}\n")),
+        Some("-f" | "--fqdn" | "--long") => crate::say::out(format!("{}\n", full(&name))),
         Some("-s") => crate::say::out(format!("{}\n", name.split('.').next().unwrap_or(&name))),
-        Some("-d") => crate::say::out(format!("{}\n", name.split_once('.').map_or("", |(_, d)| d))),
+        Some("-d") => crate::say::out(format!("{}\n", full(&name).split_once('.').map_or("", |(_, d)| d))),
         Some("-i" | "-I") => {
             // The pod's own line in /etc/hosts, which the kubelet writes.
             let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();

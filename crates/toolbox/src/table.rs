@@ -51,6 +51,8 @@ const APPLETS: &[(&str, Start)] = &[
     ("fortune", Text(crate::app::fortune::main)),
     ("free", Text(crate::tool::system::free)),
     ("grep", Text(crate::tool::grep::main)),
+    ("gunzip", Text(crate::tool::gzip::main)),
+    ("gzip", Text(crate::tool::gzip::main)),
     ("head", Core(uu_head::uumain)),
     ("host", Text(crate::tool::dns::host)),
     ("hostname", Text(crate::host::main)),
@@ -84,6 +86,7 @@ const APPLETS: &[(&str, Start)] = &[
     ("pause", Text(crate::app::pause::main)),
     ("pgrep", Text(crate::tool::process::pgrep)),
     ("pidof", Text(crate::tool::process::pidof)),
+    ("ping", Text(crate::tool::ping::main)),
     ("pkill", Text(crate::tool::process::pgrep)),
     ("printenv", Core(uu_printenv::uumain)),
     ("printf", Text(crate::sh::print_formatted)),
@@ -111,6 +114,7 @@ const APPLETS: &[(&str, Start)] = &[
     ("tail", Core(uu_tail::uumain)),
     ("tar", Text(crate::tool::archive::main)),
     ("tee", Core(uu_tee::uumain)),
+    ("telnet", Text(crate::tool::nc::telnet)),
     ("test", Text(crate::sh::test::main)),
     ("time", Text(crate::tool::simple::time)),
     ("timeout", Core(uu_timeout::uumain)),
@@ -131,6 +135,7 @@ const APPLETS: &[(&str, Start)] = &[
     ("whoami", Core(uu_whoami::uumain)),
     ("xargs", Text(crate::tool::xargs::main)),
     ("yes", Core(uu_yes::uumain)),
+    ("zcat", Text(crate::tool::gzip::main)),
 ];
 
 /// The names of all programs, sorted.

@@ -38,12 +38,7 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Result<Re
     let target = match call.resource.plural.as_str() {
         "pods" => pod(server, &call)?,
         "services" => service(server, &call)?,
-        _ => {
-            return Err(refusal::unavailable(format!(
-                "nodes {:?} serve nothing but the streams of their pods",
-                call.name
-            )));
-        }
+        _ => return node_page(server, &call).await,
     };
     let Some(rest) = call.rest.as_deref() else {
         if matches!(call.parts.method, Method::GET | Method::HEAD) {
@@ -53,6 +48,32 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Result<Re
     };
     let rest = rest.to_owned();
     forward(call, body, target, &rest, &prefix).await
+}
+
+/// What a node tells of itself. `NAME` and `NAME:PORT` are the same here: its server has no socket.
+async fn node_page(server: &Server, call: &Call) -> Result<Response<Body>, Failure> {
+    let (name, _) = split(&call.name)?;
+    let Some(backend) = server.backend(name) else {
+        let message = format!("error dialing backend: node {name:?} cannot be reached");
+        return Err(refusal::internal(message));
+    };
+    let plain = |status: StatusCode, text: String| (status, "text/plain; charset=utf-8", text.into());
+    let path = call.rest.as_deref().unwrap_or("/");
+    let (status, kind, body): (_, _, bytes::Bytes) = if matches!(call.parts.method, Method::GET | Method::HEAD) {
+        match backend.node(path).await {
+            Ok(answer) => (StatusCode::OK, answer.content_type, answer.body),
+            Err(BackendError::NotFound(text)) => plain(StatusCode::NOT_FOUND, text),
+            Err(BackendError::BadRequest(text)) => plain(StatusCode::BAD_REQUEST, text),
+            Err(BackendError::Internal(text)) => plain(StatusCode::INTERNAL_SERVER_ERROR, text),
+        }
+    } else {
+        plain(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed".into())
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
 }
 
 /// Relative links of the proxied page work only below a path that ends with a slash.

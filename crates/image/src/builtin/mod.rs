@@ -19,6 +19,16 @@ pub(crate) fn all() -> Vec<Definition> {
     all
 }
 
+/// An image that is not listed, but of a family whose every release there is.
+pub(crate) fn release(repository: &str, tag: &str) -> Option<Definition> {
+    match repository {
+        nginx::REPOSITORY => nginx::release(tag),
+        small::BUSYBOX => small::busybox(tag),
+        small::ALPINE => small::alpine(tag),
+        _ => None,
+    }
+}
+
 /// A busybox-like system: ash and the everyday tools, no bash.
 fn minimal(system: &str) -> Definition {
     Definition::new("/bin/busybox", system)

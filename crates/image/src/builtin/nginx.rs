@@ -9,9 +9,23 @@ const MAIN: &str = include_str!("nginx/nginx.conf");
 const SITE: &str = include_str!("nginx/default.conf");
 const ENTRYPOINT: &str = include_str!("nginx/entrypoint.sh");
 
+pub(super) const REPOSITORY: &str = "docker.io/library/nginx";
+/// The newest minor version that there may be a tag of, and the highest patch.
+const NEWEST: (u32, u32) = (31, 30);
+
+/// Any other release: `1.16.0`, `1.25.3-alpine`. Not a tag that never was, which is how tutorials try what a failed rollout looks like.
+pub(super) fn release(tag: &str) -> Option<Definition> {
+    let version = tag.split('-').next()?;
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    let (major, minor) = (numbers.next()??, numbers.next()??);
+    let patch = numbers.next().map_or(Some(0), |patch| patch)?;
+    let plausible = major == 1 && (7..=NEWEST.0).contains(&minor) && patch <= NEWEST.1 && numbers.next().is_none();
+    plausible.then(|| image(&format!("{major}.{minor}.{patch}"), &[]).tagged(REPOSITORY, tag))
+}
+
 fn image(version: &str, tags: &'static [&'static str]) -> Definition {
     let image = full()
-        .name("docker.io/library/nginx", tags)
+        .name(REPOSITORY, tags)
         .program("/usr/sbin/nginx")
         .dir("/var/log/nginx", 0o755)
         .dir("/var/cache/nginx", 0o755)

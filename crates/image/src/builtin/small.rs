@@ -3,11 +3,36 @@
 use super::{full, minimal};
 use crate::definition::Definition;
 
+pub(super) const BUSYBOX: &str = "docker.io/library/busybox";
+pub(super) const ALPINE: &str = "docker.io/library/alpine";
+
+/// Any other release of BusyBox: `1.36.0-musl`.
+pub(super) fn busybox(tag: &str) -> Option<Definition> {
+    is_release(tag, 1, 38).then(|| minimal("BusyBox (built into knarr)").cmd(&["sh"]).tagged(BUSYBOX, tag))
+}
+
+/// Any other release of Alpine Linux: `3.18.4`.
+pub(super) fn alpine(tag: &str) -> Option<Definition> {
+    is_release(tag, 3, 23).then(|| {
+        minimal("Alpine Linux (built into knarr)")
+            .file("/etc/alpine-release", 0o644, &format!("{tag}\n"))
+            .cmd(&["/bin/sh"])
+            .tagged(ALPINE, tag)
+    })
+}
+
+/// `MAJOR.MINOR[.PATCH][-VARIANT]`, not newer than there are.
+fn is_release(tag: &str, major: u32, newest_minor: u32) -> bool {
+    let version = tag.split('-').next().unwrap_or_default();
+    let numbers: Option<Vec<u32>> = version.split('.').map(|number| number.parse().ok()).collect();
+    matches!(numbers.as_deref(), Some([first, minor] | [first, minor, 0..=20]) if *first == major && *minor <= newest_minor)
+}
+
 pub(super) fn images() -> Vec<Definition> {
     vec![
         minimal("BusyBox (built into knarr)")
             .name(
-                "docker.io/library/busybox",
+                BUSYBOX,
                 &[
                     "latest", "1", "1.24", "1.26", "1.27", "1.28", "1.28.0", "1.28.3", "1.28.4", "1.29", "1.30",
                     "1.31", "1.32", "1.33", "1.34", "1.35", "1.35.0", "1.36", "1.36.1", "1.37", "1.37.0", "stable",
@@ -20,7 +45,7 @@ pub(super) fn images() -> Vec<Definition> {
             .cmd(&["sh"]),
         minimal("Alpine Linux (built into knarr)")
             .name(
-                "docker.io/library/alpine",
+                ALPINE,
                 &[
                     "latest", "3", "3.7", "3.8", "3.9", "3.10", "3.12", "3.14", "3.15", "3.16", "3.17", "3.18", "3.19",
                     "3.20", "3.21", "3.22",

@@ -3,9 +3,9 @@
 /// What every image with a shell has in /bin, as busybox installs it.
 pub(super) const BIN: &[&str] = &[
     "ash", "base64", "cat", "chgrp", "chmod", "chown", "cp", "date", "dd", "df", "dmesg", "echo", "egrep", "false",
-    "fgrep", "grep", "hostname", "kill", "ln", "ls", "mkdir", "mktemp", "more", "mount", "mv", "netstat", "nice",
-    "printenv", "ps", "pwd", "rm", "rmdir", "sed", "sh", "sleep", "stat", "stty", "sync", "tar", "touch", "true",
-    "uname", "vi", "watch",
+    "fgrep", "grep", "gunzip", "gzip", "hostname", "kill", "ln", "ls", "mkdir", "mktemp", "more", "mount", "mv",
+    "netstat", "nice", "ping", "printenv", "ps", "pwd", "rm", "rmdir", "sed", "sh", "sleep", "stat", "stty", "sync",
+    "tar", "touch", "true", "uname", "vi", "watch", "zcat",
 ];
 
 /// What goes to /usr/bin.
@@ -52,6 +52,7 @@ pub(super) const USR_BIN: &[&str] = &[
     "tac",
     "tail",
     "tee",
+    "telnet",
     "test",
     "time",
     "timeout",

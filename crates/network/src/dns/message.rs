@@ -11,7 +11,7 @@ use super::answer::{self, Facts};
 use crate::view::View;
 
 /// How long answers may be remembered, in seconds. Short, as pods come and go.
-const TTL: u32 = 5;
+const TTL: u32 = 30;
 /// What fits into a datagram that nobody has to take apart.
 const DATAGRAM: u16 = 1232;
 /// Names that may follow from each other.

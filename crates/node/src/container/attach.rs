@@ -1,5 +1,6 @@
 //! Attaching clients to a container's main process.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,12 +19,12 @@ const SIZES: usize = 8;
 
 /// Connects a client. Any number of them see the output; one at a time has the input.
 pub(crate) fn attach(instance: &Arc<Instance>, options: &ExecOptions) -> Process {
-    let output = instance.subscribe();
+    let (before, output) = instance.subscribe();
     let want_stdout = options.stdout || instance.tty;
     let want_stderr = options.stderr && !instance.tty;
     let (stdout, stdout_end) = ends(want_stdout);
     let (stderr, stderr_end) = ends(want_stderr);
-    tokio::spawn(copy(instance.clone(), output, stdout_end, stderr_end));
+    tokio::spawn(copy(instance.clone(), before, output, stdout_end, stderr_end));
     let stdin = options.stdin.then(|| instance.take_stdin()).flatten().map(|writer| {
         Box::pin(Borrowed {
             writer: Some(writer),
@@ -67,10 +68,20 @@ fn ends(wanted: bool) -> (Option<DuplexStream>, Option<DuplexStream>) {
 /// Copies output to one client until the process has ended and everything has been copied, or the client has left.
 async fn copy(
     instance: Arc<Instance>,
+    before: VecDeque<Output>,
     mut output: broadcast::Receiver<Output>,
     mut stdout: Option<DuplexStream>,
     mut stderr: Option<DuplexStream>,
 ) {
+    for Output { stream, bytes } in before {
+        let end = match stream {
+            Stream::Stdout => &mut stdout,
+            Stream::Stderr => &mut stderr,
+        };
+        if !send(end, &bytes).await && stdout.is_none() && stderr.is_none() {
+            return;
+        }
+    }
     let exited = instance.exited();
     let mut exited = std::pin::pin!(exited);
     let mut over = false;

@@ -1,9 +1,11 @@
 //! A started process and everything that is connected to it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use knarr_runtime::{ExitStatus, Resize, Started, Writer};
 use tokio::sync::{broadcast, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -22,15 +24,67 @@ pub(crate) struct Output {
     pub(crate) bytes: Bytes,
 }
 
+/// Bytes of output kept for the first client, who comes when the container runs already.
+const BACKLOG: usize = 64 << 10;
+
+/// Where output goes besides the log: to the clients that are attached; and until the first one is, to a backlog for it, if the container is
+/// one that waits for a client. `kubectl run -it` attaches only when it has seen the container run.
+struct Outlet {
+    clients: broadcast::Sender<Output>,
+    backlog: Mutex<Option<Backlog>>,
+}
+
+#[derive(Default)]
+struct Backlog {
+    output: VecDeque<Output>,
+    bytes: usize,
+}
+
+impl Outlet {
+    fn new(awaited: bool) -> Self {
+        Self {
+            clients: broadcast::Sender::new(BEHIND),
+            backlog: Mutex::new(awaited.then(Backlog::default)),
+        }
+    }
+
+    fn send(&self, output: Output) {
+        // Held while sending, so that a client that comes now gets every piece once.
+        let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backlog) = &mut *backlog {
+            backlog.bytes += output.bytes.len();
+            backlog.output.push_back(output.clone());
+            while backlog.bytes > BACKLOG
+                && let Some(oldest) = backlog.output.pop_front()
+            {
+                backlog.bytes -= oldest.bytes.len();
+            }
+        }
+        drop(self.clients.send(output)); // nobody attached is fine
+    }
+
+    fn subscribe(&self) -> (VecDeque<Output>, broadcast::Receiver<Output>) {
+        let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let output = backlog.take().map(|backlog| backlog.output).unwrap_or_default();
+        (output, self.clients.subscribe())
+    }
+
+    fn holds_output(&self) -> bool {
+        let backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        backlog.as_ref().is_some_and(|backlog| !backlog.output.is_empty())
+    }
+}
+
 /// A running instance of a container. Dropping it ends what was started beside it: probes and hooks, not the process.
 pub(crate) struct Instance {
     pub(crate) id: String,
+    pub(crate) since: Timestamp,
     pub(crate) tty: bool,
     pub(crate) stdin_once: bool,
     pub(crate) log: Arc<ContainerLog>,
     pub(crate) resize: Option<Resize>,
     stdin: Mutex<Option<Writer>>,
-    output: broadcast::Sender<Output>,
+    outlet: Arc<Outlet>,
     exit: watch::Receiver<Option<ExitStatus>>,
     /// Probes and hooks of this instance.
     companions: Mutex<Vec<AbortOnDropHandle<()>>>,
@@ -39,18 +93,18 @@ pub(crate) struct Instance {
 impl Instance {
     /// Takes over a started process. `ended` runs once, when it has ended and its output has been stored.
     pub(crate) fn new(
-        id: String,
+        (id, since): (String, Timestamp),
         started: Started,
         tty: bool,
         stdin_once: bool,
         log: Arc<ContainerLog>,
         ended: impl FnOnce(ExitStatus) + Send + 'static,
     ) -> Arc<Self> {
-        let output = broadcast::Sender::new(BEHIND);
+        let outlet = Arc::new(Outlet::new(tty || started.stdin.is_some()));
         let (exit_tx, exit) = watch::channel(None);
         let copy = |reader, stream| {
-            let output = output.clone();
-            let seen = move |bytes| drop(output.send(Output { stream, bytes })); // nobody attached is fine
+            let outlet = outlet.clone();
+            let seen = move |bytes| outlet.send(Output { stream, bytes });
             tokio::spawn(pump(reader, stream, log.clone(), seen))
         };
         let mut copies = vec![copy(started.stdout, Stream::Stdout)];
@@ -72,20 +126,26 @@ impl Instance {
         });
         Arc::new(Self {
             id,
+            since,
             tty,
             stdin_once,
             log,
             resize: started.resize,
             stdin: Mutex::new(started.stdin),
-            output,
+            outlet,
             exit,
             companions: Mutex::default(),
         })
     }
 
-    /// The output from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Output> {
-        self.output.subscribe()
+    /// The output from now on; for the first client of a container that waits for one, after what there was before.
+    pub(crate) fn subscribe(&self) -> (VecDeque<Output>, broadcast::Receiver<Output>) {
+        self.outlet.subscribe()
+    }
+
+    /// Its process has ended, and there is nothing that a client could still be shown.
+    pub(crate) fn has_fallen_silent(&self) -> bool {
+        self.exit.borrow().is_some() && !self.outlet.holds_output()
     }
 
     /// The process's standard input. One client has it at a time; it gives it back when it leaves.

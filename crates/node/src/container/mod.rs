@@ -20,6 +20,11 @@ pub(crate) use termination::message as termination_message;
 
 use sha2::{Digest, Sha256};
 
+/// Whether the pod shares the node's network.
+pub(crate) fn on_host_network(pod: &k8s_openapi::api::core::v1::Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false)
+}
+
 /// A container ID: 64 hex digits that name one instance.
 pub(crate) fn new_id(uid: &str, container: &str, attempt: u32) -> String {
     let salt: u64 = rand::random();

@@ -6,6 +6,8 @@
 
 mod component;
 mod manifest;
+#[cfg_attr(not(target_os = "linux"), path = "unwatched.rs")]
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,11 +70,13 @@ pub(crate) async fn keep(cx: Arc<Context>, mirrors: mpsc::UnboundedReceiver<Mirr
         );
     }
     let mut scans = tokio::time::interval(SCAN);
+    let mut changes = cx.options.manifest_dir.as_deref().and_then(watch::Changes::of);
     let mut unsettled = !keeper.settle_all().await;
     loop {
         tokio::select! {
             Some(mirror) = keeper.mirrors.recv() => unsettled |= !keeper.mirrored(mirror).await,
             _ = scans.tick(), if cx.options.manifest_dir.is_some() => unsettled |= !keeper.scan().await,
+            () = watch::changed(&mut changes) => unsettled |= !keeper.scan().await,
             () = tokio::time::sleep(RETRY), if unsettled => unsettled = !keeper.settle_all().await,
         }
     }

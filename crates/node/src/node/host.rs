@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use crate::options::Capacity;
 
 /// Pods per node, as kubelets have it by default.
@@ -13,7 +15,7 @@ pub(crate) fn capacity(dir: &Path) -> Capacity {
     Capacity {
         cpu_millis: cpus * 1000,
         memory_bytes: memory().unwrap_or(0),
-        storage_bytes: storage(dir).unwrap_or(0),
+        storage_bytes: disk(dir).map_or(0, |(size, _)| size),
         pods: PODS,
     }
 }
@@ -35,10 +37,52 @@ fn memory() -> Option<u64> {
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-fn storage(dir: &Path) -> Option<u64> {
+/// What the machine uses.
+pub(crate) struct MachineUsage {
+    pub(crate) boot: Timestamp,
+    pub(crate) cpu_nanos: u64,
+    pub(crate) free_bytes: u64,
+    pub(crate) available_bytes: u64,
+}
+
+/// As Linux tells it; other systems do not tell.
+pub(crate) fn machine_usage() -> Option<MachineUsage> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let bytes = |name: &str| {
+        let line = memory.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
+    };
+    let boot = stat
+        .lines()
+        .find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())?;
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let times = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let times: Vec<u64> = times.split_whitespace().filter_map(|time| time.parse().ok()).collect();
+    let busy: u64 = times
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(i, _)| !matches!(i, 3 | 4))
+        .map(|(_, time)| time)
+        .sum();
+    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+    let ticks = u64::try_from(ticks).ok().filter(|ticks| *ticks > 0)?;
+    Some(MachineUsage {
+        boot: Timestamp::from_second(boot).ok()?,
+        cpu_nanos: busy.saturating_mul(1_000_000_000 / ticks),
+        free_bytes: bytes("MemFree:")?,
+        available_bytes: bytes("MemAvailable:")?,
+    })
+}
+
+/// Size and free space of the file system that holds `dir`, in bytes.
+#[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
+pub(crate) fn disk(dir: &Path) -> Option<(u64, u64)> {
     let found = nix::sys::statvfs::statvfs(dir).ok()?;
-    #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
-    Some(found.blocks() as u64 * found.fragment_size() as u64)
+    let size = found.fragment_size() as u64;
+    Some((found.blocks() as u64 * size, found.blocks_available() as u64 * size))
 }
 
 /// Name and release of the kernel and of the system, and IDs of the machine and of this boot.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Node, NodeStatus, ObjectReference};
+use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, ObjectReference};
 use knarr_runtime::RuntimeStatus;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::context::Context;
 
-pub(crate) use host::capacity;
+pub(crate) use host::{capacity, disk, machine_usage};
 pub(crate) use lease::renew;
 
 /// The status is written this often even if nothing has changed.
@@ -48,8 +48,14 @@ async fn try_register(cx: &Context, nodes: &Api<Node>, runtime: &RuntimeStatus) 
     let wanted = object::metadata(cx);
     let known = nodes.get_opt(name).await?;
     if known.is_none() {
+        let cidr = cx.options.pod_cidr.clone();
         let node = Node {
             metadata: wanted.clone(),
+            spec: Some(NodeSpec {
+                pod_cidrs: cidr.clone().map(|cidr| vec![cidr]),
+                pod_cidr: cidr,
+                ..NodeSpec::default()
+            }),
             ..Node::default()
         };
         match nodes.create(&PostParams::default(), &node).await {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use knarr_runtime::ExitStatus;
 use tokio::time::Instant as Moment;
 
+use super::host_port::HostPorts;
 use super::state::{Ended, Instance, POST_START_ERROR, Role, Sandbox, Startup, State};
 use super::worker::{Flow, Work, Worker};
 use super::{key, uid};
@@ -126,6 +127,7 @@ impl Worker {
         if !matches!(std::mem::take(&mut self.state.sandbox), Sandbox::Ready { .. }) {
             return;
         }
+        self.host_ports = HostPorts::default();
         if let Err(error) = self.cx.runtime.remove_sandbox(uid(&self.pod)).await {
             tracing::warn!(pod = %self.full_name(), %error, "sandbox not removed");
         }

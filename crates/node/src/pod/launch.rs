@@ -159,7 +159,7 @@ impl Worker {
                 what,
             }); // the worker is gone: nobody cares
         };
-        let instance = Instance::new(id.clone(), started, tty, stdin_once, log, ended);
+        let instance = Instance::new((id.clone(), self.cx.clock.now()), started, tty, stdin_once, log, ended);
         if let Some(hook) = hook {
             let (cx, tell, ip, spec) = (self.cx.clone(), self.tell.clone(), self.probe_ip(), spec.clone());
             let pod = self.full_name();

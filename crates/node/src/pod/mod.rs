@@ -3,6 +3,7 @@
 mod dispatch;
 mod evict;
 mod finish;
+mod host_port;
 mod launch;
 pub(crate) mod plan;
 mod registry;

@@ -81,6 +81,10 @@ impl Registry {
         self.lock().keys().cloned().collect()
     }
 
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.lock().values().cloned().collect()
+    }
+
     /// A pod of the same name that was there before is told that it is to be no more.
     pub(crate) fn insert(&self, key: Key, entry: Entry) {
         if let Some(old) = self.lock().insert(key, entry) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Container;
 
+use super::host_port::HostPorts;
 use super::plan::{Plan, plan, restarts};
 use super::state::{Ended, Role, Sandbox, Startup, State};
 use super::uid;
@@ -39,6 +40,9 @@ impl Worker {
         }
         if self.over_size_limit().await {
             return self.wind_up().await;
+        }
+        if !self.plan().start.is_empty() {
+            self.look_for_pull_secrets().await;
         }
         for _ in 0..STARTS {
             if self.look_for_sandbox() {
@@ -89,6 +93,7 @@ impl Worker {
         let lost = matches!(self.state.sandbox, Sandbox::Ready { epoch } if epoch != present);
         if lost {
             self.state.sandbox = Sandbox::Lost;
+            self.host_ports = HostPorts::default();
         }
         lost
     }
@@ -109,7 +114,13 @@ impl Worker {
             return false;
         }
         let spec = match container::sandbox(&self.pod, self.cx.runtime.mode()) {
-            Ok(spec) => spec,
+            Ok(mut spec) => {
+                // It is the node's network, and the node's name in it.
+                if spec.host_network {
+                    spec.hostname.clone_from(&self.cx.options.node_name);
+                }
+                spec
+            }
             Err(rejected) => {
                 self.cx
                     .events
@@ -128,6 +139,7 @@ impl Worker {
                 }
                 self.state.sandbox = Sandbox::Ready { epoch: runtime.epoch };
                 self.state.ip = Some(sandbox.ip);
+                self.host_ports = HostPorts::open(&self.cx, &self.pod, self.about(), sandbox.ip).await;
                 true
             }
             // It is down, which is told elsewhere and changes by itself.
@@ -168,6 +180,35 @@ impl Worker {
         }
         self.mount.at.into_iter().for_each(|at| self.wake_at(at));
         self.mount.done
+    }
+
+    /// Says which secrets for pulling images are not there. What they would be good for may work without.
+    async fn look_for_pull_secrets(&self) {
+        let secrets = self
+            .pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.image_pull_secrets.iter().flatten());
+        let mut missing = Vec::new();
+        for secret in secrets.filter(|secret| !secret.name.is_empty()) {
+            let key = object::Key {
+                kind: Kind::Secret,
+                namespace: self.pod.metadata.namespace.clone().unwrap_or_default(),
+                name: secret.name.clone(),
+            };
+            if self.cx.objects.read(&key).await.is_err() {
+                missing.push(secret.name.as_str());
+            }
+        }
+        if !missing.is_empty() {
+            let message = format!(
+                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                missing.join(", ")
+            );
+            self.cx
+                .events
+                .warning(self.about(), "FailedToRetrieveImagePullSecret", message);
+        }
     }
 
     /// Wants to be told of changed objects of these kinds from now on.
@@ -394,13 +435,7 @@ impl Worker {
 
     /// Where probes find the pod.
     pub(super) fn probe_ip(&self) -> Option<std::net::IpAddr> {
-        let host_network = self
-            .pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.host_network)
-            .unwrap_or(false);
-        if host_network {
+        if container::on_host_network(&self.pod) {
             Some(self.cx.options.node_ip)
         } else {
             self.state.ip

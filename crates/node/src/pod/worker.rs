@@ -15,6 +15,7 @@ use knarr_runtime::{ExitStatus, RuntimeStatus};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::evict;
+use super::host_port::HostPorts;
 use super::registry::{Desired, Entry, Live, Shown};
 use super::state::{self, PodState, Ran, Role, Sandbox, State};
 use super::{key, uid};
@@ -119,6 +120,7 @@ pub(super) struct Worker {
     pub(super) mount: Attempt,
     /// Making the sandbox.
     pub(super) sandbox: Attempt,
+    pub(super) host_ports: HostPorts,
     pub(super) changes: Option<broadcast::Receiver<object::Key>>,
     pub(super) runtime: watch::Receiver<RuntimeStatus>,
     /// The status computed last.
@@ -170,6 +172,7 @@ pub(crate) fn spawn(cx: &Arc<Context>, pod: Arc<Pod>, api: Option<Arc<Pod>>) {
         volumes: Volumes::default(),
         mount: Attempt::new(Duration::from_millis(500), Duration::from_secs(122)),
         sandbox: Attempt::new(Duration::from_secs(1), Duration::from_secs(60)),
+        host_ports: HostPorts::default(),
         changes: None,
         runtime: cx.runtime.status(),
         reporter: Reporter::new(status.clone()),

@@ -7,33 +7,44 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use knarr_runtime::Runtime;
+use knarr_runtime::{Connection, Runtime};
+use tokio::time::Instant;
 
 use super::Outcome;
 use super::run::connect;
 
+/// Between two tries to connect.
+const RECONNECT: Duration = Duration::from_millis(100);
 const LONGEST: usize = 16 << 10;
 /// gRPC's code for a service that does not implement the health protocol.
 const UNIMPLEMENTED: &str = "12";
 
 /// Asks the health service about `service`.
 pub(super) async fn check(runtime: &dyn Runtime, address: SocketAddr, service: &str, timeout: Duration) -> Outcome {
-    match tokio::time::timeout(timeout, call(runtime, address, service)).await {
+    let within = crate::backoff::go(timeout);
+    let (deadline, service_at) = (Instant::now() + timeout, address.to_string());
+    // A client of gRPC goes on trying to connect for as long as it may: a refusal is no answer.
+    let connection = async {
+        loop {
+            if let Ok(connection) = connect(runtime, address).await {
+                return connection;
+            }
+            tokio::time::sleep(RECONNECT).await;
+        }
+    };
+    let Ok(connection) = tokio::time::timeout_at(deadline, connection).await else {
+        return Outcome::Failure(format!(
+            "timeout: failed to connect service {service_at:?} within {within}: context deadline exceeded"
+        ));
+    };
+    match tokio::time::timeout_at(deadline, call(connection, address, service)).await {
         Ok(outcome) => outcome,
-        Err(_) => Outcome::Failure(format!(
-            "timeout: failed to connect service {:?} within {}: context deadline exceeded",
-            address.to_string(),
-            crate::backoff::go(timeout)
-        )),
+        Err(_) => Outcome::Failure(format!("timeout: health rpc did not complete within {within}")),
     }
 }
 
-async fn call(runtime: &dyn Runtime, address: SocketAddr, service: &str) -> Outcome {
-    let failed = |why: String| Outcome::Failure(format!("error: this server could not be asked for its health: {why}"));
-    let connection = match connect(runtime, address).await {
-        Ok(connection) => connection,
-        Err(why) => return failed(why),
-    };
+async fn call(connection: Box<dyn Connection>, address: SocketAddr, service: &str) -> Outcome {
+    let failed = |why: String| Outcome::Failure(format!("error: health rpc probe failed: {why}"));
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(connection)).await;
     let (mut sender, driver) = match handshake {
         Ok(pair) => pair,
@@ -68,13 +79,13 @@ async fn call(runtime: &dyn Runtime, address: SocketAddr, service: &str) -> Outc
     let status = early.or(late);
     match status.as_ref().and_then(|value| value.to_str().ok()) {
         Some("0") => match decode(&body.to_bytes()) {
-            1 => Outcome::Success("SERVING".into()),
+            1 => Outcome::Success("service healthy".into()),
             other => Outcome::Failure(format!("service unhealthy (responded with {:?})", name(other))),
         },
         Some(UNIMPLEMENTED) => Outcome::Failure(
             "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)".into(),
         ),
-        Some(code) => Outcome::Failure(format!("error: health rpc probe failed: status {code}")),
+        Some(code) => failed(format!("status {code}")),
         None => failed("no status in the answer".into()),
     }
 }

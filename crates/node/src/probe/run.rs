@@ -129,7 +129,7 @@ fn port(container: &Container, port: &IntOrString) -> Result<u16, String> {
         .filter(|number| *number > 0);
     number.ok_or_else(|| match port {
         IntOrString::Int(number) => format!("invalid port number: {number}"),
-        IntOrString::String(name) => format!("couldn't find port: {name:?} in {:?}", container.name),
+        IntOrString::String(name) => format!("strconv.Atoi: parsing {name:?}: invalid syntax"),
     })
 }
 
@@ -165,7 +165,7 @@ mod tests {
             ("10.244.0.5:8080", "/healthy")
         );
         let missing = port(&container, &IntOrString::String("grpc".into()));
-        assert_eq!(missing, Err("couldn't find port: \"grpc\" in \"c\"".into()));
+        assert_eq!(missing, Err("strconv.Atoi: parsing \"grpc\": invalid syntax".into()));
         assert!(port(&container, &IntOrString::Int(70_000)).is_err());
     }
 }

@@ -150,3 +150,73 @@ async fn components_are_pods_with_logs_and_nothing_to_run_commands_in() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn cordoning_is_told() {
+    let world = World::start().await;
+    let nodes: Api<Node> = Api::all(world.client.clone());
+    nodes.cordon("n1").await.unwrap();
+    world
+        .until_event("n1", "Node n1 status is now: NodeNotSchedulable")
+        .await;
+    nodes.uncordon("n1").await.unwrap();
+    world.until_event("n1", "Node n1 status is now: NodeSchedulable").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_node_serves_what_it_knows_of_itself() {
+    let world = World::start().await;
+    world
+        .run_one("busy", json!({ "image": "busybox", "command": ["sleep", "100000"] }))
+        .await;
+    world.until_running("busy").await;
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let get = |path: &'static str| {
+        let kubelet = world.kubelet.clone();
+        async move {
+            kubelet
+                .node(path)
+                .await
+                .map(|answer| String::from_utf8(answer.body.to_vec()).unwrap())
+        }
+    };
+    assert_eq!(get("/healthz").await.unwrap(), "ok");
+    let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let summary = json(get("/stats/summary").await.unwrap());
+    assert_eq!(summary["node"]["nodeName"], "n1");
+    let pod = &summary["pods"][0];
+    assert_eq!(pod["podRef"]["name"], "busy");
+    assert_eq!(pod["containers"][0]["memory"]["workingSetBytes"], 8 << 20);
+    let nanos = pod["containers"][0]["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap();
+    assert!(
+        (100_000_000..110_000_000).contains(&nanos),
+        "a thousandth of a core for 100 s: {nanos}"
+    );
+    let rate = pod["cpu"]["usageNanoCores"].as_u64().unwrap();
+    assert!((900_000..1_100_000).contains(&rate), "{rate}");
+    assert_eq!(
+        json(get("/pods").await.unwrap())["items"][0]["metadata"]["name"],
+        "busy"
+    );
+    assert_eq!(
+        json(get("/runningpods/").await.unwrap())["items"][0]["spec"]["containers"][0]["name"],
+        "c"
+    );
+    assert_eq!(
+        json(get("/configz").await.unwrap())["kubeletconfig"]["clusterDomain"],
+        "cluster.local"
+    );
+    assert!(get("/metrics").await.unwrap().contains("kubelet_running_pods 1\n"));
+    let metrics = get("/metrics/resource").await.unwrap();
+    let line = "container_memory_working_set_bytes{container=\"c\",namespace=\"default\",pod=\"busy\"} 8388608 ";
+    assert!(metrics.contains(line), "{metrics}");
+    assert!(get("/nothing").await.is_err());
+    world.runtime.go_down("gone");
+    assert!(
+        get("/healthz")
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("container runtime is down")
+    );
+}

@@ -117,10 +117,14 @@ async fn several_clients_attach_to_one_container() {
     let watcher = world.kubelet.attach(&reference(&pod), options(false)).await.unwrap();
     let mut stdin = driver.stdin.unwrap();
     stdin.write_all(b"echo hi\r").await.unwrap();
-    for stdout in [driver.stdout, watcher.stdout] {
-        let mut text = vec![0; "echo hi\r\nhi\r\n".len()];
+    // The first one to come sees the prompt that was there before.
+    for (stdout, expected) in [
+        (driver.stdout, "/ # echo hi\r\nhi\r\n"),
+        (watcher.stdout, "echo hi\r\nhi\r\n"),
+    ] {
+        let mut text = vec![0; expected.len()];
         stdout.unwrap().read_exact(&mut text).await.unwrap();
-        assert_eq!(text, b"echo hi\r\nhi\r\n");
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
     }
     // Who leaves gives the keyboard to the next.
     drop(stdin);
@@ -147,4 +151,44 @@ async fn ports_of_a_pod_can_be_reached_and_closed_ones_refuse() {
         world.kubelet.dial(&other, 8080).await.is_err(),
         "a pod of the same name is not the same pod"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_client_of_a_container_that_waits_for_one_sees_all_of_its_output() {
+    let world = World::start().await;
+    let attach = |pod: &k8s_openapi::api::core::v1::Pod| {
+        let options = ExecOptions {
+            container: "c".into(),
+            stdin: true,
+            stdout: true,
+            ..ExecOptions::default()
+        };
+        let (kubelet, pod) = (world.kubelet.clone(), reference(pod));
+        async move { kubelet.attach(&pod, options).await }
+    };
+    let script = json!(["sh", "-c", "echo early; sleep 60; echo late"]);
+    world
+        .run(
+            "short",
+            json!({ "restartPolicy": "Never", "containers": [
+                { "name": "c", "image": "busybox", "stdin": true, "stdinOnce": true, "command": script },
+            ] }),
+        )
+        .await;
+    let pod = world.until_running("short").await;
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    let mut process = attach(&pod).await.unwrap();
+    let mut seen = String::new();
+    process
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_to_string(&mut seen)
+        .await
+        .unwrap();
+    assert_eq!(seen, "early\nlate\n");
+    world
+        .until("short", |pod| crate::world::phase(pod) == "Succeeded")
+        .await;
+    assert!(attach(&pod).await.is_err(), "so that kubectl shows the log instead");
 }

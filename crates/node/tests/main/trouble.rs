@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod};
 use knarr_stream::backend::LogOptions;
 use kube::api::PostParams;
 use serde_json::json;
@@ -318,4 +318,94 @@ fn readiness(node: &Node) -> (String, String, String) {
     let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
     let found = ready.next().cloned().unwrap();
     (found.status, found.reason.unwrap(), found.message.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_hook_is_told_without_what_it_said() {
+    let world = World::start().await;
+    let hook = json!({ "postStart": { "exec": { "command": ["sh", "-c", "echo secret; exit 3"] } } });
+    world
+        .run_one(
+            "hooked",
+            json!({ "image": "busybox", "command": ["sleep", "100000"], "lifecycle": hook }),
+        )
+        .await;
+    let pod = world
+        .until("hooked", |pod| state(pod, "c") == "PostStartHookError")
+        .await;
+    let message = container(&pod, "c").state.unwrap().waiting.unwrap().message.unwrap();
+    assert!(
+        message.starts_with(
+            "Exec lifecycle hook ([sh -c echo secret; exit 3]) for Container \"c\" in Pod \"hooked_default("
+        ),
+        "{message}"
+    );
+    let pod = world.until("hooked", |pod| state(pod, "c") == "CrashLoopBackOff").await;
+    assert_eq!(container(&pod, "c").restart_count, 1);
+    let events = world.events("hooked").await;
+    assert!(
+        events
+            .iter()
+            .any(|event| event == "Warning FailedPostStartHook PostStartHook failed"),
+        "{events:#?}"
+    );
+    assert!(!events.iter().any(|event| event.contains("secret")), "{events:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_are_tried_again_and_told_again_at_the_pace_of_a_kubelet() {
+    let world = World::start().await;
+    let env = json!([{ "name": "A", "valueFrom": { "configMapKeyRef": { "name": "words", "key": "a" } } }]);
+    let mut spec = json!({ "containers": [{ "name": "c", "image": "busybox", "env": env }] });
+    spec["imagePullSecrets"] = json!([{ "name": "registry" }]);
+    world.run("needy", spec).await;
+    world.run_one("absent", json!({ "image": "example.com/a:1" })).await;
+    world
+        .until("needy", |pod| state(pod, "c") == "CreateContainerConfigError")
+        .await;
+    // Not so long that the recorder mutes the pods, as an API server's clients do.
+    tokio::time::sleep(Duration::from_secs(45)).await;
+    let count = |event: Event| event.count.unwrap();
+    let failed = count(world.until_event("needy", "Error: configmap \"words\" not found").await);
+    assert!((3..=6).contains(&failed), "{failed} times in 45 s");
+    world
+        .until_event(
+            "needy",
+            "Unable to retrieve some image pull secrets (registry); attempting to pull the image may not succeed.",
+        )
+        .await;
+    // Pulls after 0, 10 and 30 s at the earliest; that it waits is told every 10 to 15 s.
+    let pulls = count(world.until_event("absent", "Pulling image").await);
+    let waits = count(world.until_event("absent", "Back-off pulling image").await);
+    assert!(
+        (2..=3).contains(&pulls) && (2..=5).contains(&waits),
+        "{pulls} pulls, {waits} waits"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn sidecars_end_within_the_grace_period_of_the_pod() {
+    let world = World::start().await;
+    let stubborn = json!(["sh", "-c", "trap '' TERM; while true; do sleep 1; done"]);
+    let sidecar =
+        |name: &str| json!({ "name": name, "image": "busybox", "restartPolicy": "Always", "command": stubborn });
+    world
+        .run(
+            "crew",
+            json!({
+                "terminationGracePeriodSeconds": 20,
+                "initContainers": [sidecar("one"), sidecar("two")],
+                "containers": [{ "name": "c", "image": "busybox", "command": stubborn }],
+            }),
+        )
+        .await;
+    world.until_running("crew").await;
+    let begin = world.clock.now();
+    world.api::<Pod>().delete("crew", &Default::default()).await.unwrap();
+    world.until_gone("crew").await;
+    let passed = world.clock.now().duration_since(begin).as_secs();
+    assert!(
+        (20..=25).contains(&passed),
+        "{passed} seconds: twenty, and two for each sidecar"
+    );
 }

@@ -164,9 +164,18 @@ fn create(options: &Options) -> Result<usize, String> {
     }
     let mut builder = tar::Builder::new(target);
     builder.follow_symlinks(false);
+    // Errors are told before the archive's end: `kubectl cp` stops listening when it has come.
+    let missing = |name: &&String| std::fs::symlink_metadata(name.as_str()).is_err();
     let mut failures = 0;
+    for name in options.names.iter().filter(missing) {
+        fail("tar", format!("{name}: Cannot stat: No such file or directory"));
+        failures += 1;
+    }
+    if failures > 0 {
+        fail("tar", "Exiting with failure status due to previous errors");
+    }
     let mut warned = false;
-    for name in &options.names {
+    for name in options.names.iter().filter(|name| !missing(name)) {
         let path = Path::new(name);
         let stripped: PathBuf = path
             .components()

@@ -91,6 +91,31 @@ pub(crate) fn main(args: &[String]) -> i32 {
     }
 }
 
+/// `telnet HOST [PORT]`: what is typed goes there, what comes is shown. Nobody negotiates options with the servers one tries this on.
+pub(crate) fn telnet(args: &[String]) -> i32 {
+    let (host, port) = match &args[1..] {
+        [host] => (host, "23"),
+        [host, port] => (host, port.as_str()),
+        _ => return fail("telnet", "usage: telnet HOST [PORT]"),
+    };
+    let Ok(port) = port.parse::<u16>() else {
+        return fail("telnet", format!("bad port '{port}'"));
+    };
+    match resolve::connect(host, port, None) {
+        Ok(stream) => {
+            crate::say::out(format!("Connected to {host}\n"));
+            let status = talk(stream, None);
+            let _ = writeln!(std::io::stderr(), "Connection closed by foreign host");
+            status
+        }
+        Err(Failed::Name) => fail("telnet", format!("bad address '{host}'")),
+        Err(Failed::Connect(_, error)) => fail(
+            "telnet",
+            format!("can't connect to remote host ({host}): {}", reason(&error)),
+        ),
+    }
+}
+
 fn talk(stream: TcpStream, program: Option<&[String]>) -> i32 {
     if let Some([name, args @ ..]) = program {
         use std::os::fd::OwnedFd;
