@@ -6,6 +6,7 @@ mod clients;
 mod cluster;
 mod container;
 mod durable;
+mod hostile;
 mod object;
 mod workload;
 

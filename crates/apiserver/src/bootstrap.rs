@@ -180,7 +180,7 @@ fn kubernetes_service(server: &Server, writes: &mut Vec<Write>) -> Result<(), Er
         },
     });
     ensure(server, writes, "", "services", "default", service)?;
-    let Some(address) = server.options.advertise else {
+    let Some(address) = server.options.advertise_to_pods else {
         return Ok(());
     };
     let endpoints = json!({

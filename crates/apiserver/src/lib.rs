@@ -64,6 +64,9 @@ pub struct Options {
     pub service_cidr: String,
     /// The address under which the `kubernetes` Service reaches this server.
     pub advertise: Option<SocketAddr>,
+    /// Where pods reach the server besides its Service's address: what the `kubernetes` Endpoints hold. No loopback address, which would be
+    /// a pod's own.
+    pub advertise_to_pods: Option<SocketAddr>,
     /// The certificate of the authority that signed the server's certificate, in PEM; `kube-public/cluster-info` shows it.
     pub ca_pem: String,
     /// `gitVersion` of `/version`.
@@ -78,6 +81,7 @@ impl Default for Options {
             tokens: Vec::new(),
             service_cidr: "10.96.0.0/16".into(),
             advertise: None,
+            advertise_to_pods: None,
             ca_pem: String::new(),
             version: format!("{KUBERNETES_VERSION}+knarr"),
         }

@@ -97,7 +97,7 @@ impl Identity {
     }
 
     /// TLS with a fresh certificate for every name the server is reached by.
-    pub(crate) fn tls(&self, listen: IpAddr) -> Result<Arc<rustls::ServerConfig>, Error> {
+    pub(crate) fn tls(&self, listen: &[IpAddr]) -> Result<Arc<rustls::ServerConfig>, Error> {
         let context = || "cannot make the server's certificate".to_string();
         let key = KeyPair::generate().doing(context)?;
         let mut names: Vec<String> = ["localhost", "kubernetes"].map(String::from).to_vec();
@@ -108,8 +108,10 @@ impl Identity {
             Ipv6Addr::LOCALHOST.into(),
             SERVICE_IP.into(),
         ];
-        if !listen.is_unspecified() && !addresses.contains(&listen) {
-            addresses.push(listen);
+        for address in listen {
+            if !address.is_unspecified() && !addresses.contains(address) {
+                addresses.push(*address);
+            }
         }
         params
             .subject_alt_names

@@ -140,6 +140,15 @@ impl ControlPlane {
             identity.set_port(directory, address.port())?;
         }
 
+        let state = directory.create_sub("node")?;
+        let chosen = runtime::choose(options.runtime, &state, &options.clock).await?;
+        let mode = chosen.runtime.mode();
+        // Otherwise pods have no network of their own, so that there is nothing to listen in.
+        let networked = matches!(mode, Mode::Root | Mode::UserNamespace);
+        tracing::info!(?mode, refusals = ?chosen.refusals, "containers");
+        let inside = address
+            .filter(|_| networked)
+            .map(|address| SocketAddr::new(chosen.runtime.node_ip(), address.port()));
         let server = ApiServer::start(knarr_apiserver::Options {
             clock: options.clock.clone(),
             data: database,
@@ -149,6 +158,7 @@ impl ControlPlane {
                 groups: vec![MASTERS.into()],
             }],
             advertise: address,
+            advertise_to_pods: inside,
             ca_pem: identity.ca_pem.clone(),
             ..knarr_apiserver::Options::default()
         })
@@ -166,22 +176,19 @@ impl ControlPlane {
 
         let mut tasks = JoinSet::new();
         let (control, listeners) = (CancellationToken::new(), CancellationToken::new());
-        let state = directory.create_sub("node")?;
-        let chosen = runtime::choose(options.runtime, &state, &options.clock).await?;
-        let mode = chosen.runtime.mode();
-        // Otherwise pods have no network of their own, so that there is nothing to listen in.
-        let networked = matches!(mode, Mode::Root | Mode::UserNamespace);
-        tracing::info!(?mode, refusals = ?chosen.refusals, "containers");
         let mut config = None;
         if let (Some(listener), Some(address)) = (listener, address) {
-            let tls = identity.tls(address.ip())?;
+            let tls = identity.tls(&[address.ip(), chosen.runtime.node_ip()])?;
             let url = format!("https://{}", reachable(address));
             config = Some(kubeconfig::write(directory, &options.name, &url, &identity)?);
-            // Pods reach the server under the address of its Service.
-            if networked {
+            // Pods reach the server under the address of its Service, and of the endpoint that this has.
+            for inside in inside
+                .into_iter()
+                .chain(networked.then(|| SocketAddr::new(SERVICE_IP.into(), 443)))
+            {
                 let (server, tls) = (server.clone(), tls.clone());
                 let runtime = chosen.runtime.clone();
-                let serve = move |ended| serve_pods(server.clone(), runtime.clone(), tls.clone(), ended);
+                let serve = move |ended| serve_pods(server.clone(), runtime.clone(), tls.clone(), inside, ended);
                 tasks.spawn(in_each_network(chosen.runtime.clone(), listeners.clone(), serve));
             }
             tracing::info!(target: "knarr_apiserver", "Serving securely on {address}");
@@ -299,9 +306,10 @@ async fn serve_pods(
     server: ApiServer,
     runtime: Arc<dyn Runtime>,
     tls: Arc<rustls::ServerConfig>,
+    address: SocketAddr,
     ended: CancellationToken,
 ) {
-    match runtime.listen_node(SocketAddr::new(SERVICE_IP.into(), 443)).await {
+    match runtime.listen_node(address).await {
         Ok(inner) => server.serve(inner, tls, ended).await,
         Err(error) => tracing::warn!(%error, "pods cannot reach the API server"),
     }

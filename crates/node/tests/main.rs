@@ -5,6 +5,8 @@
 #[path = "main/world.rs"]
 mod world;
 
+#[path = "main/hostile.rs"]
+mod hostile;
 #[path = "main/node.rs"]
 mod node;
 #[path = "main/pod.rs"]

@@ -1,5 +1,6 @@
 //! `pods/proxy`, `services/proxy`: HTTP through the API server to what listens in a pod.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -26,7 +27,7 @@ enum Target {
         port: u16,
     },
     /// An endpoint that is no pod.
-    Address(String, u16),
+    Address(SocketAddr),
 }
 
 pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Result<Response<Body>, Failure> {
@@ -105,9 +106,9 @@ async fn forward(call: Call, body: Body, target: Target, path: &str, prefix: &st
                 }
                 other => other,
             },
-            Target::Address(host, port) => match TcpStream::connect((host.as_str(), port)).await {
+            Target::Address(address) => match TcpStream::connect(address).await {
                 Ok(stream) => Ok(Box::new(stream) as Duplex),
-                Err(error) => Err(BackendError::Internal(format!("dial tcp {host}:{port}: {error}"))),
+                Err(error) => Err(BackendError::Internal(format!("dial tcp {address}: {error}"))),
             },
         }
     };
@@ -213,6 +214,43 @@ fn target(server: &Server, call: &Call, address: &Value, port: u16) -> Result<Ta
             return to_pod(server, &pod, port);
         }
     }
-    let host = address["ip"].as_str().unwrap_or_default().to_owned();
-    Ok(Target::Address(host, port))
+    // Written by somebody's hand; what the host has for itself is not to be had through it.
+    let ip = address["ip"].as_str().and_then(|ip| ip.parse().ok());
+    match ip {
+        Some(ip) if is_proxyable(ip) => Ok(Target::Address(SocketAddr::new(ip, port))),
+        _ => Err(Failure::bad_request("address not allowed")),
+    }
+}
+
+/// Whether an address is somewhere else for everybody: no loopback, link-local, multicast or unspecified one.
+fn is_proxyable(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    let local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !(local || ip.is_loopback() || ip.is_multicast() || ip.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_host_itself_are_not_proxied_to() {
+        let is = |text: &str| is_proxyable(text.parse().expect("an address"));
+        for own in [
+            "127.0.0.1",
+            "127.244.0.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "0.0.0.0",
+            "169.254.169.254",
+            "fe80::1",
+            "224.0.0.1",
+        ] {
+            assert!(!is(own), "{own}");
+        }
+        assert!(is("10.0.0.1") && is("2001:db8::1"));
+    }
 }

@@ -148,6 +148,7 @@ pub fn options(data: Option<PathBuf>) -> Options {
             groups: vec!["developers".into()],
         }],
         advertise: Some("127.0.0.1:6443".parse().expect("an address")),
+        advertise_to_pods: Some("10.244.0.1:6443".parse().expect("an address")),
         ..Options::default()
     }
 }

@@ -38,6 +38,8 @@ pub(crate) fn reexec() -> Option<i32> {
 }
 
 fn run(order: &str) -> Result<(), Error> {
+    // What the starting shell has open is none of this process' business either, nor of what it starts.
+    knarr_runtime::close_inherited_on_exec();
     // A session of its own: the terminal's signals and its end are none of this process' business.
     let _ = nix::unistd::setsid(); // fails only when it is the leader of one already
     let order: Order = serde_json::from_str(order).doing(|| "this is an internal argument".into())?;

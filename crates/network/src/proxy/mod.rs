@@ -11,7 +11,7 @@ mod udp;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,9 +196,15 @@ async fn serve(
 }
 
 /// The node's network has a route to pods and services only. An endpoint outside the cluster, as somebody has written
-/// it into an Endpoints object by hand, is reached from the host.
-fn is_outside(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NetworkUnreachable
+/// it into an Endpoints object by hand, is reached from the host; what the host has for itself is not.
+fn is_outside(address: SocketAddr, error: &io::Error) -> bool {
+    let ip = address.ip().to_canonical();
+    let local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let own = local || ip.is_loopback() || ip.is_multicast() || ip.is_unspecified();
+    error.kind() == io::ErrorKind::NetworkUnreachable && !own
 }
 
 enum Socket {

@@ -57,7 +57,7 @@ async fn forward(context: Context, mut client: TcpStream, balancer: Arc<Mutex<Ba
 
 async fn dial(context: &Context, address: SocketAddr) -> Result<Box<dyn Connection>, RuntimeError> {
     match context.runtime.dial_node(address).await {
-        Err(RuntimeError::Io { context, source }) if super::is_outside(&source) => {
+        Err(RuntimeError::Io { context, source }) if super::is_outside(address, &source) => {
             let outside = TcpStream::connect(address).await;
             let stream = outside.map_err(|source| RuntimeError::Io { context, source })?;
             Ok(Box::new(stream))

@@ -178,3 +178,25 @@ async fn datagrams_find_a_backend_and_their_answers_the_way_back() {
     answers.sort();
     assert_eq!(answers, ["one!", "two!"]);
 }
+
+#[test]
+fn only_what_is_elsewhere_is_reached_from_the_host() {
+    let unreachable = std::io::Error::from(std::io::ErrorKind::NetworkUnreachable);
+    let outside = |text: &str| super::is_outside(text.parse().unwrap(), &unreachable);
+    assert!(outside("192.0.2.1:80") && outside("[2001:db8::1]:80"));
+    for own in [
+        "127.0.0.1:80",
+        "127.244.0.1:80",
+        "[::1]:80",
+        "[::ffff:127.0.0.1]:80",
+        "0.0.0.0:80",
+        "169.254.169.254:80",
+        "[fe80::1]:80",
+    ] {
+        assert!(!outside(own), "{own}");
+    }
+    assert!(!super::is_outside(
+        "192.0.2.1:80".parse().unwrap(),
+        &std::io::ErrorKind::ConnectionRefused.into()
+    ));
+}

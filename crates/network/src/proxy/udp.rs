@@ -95,7 +95,7 @@ async fn open(
     let any = SocketAddr::new(any, 0);
     let mut socket = context.runtime.bind_node(any).await.ok()?;
     if let Err(error) = socket.connect(backend).await {
-        if !super::is_outside(&error) {
+        if !super::is_outside(backend, &error) {
             return None;
         }
         socket = UdpSocket::bind(any).await.ok()?;

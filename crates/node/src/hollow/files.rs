@@ -18,6 +18,12 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(mounts: Vec<Mount>) -> Self {
+        // As a runtime does with a `subPath` where there is nothing yet.
+        for mount in mounts.iter().filter(|mount| !mount.sub_path.as_os_str().is_empty()) {
+            if !mount.path().exists() {
+                drop(std::fs::create_dir_all(mount.path()));
+            }
+        }
         Self {
             mounts,
             own: Mutex::default(),

@@ -177,11 +177,49 @@ impl Kind for EndpointSlice {
     }
 }
 
-fn validate_ip(ip: &str, path: &Path, errors: &mut Errors) {
-    if ip.parse::<IpAddr>().is_err() {
+fn validate_ip(text: &str, path: &Path, errors: &mut Errors) {
+    let Ok(ip) = text.parse::<IpAddr>() else {
         let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-        errors.invalid(path, ip, detail);
+        errors.invalid(path, text, detail);
+        return;
+    };
+    if is_pod_without_network(ip) {
+        return;
     }
+    // An address that means another machine to everybody who uses it, or the one it is used on, is no endpoint.
+    let ip = ip.to_canonical();
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let link_local_multicast = match ip {
+        IpAddr::V4(ip) => ip.octets().starts_with(&[224, 0, 0]),
+        IpAddr::V6(ip) => ip.is_multicast() && ip.segments()[0] & 0xf == 2,
+    };
+    for (is, detail) in [
+        (ip.is_unspecified(), "may not be unspecified (0.0.0.0 or ::)"),
+        (
+            ip.is_loopback(),
+            "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        ),
+        (
+            link_local,
+            "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+        ),
+        (
+            link_local_multicast,
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        ),
+    ] {
+        if is {
+            errors.invalid(path, text, detail);
+        }
+    }
+}
+
+/// Pods that are plain processes have addresses out of this range of the loopback, which nothing else uses.
+fn is_pod_without_network(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.octets().starts_with(&[127, 244]))
 }
 
 fn join(ip: &str, port: i64) -> String {
@@ -222,6 +260,50 @@ mod tests {
             EndpointSlice.row(&json!({}), Timestamp::UNIX_EPOCH).cells[2..4],
             ["<unset>", "<unset>"]
         );
+    }
+
+    #[test]
+    fn addresses_that_every_machine_has_for_itself_are_refused() {
+        for (ip, detail) in [
+            ("127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            (
+                "::ffff:127.0.0.1",
+                "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            ),
+            ("::1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            ("0.0.0.0", "may not be unspecified (0.0.0.0 or ::)"),
+            (
+                "169.254.169.254",
+                "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+            ),
+            (
+                "fe80::1",
+                "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+            ),
+            (
+                "224.0.0.1",
+                "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+            ),
+        ] {
+            let mut errors = Errors::new();
+            Endpoints.validate(&json!({"subsets": [{"addresses": [{"ip": ip}]}]}), &mut errors);
+            EndpointSlice.validate(
+                &json!({"addressType": "IPv4", "endpoints": [{"addresses": [ip]}]}),
+                &mut errors,
+            );
+            let lines: Vec<String> = errors.into_vec().iter().map(ToString::to_string).collect();
+            let expected = ["subsets[0].addresses[0].ip", "endpoints[0].addresses[0]"];
+            assert_eq!(
+                lines,
+                expected.map(|at| format!("{at}: Invalid value: {ip:?}: {detail}"))
+            );
+        }
+        let mut errors = Errors::new();
+        Endpoints.validate(
+            &json!({"subsets": [{"addresses": [{"ip": "127.244.0.1"}]}]}),
+            &mut errors,
+        );
+        assert!(errors.into_vec().is_empty(), "a pod that is a plain process");
     }
 
     #[test]

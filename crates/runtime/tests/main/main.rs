@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
 
 mod container;
+mod hostile;
 mod lifetime;
 mod network;
 mod stage;
@@ -33,7 +34,11 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(lifetime::PROBE) {
         return lifetime::print_probe();
     }
+    if std::env::args().nth(1).as_deref() == Some(hostile::CULPRIT) {
+        return hostile::culprit();
+    }
     let arguments = Arguments::from_args();
+    hostile::leak();
     let unprivileged = std::env::var_os(UNPRIVILEGED).is_some();
     let namespaces = Stage::namespaces();
     let processes = Stage::processes();
@@ -44,7 +49,14 @@ fn main() -> ExitCode {
             &mut trials,
             kind,
             stage,
-            &[container::TESTS, container::ISOLATED, network::TESTS, lifetime::TESTS],
+            &[
+                container::TESTS,
+                container::ISOLATED,
+                hostile::SHARED,
+                hostile::TESTS,
+                network::TESTS,
+                lifetime::TESTS,
+            ],
         ),
         Err(refusals) => {
             let note = format!(
@@ -58,7 +70,7 @@ fn main() -> ExitCode {
         &mut trials,
         "processes",
         &processes,
-        &[container::TESTS, network::SHARED],
+        &[container::TESTS, hostile::SHARED, network::SHARED],
     );
     trials.push(Trial::test(
         "a host without user namespaces gets plain processes and is told why",
