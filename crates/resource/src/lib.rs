@@ -24,6 +24,7 @@ mod meta;
 mod printer;
 mod quantity;
 mod resource;
+mod rules;
 pub mod scale;
 pub mod selector;
 mod served;

@@ -50,6 +50,8 @@ pub enum Cause {
     Required,
     /// Its value breaks a rule.
     Invalid,
+    /// Its value breaks a rule, and is not repeated in the message.
+    Unshown,
     /// Its value is none of a fixed set.
     NotSupported,
     /// It may not be set, or not be changed, here.
@@ -71,7 +73,7 @@ impl Cause {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Required => "FieldValueRequired",
-            Self::Invalid => "FieldValueInvalid",
+            Self::Invalid | Self::Unshown => "FieldValueInvalid",
             Self::NotSupported => "FieldValueNotSupported",
             Self::Forbidden => "FieldValueForbidden",
             Self::Duplicate => "FieldValueDuplicate",
@@ -85,7 +87,7 @@ impl Cause {
     fn words(self) -> &'static str {
         match self {
             Self::Required => "Required value",
-            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::Invalid | Self::Unshown | Self::TypeInvalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
             Self::Forbidden => "Forbidden",
             Self::Duplicate => "Duplicate value",
@@ -97,7 +99,7 @@ impl Cause {
 
     /// Whether the message repeats the value. A value that is missing, secret or huge is not repeated.
     fn shows_value(self) -> bool {
-        !matches!(self, Self::Required | Self::Forbidden | Self::TooLong)
+        !matches!(self, Self::Required | Self::Forbidden | Self::TooLong | Self::Unshown)
     }
 }
 
@@ -144,7 +146,12 @@ fn show(value: &Value) -> String {
     match value {
         Value::Null => "\"null\"".to_owned(),
         Value::String(text) => quote(text),
-        other => other.to_string(),
+        // As Go's encoder escapes what could be HTML.
+        other => other
+            .to_string()
+            .replace('<', "\\u003c")
+            .replace('>', "\\u003e")
+            .replace('&', "\\u0026"),
     }
 }
 

@@ -386,3 +386,47 @@ async fn a_bad_definition_is_refused() {
     let unused = cluster.send(Method::POST, CRDS, JSON, "{}").await;
     assert_eq!(unused.code, 422);
 }
+
+#[tokio::test(start_paused = true)]
+async fn rules_are_compiled_with_the_definition_and_run_on_objects() {
+    let cluster = Cluster::start().await;
+    let rules = |rules: Value| {
+        let mut crd = crd();
+        let spec = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        spec["x-kubernetes-validations"] = rules;
+        crd
+    };
+    let (code, _, message) = cluster
+        .post(CRDS, rules(json!([{"rule": "self.nope > 1"}])))
+        .await
+        .failure();
+    assert_eq!(code, 422);
+    assert!(
+        message.contains(
+            "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: "
+        ) && message.contains("compilation failed: ERROR: <input>:1:5: undefined field 'nope'"),
+        "{message}"
+    );
+    let good = rules(json!([
+        {"rule": "self.size != 5", "message": "five is right out"},
+        {"rule": "self.size >= oldSelf.size", "messageExpression": "'must not fall'", "fieldPath": ".size"},
+    ]));
+    cluster.post(CRDS, good).await.ok();
+    established(&cluster, "foos.example.com").await;
+    let (code, _, message) = cluster.post(FOOS, foo("a", json!({"size": 5}))).await.failure();
+    assert_eq!(code, 422);
+    assert_eq!(
+        message,
+        r#"Foo.example.com "a" is invalid: spec: Invalid value: five is right out"#
+    );
+    cluster.post(FOOS, foo("a", json!({"size": 3}))).await.ok();
+    let path = format!("{FOOS}/a");
+    let (_, _, message) = cluster
+        .patch(&path, "merge", json!({"spec": {"size": 2}}))
+        .await
+        .failure();
+    assert_eq!(
+        message,
+        r#"Foo.example.com "a" is invalid: spec.size: Invalid value: must not fall"#
+    );
+}

@@ -2,12 +2,13 @@
 
 use super::Kind;
 use super::crd::{condition, is_true, storage_version};
-use crate::field::{Errors, Path};
+use crate::field::{Cause, Errors, Path};
 use crate::json::{items, text};
 use crate::jsonpath::JsonPath;
 use crate::meta;
 use crate::printer::{Column, Columns, Row, age, age_of, name_of};
 use crate::resource::{Fields, ResourceInfo, Subresource};
+use crate::rules::Rules;
 use crate::scale;
 use crate::served::{ALL, CHANGE};
 use jiff::Timestamp;
@@ -46,6 +47,7 @@ struct Custom {
     schema: Schema,
     definition: Arc<Definition>,
     status: bool,
+    rules: Option<Rules>,
     columns: Vec<PrinterColumn>,
     /// Paths without the leading dot, and where they lead.
     selectable: Vec<(String, JsonPath)>,
@@ -131,6 +133,7 @@ pub fn resource(crd: &Value, version: &Value) -> ResourceInfo {
         schema: schema.clone(),
         definition: definition.clone(),
         status,
+        rules: Rules::of(raw),
         columns: columns(version),
         selectable: items(&version["selectableFields"])
             .iter()
@@ -266,8 +269,28 @@ impl Custom {
         }
         embedded(structural, object, &Path::default(), &mut found);
         unique(structural, object, old, &mut found);
-        for error in found.into_vec() {
+        let found = found.into_vec();
+        let blocking = found.iter().any(|error| {
+            let causes = [
+                Cause::Required,
+                Cause::NotSupported,
+                Cause::TooLong,
+                Cause::TooMany,
+                Cause::TypeInvalid,
+            ];
+            causes.contains(&error.cause)
+        });
+        for error in found {
             errors.push(&error.path, error.cause, error.value, error.detail);
+        }
+        match &self.rules {
+            // A rule can rely on what the schema says.
+            Some(_) if blocking => {
+                let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+                errors.push(&Path::new("<nil>"), Cause::Unshown, Value::Null, detail);
+            }
+            Some(rules) => rules.validate(object, old, errors),
+            None => {}
         }
     }
 }

@@ -8,6 +8,7 @@ use knarr_schema::structural::{self, Structural};
 use serde_json::Value;
 
 use crate::jsonpath::JsonPath;
+use crate::rules;
 
 pub(super) const APPROVAL: &str = "api-approved.kubernetes.io";
 /// Fields that can be selected by, at most.
@@ -226,21 +227,22 @@ fn versions(crd: &Value, old: Option<&Value>, errors: &mut Errors) {
     }
     let mut said: Vec<FieldError> = Vec::new();
     for (index, version) in versions.iter().enumerate() {
+        let before = old.and_then(|old| {
+            let versions = items(&old["spec"]["versions"]).iter();
+            versions.into_iter().find(|before| before["name"] == version["name"])
+        });
+        let unchanged = before.is_some_and(|before| equal(&before["schema"], &version["schema"]));
         let mut found = Errors::new();
-        validate_version(versions, index, version, &mut found);
+        validate_version(versions, index, version, unchanged, &mut found);
         let mut found = found.into_vec();
         // What was there before is not enforced anew.
-        if let Some(before) = old.and_then(|old| {
-            items(&old["spec"]["versions"])
-                .iter()
-                .find(|v| v["name"] == version["name"])
-        }) && !found.is_empty()
+        if let Some(before) = before
+            && !found.is_empty()
         {
             let mut then = Errors::new();
-            validate_version(versions, index, before, &mut then);
+            validate_version(versions, index, before, true, &mut then);
             let then = then.into_vec();
-            let schema_same = equal(&before["schema"], &version["schema"]);
-            found.retain(|error| !(schema_same && then.contains(error)) && !then.contains(error));
+            found.retain(|error| !then.contains(error));
         }
         for error in found {
             if !said.contains(&error) {
@@ -251,7 +253,7 @@ fn versions(crd: &Value, old: Option<&Value>, errors: &mut Errors) {
     }
 }
 
-fn validate_version(versions: &[Value], index: usize, version: &Value, errors: &mut Errors) {
+fn validate_version(versions: &[Value], index: usize, version: &Value, unchanged: bool, errors: &mut Errors) {
     let status = version["subresources"]["status"].is_object();
     let schema = &version["schema"]["openAPIV3Schema"];
     let at = place(versions, index, "schema").child("openAPIV3Schema");
@@ -263,7 +265,14 @@ fn validate_version(versions: &[Value], index: usize, version: &Value, errors: &
             .child("openAPIV3Schema");
         errors.required(&at, "schemas are required");
     } else {
-        structural::check(schema, &at, status, errors);
+        let mut found = Errors::new();
+        structural::check(schema, &at, status, &mut found);
+        if found.is_empty() {
+            rules::check(schema, &at, unchanged, &mut found);
+        }
+        for error in found.into_vec() {
+            errors.push(&error.path, error.cause, error.value, error.detail);
+        }
     }
     scale(
         &version["subresources"]["scale"],
