@@ -1,33 +1,10 @@
 //! Kubernetes quantities (`250m`, `128Mi`) and the short forms shown in cells.
 
-/// Parses a Kubernetes quantity into thousandths of its base unit; `None` when it is malformed or too large.
+/// Parses a Kubernetes quantity into thousandths of its base unit, rounded up; `None` when it is malformed.
 pub fn parse_quantity(text: &str) -> Option<i128> {
-    let split = text
-        .find(|ch: char| !(ch.is_ascii_digit() || ch == '.' || ch == '+' || ch == '-'))
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(split);
-    let number: f64 = number.parse().ok()?;
-    let factor = match suffix {
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "" => 1.0,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "E" => 1e18,
-        "Ki" => 1024.0,
-        "Mi" => 1024f64.powi(2),
-        "Gi" => 1024f64.powi(3),
-        "Ti" => 1024f64.powi(4),
-        "Pi" => 1024f64.powi(5),
-        "Ei" => 1024f64.powi(6),
-        exponent => 10f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
-    };
-    let thousandths = number * factor * 1000.0;
-    (thousandths.is_finite() && thousandths.abs() < 1e36).then_some(thousandths as i128)
+    knarr_apimachinery::Quantity::parse(text)
+        .ok()
+        .map(|quantity| quantity.milli())
 }
 
 /// Bytes with a binary unit and at most three digits: `9Mi`, `1.5Gi`.

@@ -3,6 +3,8 @@
 //! A leaf: it knows neither a server nor a client.
 
 mod quantity;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod validation;
 
 pub use quantity::{ParseQuantityError, Quantity};

@@ -130,6 +130,16 @@ impl Quantity {
         }
     }
 
+    /// Whole units in a text, rounded up; what is no quantity, or less than nothing, counts as nothing.
+    pub fn units_in(text: &str) -> i64 {
+        Self::parse(text.trim()).map_or(0, |quantity| counted(quantity.units()))
+    }
+
+    /// Thousandths in a text, rounded up; what is no quantity, or less than nothing, counts as nothing.
+    pub fn milli_in(text: &str) -> i64 {
+        Self::parse(text.trim()).map_or(0, |quantity| counted(quantity.milli()))
+    }
+
     /// Whole units, rounded up; saturating.
     pub fn units(self) -> i128 {
         self.rounded_up(0)
@@ -178,13 +188,19 @@ impl Quantity {
         }
     }
 
+    /// The same amount on the other side of nothing.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self {
+            unscaled: -self.unscaled,
+            ..self
+        }
+    }
+
     /// What is left when the other is taken away.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
-        self.plus(Self {
-            unscaled: -other.unscaled,
-            ..other
-        })
+        self.plus(other.negated())
     }
 
     /// As a whole number, where Kubernetes' own arithmetic has one: not for anything written with a fraction
@@ -322,6 +338,10 @@ impl Hash for Quantity {
     }
 }
 
+fn counted(amount: i128) -> i64 {
+    i64::try_from(amount.max(0)).unwrap_or(i64::MAX)
+}
+
 fn power_of_ten(power: i32) -> Option<i128> {
     10_i128.checked_pow(u32::try_from(power).ok()?)
 }
@@ -347,26 +367,30 @@ fn interpret(suffix: &str) -> Option<(Notation, i32)> {
 }
 
 fn decimal(whole: &str, fraction: &str, power: i32, notation: Notation) -> Quantity {
-    let digits = format!("{whole}{fraction}");
+    let total = whole.len() + fraction.len();
     let mut scale = power - fraction.len().min(1 << 20) as i32;
-    let mut digits = digits.as_str();
     // Upstream keeps up to 18 digits as a machine integer, anything else as a big decimal.
-    let narrow = digits.len() <= 18 && scale >= NANO;
-    let mut up = false;
-    if scale < NANO {
-        let cut = usize::try_from(NANO - scale).unwrap_or_default().min(digits.len());
-        let (kept, lost) = digits.split_at(digits.len() - cut);
-        up = lost.bytes().any(|digit| digit != b'0');
-        digits = kept;
-        scale = NANO;
+    let narrow = total <= 18 && scale >= NANO;
+    // What is finer than a billionth only says whether to round up.
+    let cut = usize::try_from(NANO - scale).unwrap_or_default();
+    scale = scale.max(NANO);
+    let kept = total.saturating_sub(cut);
+    let (mut unscaled, mut significant, mut up) = (0_i128, 0, false);
+    for (at, byte) in whole.bytes().chain(fraction.bytes()).enumerate() {
+        let digit = i128::from(byte - b'0');
+        if at >= kept {
+            up |= digit != 0;
+        } else if significant >= DIGITS {
+            up |= digit != 0;
+            scale = scale.saturating_add(1);
+        } else {
+            unscaled = unscaled * 10 + digit;
+            significant += usize::from(unscaled != 0);
+        }
     }
-    let significant = digits.trim_start_matches('0');
-    let (kept, dropped) = significant.split_at(significant.len().min(DIGITS));
-    up |= dropped.bytes().any(|digit| digit != b'0');
-    let unscaled = kept.parse::<i128>().unwrap_or(0) + i128::from(up);
     Quantity {
-        unscaled,
-        scale: scale + dropped.len().min(1 << 20) as i32,
+        unscaled: unscaled + i128::from(up),
+        scale,
         notation,
         narrow,
     }
@@ -566,6 +590,25 @@ mod tests {
         assert_eq!(quantity("1Gi").minus(quantity("512Mi")).to_string(), "512Mi");
         assert_eq!(Quantity::ZERO.plus(quantity("1Gi")).to_string(), "1Gi");
         assert_eq!(quantity("1").minus(quantity("1")).to_string(), "0");
+    }
+
+    #[test]
+    fn what_counts_as_nothing_is_counted_as_nothing() {
+        for (text, milli, units) in [
+            ("1500m", 1500, 2),
+            ("0.1", 100, 1),
+            ("1.5Gi", 1_610_612_736_000, 1_610_612_736),
+            ("900000E", i64::MAX, i64::MAX),
+            ("x", 0, 0),
+            ("", 0, 0),
+            ("-5", 0, 0),
+        ] {
+            assert_eq!(
+                (Quantity::milli_in(text), Quantity::units_in(text)),
+                (milli, units),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -24,7 +24,6 @@ mod namespace;
 mod node;
 mod owner;
 mod pod;
-mod quantity;
 mod queue;
 mod replica_set;
 mod root_certificate;

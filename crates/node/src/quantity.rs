@@ -1,45 +1,16 @@
-//! Resource quantities: `500m`, `128Mi`, `1e3`.
+//! Resource quantities as the API's types hold them: `500m`, `128Mi`, `1e3`.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-
-/// The value in thousandths; `None` when it is no quantity.
-fn millis(text: &str) -> Option<f64> {
-    let text = text.trim();
-    let digits = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '+' || c == '-'))
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(digits);
-    let number: f64 = number.parse().ok()?;
-    let factor = match suffix {
-        "n" => 1e-6,
-        "u" => 1e-3,
-        "m" => 1.0,
-        "" => 1e3,
-        "k" => 1e6,
-        "M" => 1e9,
-        "G" => 1e12,
-        "T" => 1e15,
-        "P" => 1e18,
-        "E" => 1e21,
-        "Ki" => 1e3 * 1024.0,
-        "Mi" => 1e3 * 1024f64.powi(2),
-        "Gi" => 1e3 * 1024f64.powi(3),
-        "Ti" => 1e3 * 1024f64.powi(4),
-        "Pi" => 1e3 * 1024f64.powi(5),
-        "Ei" => 1e3 * 1024f64.powi(6),
-        exponent => 1e3 * 10f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
-    };
-    Some(number * factor)
-}
+use knarr_apimachinery::Quantity as Amount;
 
 /// The quantity in thousandths, rounded up. Negative and unreadable ones count as nothing.
 pub(crate) fn milli_value(quantity: &Quantity) -> u64 {
-    millis(&quantity.0).map_or(0, |value| value.ceil() as u64)
+    Amount::milli_in(&quantity.0).unsigned_abs()
 }
 
 /// The quantity in units (bytes, cores), rounded up.
 pub(crate) fn value(quantity: &Quantity) -> u64 {
-    milli_value(quantity).div_ceil(1000)
+    Amount::units_in(&quantity.0).unsigned_abs()
 }
 
 /// How many `divisor`s make up `amount` (thousandths both), rounded up as the downward API does.

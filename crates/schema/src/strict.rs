@@ -9,7 +9,6 @@ mod fields;
 mod go;
 mod json;
 mod normal;
-mod quantity;
 mod scalar;
 mod yaml;
 

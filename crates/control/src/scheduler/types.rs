@@ -6,11 +6,11 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Container, Namespace, Node, Pod, PodAffinityTerm, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use knarr_apimachinery::Quantity as Amount;
 use kube::core::Selector;
 
 use crate::key::Key;
 use crate::owner;
-use crate::quantity;
 use crate::store::Store;
 
 /// What counts for a container that asks for nothing, when nodes are compared (not when they are ruled out).
@@ -32,13 +32,9 @@ impl Resources {
         let mut resources = Self::default();
         for (name, quantity) in quantities.into_iter().flatten() {
             match name.as_str() {
-                "cpu" => resources.milli_cpu = quantity::millis(&quantity.0).unwrap_or(0),
-                "memory" => resources.memory = quantity::units(&quantity.0).unwrap_or(0),
-                _ => {
-                    _ = resources
-                        .others
-                        .insert(name.clone(), quantity::units(&quantity.0).unwrap_or(0))
-                }
+                "cpu" => resources.milli_cpu = Amount::milli_in(&quantity.0),
+                "memory" => resources.memory = Amount::units_in(&quantity.0),
+                _ => _ = resources.others.insert(name.clone(), Amount::units_in(&quantity.0)),
             }
         }
         resources

@@ -1,9 +1,9 @@
 //! The form in which Go would write an object back.
 
 use jiff::Timestamp;
+use knarr_apimachinery::Quantity;
 use serde_json::{Map, Value};
 
-use super::quantity::Quantity;
 use crate::table::{Field, Kind, Schema};
 
 /// Drops the fields that the type does not have, nulls, and what Go's `omitempty` leaves out; writes quantities and times
@@ -60,7 +60,7 @@ fn value(kind: &Kind, value_: &mut Value, drop: bool) {
                 _ => return,
             };
             if let Ok(canonical) = canonical {
-                *quantity = canonical.canonical().into();
+                *quantity = canonical.to_string().into();
             }
         }
         (Kind::Time | Kind::MicroTime, Value::String(text)) => {

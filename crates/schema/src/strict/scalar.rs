@@ -1,8 +1,8 @@
 //! Whether a JSON value fits a scalar type.
 
+use knarr_apimachinery::Quantity;
 use serde_json::Value;
 
-use super::quantity::Quantity;
 use crate::table::Kind;
 
 /// Whether the value's JSON type fits; an error if it does but its text does not.
@@ -14,8 +14,12 @@ pub(super) fn check(kind: &Kind, value: &Value) -> Result<bool, String> {
             Ok(number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()))
         }
         (Kind::Int64, Value::Number(number)) => Ok(number.as_i64().is_some()),
-        (Kind::Quantity, Value::String(text)) => Quantity::parse(text.trim()).map(|_| true).map_err(str::to_owned),
-        (Kind::Quantity, other) => Quantity::parse(&other.to_string()).map(|_| true).map_err(str::to_owned),
+        (Kind::Quantity, Value::String(text)) => Quantity::parse(text.trim())
+            .map(|_| true)
+            .map_err(|error| error.to_string()),
+        (Kind::Quantity, other) => Quantity::parse(&other.to_string())
+            .map(|_| true)
+            .map_err(|error| error.to_string()),
         (Kind::Bytes, Value::String(text)) => match bad_base64(text) {
             Some(at) => Err(format!("illegal base64 data at input byte {at}")),
             None => Ok(true),
