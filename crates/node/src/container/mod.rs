@@ -14,7 +14,7 @@ pub(crate) use attach::attach;
 pub(crate) use hook::run as run_hook;
 pub(crate) use instance::Instance;
 pub(crate) use prepare::{Prepared, Refused, prepare};
-pub(crate) use security::sandbox;
+pub(crate) use security::{is_rejection, sandbox};
 pub(crate) use stop::{Stop, signal_number, stop};
 pub(crate) use termination::message as termination_message;
 

@@ -38,6 +38,14 @@ pub(crate) struct Rejected {
     pub(crate) message: String,
 }
 
+const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
+const APP_ARMOR: &str = "AppArmor";
+
+/// Whether a pod that failed for this reason was turned away: it has no containers to tell of.
+pub(crate) fn is_rejection(reason: &str) -> bool {
+    matches!(reason, SYSCTL_FORBIDDEN | APP_ARMOR)
+}
+
 fn context(pod: &Pod) -> Option<&PodSecurityContext> {
     pod.spec.as_ref()?.security_context.as_ref()
 }
@@ -60,7 +68,7 @@ pub(crate) fn sandbox(pod: &Pod, mode: Mode) -> Result<SandboxSpec, Rejected> {
         // Slashes do as well as dots.
         let name = sysctl.name.replace('/', ".");
         let forbidden = |why: String| Rejected {
-            reason: "SysctlForbidden",
+            reason: SYSCTL_FORBIDDEN,
             message: format!("forbidden sysctl: {:?} {why}", sysctl.name),
         };
         if !SAFE_SYSCTLS.contains(&name.as_str()) {
@@ -108,7 +116,7 @@ fn app_armor(pod: &Pod, spec: &PodSpec) -> Result<(), Rejected> {
         "AppArmor is not enabled on the host"
     };
     Err(Rejected {
-        reason: "AppArmor",
+        reason: APP_ARMOR,
         message: format!("Cannot enforce AppArmor: {why}"),
     })
 }

@@ -48,7 +48,8 @@ pub(crate) fn compute(
     };
     let ip = ip.map(|ip| ip.to_string());
     let host_ip = node.host_ip.to_string();
-    let some = |list: Vec<_>| (!list.is_empty()).then_some(list);
+    let turned_away = reason.as_deref().is_some_and(crate::container::is_rejection);
+    let some = |list: Vec<_>| (!list.is_empty() && !turned_away).then_some(list);
     PodStatus {
         observed_generation: pod.metadata.generation,
         phase: Some(phase.to_owned()),

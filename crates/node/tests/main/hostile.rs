@@ -103,7 +103,10 @@ async fn a_pod_with_a_forbidden_sysctl_fails_and_says_so() {
     world.run("tuner", spec).await;
     let pod = world.until("tuner", |pod| phase(pod) == "Failed").await;
     let status = pod.status.unwrap();
-    assert_eq!(status.reason.as_deref(), Some("SysctlForbidden"));
+    assert_eq!(
+        (status.reason.as_deref(), status.container_statuses),
+        (Some("SysctlForbidden"), None)
+    );
     assert_eq!(
         status.message.as_deref(),
         Some("forbidden sysctl: \"kernel.msgmax\" not allowlisted")
