@@ -396,6 +396,8 @@ impl Maker {
                 self.struct_(Kind::schema_props(), depth)?
             }
             Kind::Struct(schema) => self.struct_(schema, depth)?,
+            // Of custom resources, which have no form in protobuf.
+            Kind::Owned(..) => return None,
             Kind::List(of) => {
                 let items: Option<Vec<Value>> = (0..many).map(|_| self.value(of, depth)).collect();
                 items?.into()
