@@ -19,7 +19,6 @@ pub use done::answered;
 use crate::error::{Error, Result};
 use crate::keys::{Keymap, Line};
 use crate::state::Cx;
-use crate::text;
 
 /// One command.
 pub struct Action {
@@ -99,11 +98,18 @@ pub fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     (action.run)(cx, line)
 }
 
+/// How alike two names are, from 0 to 1.
+fn likeness(one: &str, other: &str) -> f32 {
+    similar::TextDiff::from_chars(one, other).ratio()
+}
+
 fn unknown(name: &str) -> Error {
     let nearest = ACTIONS
         .iter()
-        .filter_map(|action| text::fuzzy_score(name, action.name).map(|score| (score, action.name)))
-        .max_by_key(|(score, _)| *score);
+        .map(|action| (likeness(name, action.name), action.name))
+        // What is not like it at all is no help.
+        .filter(|(likeness, _)| *likeness > 0.6)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other));
     let error = Error::usage(format!("there is no command or kind {name:?}"));
     match nearest {
         Some((_, nearest)) => error.hint(format!("did you mean {nearest}?")),
@@ -153,5 +159,6 @@ mod tests {
     #[test]
     fn a_mistyped_command_gets_a_suggestion() {
         assert!(unknown("pod.log").hints[0].contains("pod.logs"));
+        assert!(!unknown("crd").hints[0].contains("did you mean"));
     }
 }

@@ -67,6 +67,8 @@ pub struct State {
     pub layers: Vec<Layer>,
     /// Chords typed of an unfinished sequence.
     pub pending: Vec<Chord>,
+    /// How often the next motion is made, as typed so far.
+    pub count: Option<usize>,
     /// The message in the bottom line.
     pub flash: Option<Flash>,
     /// Messages shown before, newest last; bounded.
@@ -123,6 +125,7 @@ impl State {
             last_tab: 0,
             layers: Vec::new(),
             pending: Vec::new(),
+            count: None,
             flash: None,
             messages: VecDeque::new(),
             said: 0,

@@ -106,7 +106,13 @@ fn rank(all: Vec<Candidate>, word: &str) -> Vec<Candidate> {
             } else {
                 0
             };
-            let prefix = if candidate.text.starts_with(word) { 200 } else { 0 };
+            // Kinds are typed far more often than commands.
+            let is_kind = !candidate.text.contains('.') && candidate.doc.starts_with(char::is_uppercase);
+            let prefix = match (candidate.text.starts_with(word), is_kind) {
+                (true, true) => 300,
+                (true, false) => 200,
+                (false, _) => 0,
+            };
             let score = text::fuzzy_score(word, &candidate.text);
             let score = if exact > 0 { Some(score.unwrap_or(0)) } else { score };
             score.map(|score| (score + prefix + exact, at, candidate))

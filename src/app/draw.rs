@@ -83,6 +83,17 @@ pub(super) fn frame(
     for layer in &state.layers {
         layer.overlay.draw(screen, buf, &look);
     }
+    if theme.signs.cursor.is_ascii() {
+        for cell in &mut buf.content {
+            let plain = match cell.symbol() {
+                "…" => "~",
+                "↑" => "^",
+                "↓" => "v",
+                _ => continue,
+            };
+            cell.set_symbol(plain);
+        }
+    }
     look.caret.get()
 }
 

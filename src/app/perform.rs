@@ -1,7 +1,7 @@
 //! Effects: each becomes a task on a worker, or a word to a session. Nothing here waits.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -128,6 +128,17 @@ impl App {
 
     /// Starts connecting; an attempt under way is forgotten.
     pub(super) fn connect(&mut self, source: Source) {
+        // A cluster that is being started is not started a second time: two would fight for its data.
+        let starts = matches!(source, Source::Embedded { .. });
+        if starts && self.connecting && self.connecting_to.as_ref() == Some(&source) {
+            return;
+        }
+        if let Some(superseded) = self.attempt_task.take()
+            && !matches!(self.connecting_to, Some(Source::Embedded { .. }))
+        {
+            superseded.abort();
+        }
+        self.connecting_to = Some(source.clone());
         self.attempt += 1;
         self.connecting = true;
         if self.desk.link.is_none() {
@@ -153,9 +164,10 @@ impl App {
         };
         // The embedded cluster that runs already is not started twice.
         let running = self.desk.running.clone();
+        let what = source.clone();
+        let work = tokio::spawn(async move { cluster::connect(&what, options, running).await });
+        self.attempt_task = Some(work.abort_handle());
         tokio::spawn(async move {
-            let what = source.clone();
-            let work = tokio::spawn(async move { cluster::connect(&what, options, running).await });
             let result = match work.await {
                 Ok(result) => result.map(|(link, name, running)| Connected { link, name, running }),
                 Err(error) => Err(Error::new(ErrorKind::Other, "connecting failed inside knarr").because(&error)),
@@ -195,8 +207,17 @@ impl App {
             return;
         }
         tokio::task::spawn_blocking(move || {
-            let done = arboard::Clipboard::new().and_then(|mut clipboard| clipboard.set_text(text.clone()));
-            if done.is_err() {
+            // Kept for as long as the program runs: on X11 a text lives as long as who offers it.
+            static OFFERED: Mutex<Option<arboard::Clipboard>> = Mutex::new(None);
+            let mut offered = OFFERED.lock().unwrap_or_else(PoisonError::into_inner);
+            if offered.is_none() {
+                *offered = arboard::Clipboard::new().ok();
+            }
+            let done = offered
+                .as_mut()
+                .is_some_and(|clipboard| clipboard.set_text(text.clone()).is_ok());
+            if !done {
+                *offered = None;
                 let _ = sender.send(Event::Clipboard(text));
             }
         });

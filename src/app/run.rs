@@ -12,6 +12,7 @@ use ratatui::Terminal;
 use ratatui::backend::Backend;
 use ratatui::layout::Rect;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -83,6 +84,9 @@ pub struct App {
     /// Number of the current connection attempt: answers of earlier ones are dropped.
     pub(super) attempt: u64,
     pub(super) connecting: bool,
+    /// To where, and what stops trying.
+    pub(super) connecting_to: Option<Source>,
+    pub(super) attempt_task: Option<AbortHandle>,
     /// Pause before the next attempt; doubles up to half a minute.
     pub(super) retry_in: Duration,
     pub(super) retry_at: Option<Instant>,
@@ -184,6 +188,8 @@ impl App {
             receiver,
             attempt: 0,
             connecting: false,
+            connecting_to: None,
+            attempt_task: None,
             retry_in: Duration::from_secs(1),
             retry_at: None,
             settle_at: None,

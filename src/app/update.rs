@@ -3,7 +3,7 @@
 use crossterm::event::KeyCode;
 
 use crate::action;
-use crate::keys::{Found, Line};
+use crate::keys::{Chord, Found, Line};
 use crate::state::{Cx, Effect, Layer, State};
 use crate::view::overlay::Answer;
 use crate::view::{Data, Input, Mouse, MouseKind, Reply, Target};
@@ -26,8 +26,10 @@ pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &I
     }
     if let Input::Key(chord) = input {
         let raw = state.view().is_raw();
-        if chord.code == KeyCode::Esc && !state.pending.is_empty() {
+        let begun = !state.pending.is_empty() || state.count.is_some();
+        if chord.code == KeyCode::Esc && begun {
             state.pending.clear();
+            state.count = None;
             return;
         }
         // A raw view gets every key that its own scope does not bind.
@@ -37,18 +39,27 @@ pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &I
                 return replied(state, data, reply, effects);
             }
         }
+        if !raw && state.keymap.counts && state.pending.is_empty() && counted(state, *chord) {
+            return;
+        }
         let mut chords = state.pending.clone();
         chords.push(*chord);
         match state.keymap.find(&state.scopes(trouble), &chords) {
             Found::Line(line) => {
                 state.pending.clear();
-                return run(state, data, Vec::new(), &line, effects);
+                let motion = line.name.starts_with("cursor.") || line.name == "mark.toggle";
+                let times = state.count.take().filter(|_| motion).unwrap_or(1);
+                for _ in 0..times {
+                    run(state, data, Vec::new(), &line, effects);
+                }
+                return;
             }
             Found::Prefix(..) => {
                 state.pending = chords;
                 return;
             }
             Found::Nothing => {
+                state.count = None;
                 let was_pending = !std::mem::take(&mut state.pending).is_empty();
                 if was_pending || !raw {
                     return;
@@ -58,6 +69,20 @@ pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &I
     }
     let reply = state.view_mut().on(input, data);
     replied(state, data, reply, effects);
+}
+
+/// Takes a digit of a count; whether it was one.
+fn counted(state: &mut State, chord: Chord) -> bool {
+    const MOST: usize = 99_999;
+    let digit = chord.typed().and_then(|ch| ch.to_digit(10)).map(|digit| digit as usize);
+    match (digit, state.count) {
+        // A zero alone is a key like others.
+        (Some(0), None) | (None, _) => false,
+        (Some(digit), count) => {
+            state.count = Some((count.unwrap_or(0) * 10 + digit).min(MOST));
+            true
+        }
+    }
 }
 
 /// A click on the bottom line's tabs is a line to run; the draw module knows where they are.

@@ -278,7 +278,55 @@ fn read(path: Option<&Path>) -> Result<Kubeconfig> {
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
     };
-    read.map_err(|error| explain(path, &error))
+    read.or_else(|error| match &error {
+        // The client library bounds how much it reads; files with tens of thousands of contexts exist, and kubectl reads them.
+        KubeconfigError::Parse(_) => large(path).ok_or(error),
+        _ => Err(error),
+    })
+    .map_err(|error| explain(path, &error))
+}
+
+/// Largest kubeconfig read: bytes.
+const LARGEST: u64 = 64 << 20;
+
+/// A kubeconfig of one file that is larger than the client library reads. Paths in it are relative to it.
+fn large(path: Option<&Path>) -> Option<Kubeconfig> {
+    let own = match path {
+        Some(path) => path.to_owned(),
+        None => match std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty()) {
+            Some(paths) => {
+                let mut paths = std::env::split_paths(&paths);
+                let only = paths.next()?;
+                paths.next().is_none().then_some(only)?
+            }
+            None => PathBuf::from(std::env::var_os("HOME")?).join(".kube/config"),
+        },
+    };
+    if std::fs::metadata(&own).ok()?.len() > LARGEST {
+        return None;
+    }
+    let text = std::fs::read_to_string(&own).ok()?;
+    let mut config: Kubeconfig = serde_yaml::from_str(&text).ok()?;
+    let beside = |file: &mut Option<String>| {
+        if let (Some(name), Some(directory)) =
+            (file.as_mut().filter(|name| Path::new(name).is_relative()), own.parent())
+        {
+            *name = directory.join(&*name).display().to_string();
+        }
+    };
+    for cluster in config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        beside(&mut cluster.certificate_authority);
+    }
+    for user in config
+        .auth_infos
+        .iter_mut()
+        .filter_map(|named| named.auth_info.as_mut())
+    {
+        beside(&mut user.client_certificate);
+        beside(&mut user.client_key);
+        beside(&mut user.token_file);
+    }
+    Some(config)
 }
 
 /// Why a kubeconfig cannot be read, in words that name the file.

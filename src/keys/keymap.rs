@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! inherits = "default"
+//! counts = true                              # 5j moves down five lines
 //! [table]
 //! j = "cursor.down"
 //! d = false                                  # unbound
@@ -57,6 +58,8 @@ pub enum Found {
 pub struct Keymap {
     /// File name without `.toml`.
     pub name: String,
+    /// Whether digits before a motion say how often (`5j`), as vi has it.
+    pub counts: bool,
     scopes: Vec<(String, Vec<(Chord, Node)>)>,
 }
 
@@ -76,12 +79,18 @@ impl Keymap {
     /// Loads a keymap by name: `DIRECTORY/NAME.toml` when it exists, else the built-in one.
     pub fn load(name: &str, directory: Option<&Path>) -> Result<Self> {
         let mut layers = Vec::new();
+        let mut counts = None;
         let mut next = Some(name.to_owned());
         while let Some(current) = next {
             if layers.len() > 8 {
                 return Err(config(format!("keymap {name:?} inherits in a circle")));
             }
             let (mut table, origin) = read(&current, directory)?;
+            match table.remove("counts") {
+                None => {}
+                Some(toml::Value::Boolean(value)) => counts = counts.or(Some(value)),
+                Some(_) => return Err(config(format!("{origin}: counts must be true or false"))),
+            }
             next = match table.remove("inherits") {
                 None => None,
                 Some(toml::Value::String(parent)) => Some(parent),
@@ -91,6 +100,7 @@ impl Keymap {
         }
         let mut keymap = Self {
             name: name.to_owned(),
+            counts: counts.unwrap_or(false),
             scopes: Vec::new(),
         };
         for (table, origin) in layers.into_iter().rev() {

@@ -268,7 +268,8 @@ impl View for Text {
             "cursor.first" => self.pager.first(),
             "cursor.last" => self.pager.last(&self.document),
             "cursor.left" => self.pager.left = self.pager.left.saturating_sub(8),
-            "cursor.right" if !self.pager.wrap => self.pager.left += 8,
+            // Wrapped lines are whole: there is nothing beside them.
+            "cursor.right" => self.pager.left += if self.pager.wrap { 0 } else { 8 },
             "text.wrap" => {
                 self.pager.wrap = !self.pager.wrap;
                 self.pager.skip = 0;

@@ -38,6 +38,8 @@ pub struct Logs {
     cleared: u64,
     timestamps: bool,
     wrap: bool,
+    /// Columns scrolled to the right while lines are not wrapped.
+    left: usize,
     size: (u16, u16),
 }
 
@@ -57,6 +59,7 @@ impl Logs {
             cleared: 0,
             timestamps: false,
             wrap: true,
+            left: 0,
             size: (80, 24),
         }
     }
@@ -285,7 +288,13 @@ impl View for Logs {
                 };
             }
             "logs.timestamps" => self.timestamps = !self.timestamps,
-            "logs.wrap" | "text.wrap" => self.wrap = !self.wrap,
+            "logs.wrap" | "text.wrap" => {
+                self.wrap = !self.wrap;
+                self.left = 0;
+            }
+            "cursor.left" => self.left = self.left.saturating_sub(8),
+            // Wrapped lines are whole: there is nothing beside them.
+            "cursor.right" => self.left += if self.wrap { 0 } else { 8 },
             "logs.clear" => {
                 self.cleared = self.end();
                 self.anchor = None;
@@ -372,6 +381,7 @@ impl View for Logs {
         };
         let mut state = PagerState {
             wrap: self.wrap,
+            left: self.left,
             search,
             size: (inner.width, inner.height),
             ..PagerState::new()

@@ -34,6 +34,26 @@ fn a_signal_ends_it_with_a_dialog_and_a_shell_open() {
     knarr.assert_restored();
 }
 
+#[test]
+fn quit_from_outside_gives_the_terminal_back() {
+    let mut knarr = Terminal::knarr(&["--embedded", "--ephemeral"]);
+    knarr.until("live").signal(Signal::SIGQUIT);
+    assert!(knarr.end().success());
+    knarr.assert_restored();
+}
+
+#[test]
+fn a_stop_gives_the_terminal_back_and_a_continue_takes_it_again() {
+    let mut knarr = Terminal::knarr(&["--embedded", "--ephemeral"]);
+    knarr.until("live").signal(Signal::SIGTSTP);
+    // The alternate screen is left, and with it what stood on it.
+    knarr.until_gone("live").signal(Signal::SIGCONT);
+    knarr.until("live").keys("?").until("help");
+    knarr.keys("<C-q>");
+    assert!(knarr.end().success());
+    knarr.assert_restored();
+}
+
 /// Runs one of the programs below on a terminal.
 fn stage(name: &str) -> Terminal {
     let test = std::env::current_exe().expect("this program has a path");

@@ -66,6 +66,62 @@ fn without_a_kubeconfig_it_opens_says_so_and_offers_the_embedded_cluster() {
     knarr.assert_restored();
 }
 
+/// A kubeconfig whose user is known by a program.
+fn with_plugin(home: &Home, address: SocketAddr, script: &str) -> String {
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: far\nclusters:\n- name: far\n  cluster: {{server: \"http://{address}\"}}\n\
+         contexts:\n- name: far\n  context: {{cluster: far, user: me}}\nusers:\n- name: me\n  user:\n    exec:\n      \
+         apiVersion: client.authentication.k8s.io/v1\n      interactiveMode: IfAvailable\n      command: sh\n      args: [\"-c\", {script:?}]\n"
+    );
+    home.file("config.yaml", &text).display().to_string()
+}
+
+#[test]
+fn a_credential_plugin_neither_writes_on_the_screen_nor_takes_the_keys() {
+    let address = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+    let home = Home::new();
+    let script = "echo noise-on-the-screen >&2; head -c 1 /dev/tty >/dev/null 2>&1 && echo read-a-key >&2; echo sign in at example.com >&2; exit 3";
+    let path = with_plugin(&home, address, script);
+    let knarr = Terminal::knarr_in(home, &["--kubeconfig", &path]);
+    knarr
+        .until("the credential plugin failed")
+        .until("sign in at example.com");
+    assert!(!knarr.text().contains("read-a-key"), "{}", knarr.text());
+    knarr
+        .keys("?")
+        .until("help: default")
+        .keys("<esc>")
+        .until_gone("help: default");
+    leaves(knarr);
+}
+
+#[test]
+fn a_kubeconfig_with_twenty_thousand_contexts_is_read() {
+    let address =
+        server("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 15\r\nconnection: close\r\n\r\nslow down pleas");
+    let home = Home::new();
+    let mut text = std::fs::read_to_string(kubeconfig(&home, address)).expect("written");
+    for at in 0..20_000 {
+        text.push_str(&format!("- name: more-{at}\n  context: {{cluster: far, user: me}}\n"));
+    }
+    let path = home.file("large.yaml", &text).display().to_string();
+    let knarr = Terminal::knarr_in(home, &["--kubeconfig", &path]);
+    knarr.until("503");
+    leaves(knarr);
+}
+
+#[test]
+fn a_busy_server_is_named_as_busy_and_not_as_silent() {
+    let address =
+        server("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 15\r\nconnection: close\r\n\r\nslow down pleas");
+    let home = Home::new();
+    let path = kubeconfig(&home, address);
+    let knarr = Terminal::knarr_in(home, &["--kubeconfig", &path]);
+    knarr.until("503").until("try again now");
+    assert!(!knarr.text().contains("does not answer"), "{}", knarr.text());
+    leaves(knarr);
+}
+
 #[test]
 fn a_kubeconfig_that_is_no_kubeconfig_is_named() {
     for content in [

@@ -20,7 +20,7 @@ const VIEWS: [(&str, &str, &str); 22] = [
     ("all pods", "0", "NAMESPACE"),
     ("nodes", "gn<esc>go", "VERSION"),
     ("namespaces", "gn", "kube-system"),
-    ("deployments", "gd", "no deployments in namespace default"),
+    ("deployments", "gd", "no deployments"),
     ("events", "ge", "▸ events"),
     ("services", "gs", "kubernetes"),
     ("config maps", "gc", "kube-root-ca.crt"),
@@ -300,7 +300,7 @@ async fn meaning_never_hangs_on_colour_alone() {
         let screen = tui.screen();
         let line = screen
             .lines()
-            .find(|line| line.contains(name))
+            .find(|line| line.contains(name) && line.contains(word))
             .expect("a row")
             .to_owned();
         let before = line[..line.find(word).expect("its state")].trim_end().to_owned();

@@ -441,19 +441,88 @@ async fn every_key_of_a_scope_is_taken_by_its_view() {
         "logs.",
         "preview.",
     ];
-    for name in knarr::keys::Keymap::built_in() {
-        let keymap = knarr::keys::Keymap::load(name, None).expect("loads");
-        for (scope, way) in SCOPES {
-            for binding in keymap.bindings(scope) {
-                let line = &binding.line;
-                if !of_views.iter().any(|action| line.name.starts_with(action)) || line.name == "logs.save" {
-                    continue;
-                }
-                tui.keys(":pods<ret>").await.until_line(&["kuard", "Running"]).await;
-                tui.keys(way).await;
-                tui.keys(&format!(":{} {}<ret>", line.name, line.args.join(" "))).await;
-                tui.hides(&["does nothing here"]);
-            }
+    let keymaps: Vec<_> = knarr::keys::Keymap::built_in()
+        .map(|name| knarr::keys::Keymap::load(name, None).expect("loads"))
+        .collect();
+    for (scope, way) in SCOPES {
+        let mut lines: Vec<String> = keymaps
+            .iter()
+            .flat_map(|keymap| keymap.bindings(scope))
+            .filter(|binding| of_views.iter().any(|action| binding.line.name.starts_with(action)))
+            // Writes a file.
+            .filter(|binding| binding.line.name != "logs.save")
+            .map(|binding| format!("{} {}", binding.line.name, binding.line.args.join(" ")))
+            .collect();
+        lines.sort();
+        lines.dedup();
+        assert!(
+            scope == "forwards" || scope == "labels" || !lines.is_empty(),
+            "{scope} has keys"
+        );
+        tui.keys("<esc><esc>:pods<ret>")
+            .await
+            .until_line(&["kuard", "Running"])
+            .await;
+        tui.keys(way).await;
+        for line in lines {
+            tui.press(":").await.paste(line.trim()).await;
+            tui.press("<ret>").await.hides(&["does nothing here"]);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn vim_counts_motions_and_emacs_leaves_as_emacs_does() {
+    let mut tui = with_kuard("vim").await;
+    for at in 0..6 {
+        create_pod(tui.client(), &format!("pod-{at}")).await;
+    }
+    tui.until("pod-5").await;
+    tui.keys("gg3j").await;
+    assert!(tui.cursor_line().contains("pod-2"), "{}", tui.screen());
+    tui.keys("2k").await;
+    assert!(tui.cursor_line().contains("pod-0"), "{}", tui.screen());
+    // What is begun and left does not count for the next key.
+    tui.keys("4<esc>j").await;
+    assert!(tui.cursor_line().contains("pod-1"), "{}", tui.screen());
+    let mut tui = with_kuard("emacs").await;
+    tui.keys("<C-x><C-c>").await;
+    assert!(tui.has_quit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_puts_the_cursor_on_its_first_row_and_leaves_it_there() {
+    let mut tui = Tui::start(120, 40).await;
+    for name in ["a-one", "b-two", "web-1", "web-2", "web-3"] {
+        create_pod(tui.client(), name).await;
+    }
+    tui.until("web-3").await;
+    tui.keys("ggj").await;
+    assert!(tui.cursor_line().contains("b-two"));
+    tui.keys("/web-<ret>").await;
+    assert!(tui.cursor_line().contains("web-1"), "{}", tui.screen());
+    // Taken back while typing, it is where it was; kept, it stays where the filter has put it.
+    tui.keys("<esc>").await.until("b-two").await;
+    assert!(tui.cursor_line().contains("web-1"), "{}", tui.screen());
+    tui.keys("ggj/web-<esc>").await;
+    assert!(tui.cursor_line().contains("b-two"), "{}", tui.screen());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_based_selector_needs_no_quotes_and_a_slip_is_no_namespace() {
+    let mut tui = with_kuard("default").await;
+    create_pod(tui.client(), "other").await;
+    tui.until_line(&["other", "Running"]).await;
+    tui.keys(":pods -l run in (kuard,nginx)<ret>")
+        .await
+        .until_line(&["kuard", "Running"])
+        .await
+        .hides(&["other"]);
+    tui.keys(":po web<ret>").await.shows(&["there is no namespace", "web"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_names_the_key_that_does_just_that() {
+    let tui = with_kuard("k9s").await;
+    tui.shows(&[" delete"]).hides(&["C-k delete"]);
 }
