@@ -17,6 +17,7 @@ use crate::auth::token::Signer;
 use crate::discovery::Discovery;
 use crate::error::Error;
 use crate::http::inflight::Inflight;
+use crate::http::metrics::Metrics;
 use crate::store::{self, Expect, Index, Slot, Spec, Store, Write, WriteError};
 use crate::{Options, crd, discovery};
 
@@ -57,6 +58,8 @@ pub(crate) struct Server {
     pub evictions: tokio::sync::Mutex<()>,
     /// The requests that are worked on.
     pub inflight: Inflight,
+    /// What `/metrics` tells.
+    pub metrics: Metrics,
     /// Ends every watch.
     pub stopping: CancellationToken,
     /// The custom resources behind [`Server::served`].
@@ -92,6 +95,7 @@ impl Server {
             services: tokio::sync::Mutex::new(()),
             evictions: tokio::sync::Mutex::new(()),
             inflight: Inflight::default(),
+            metrics: Metrics::default(),
             stopping: CancellationToken::new(),
             custom: crd::Made::default(),
             served: RwLock::new(Arc::new(Served::new(registry))),

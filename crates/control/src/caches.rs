@@ -7,7 +7,9 @@ use std::sync::Arc;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event as News, Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event as News, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
@@ -16,8 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::owner;
 use crate::store::Store;
+use crate::{owner, token};
 
 /// A kind that has a cache, and how its informer is set up.
 pub(crate) trait Cached:
@@ -45,6 +47,8 @@ pub(crate) struct Caches {
     pub(crate) service_accounts: Store<ServiceAccount>,
     /// Only the `kube-root-ca.crt` of each namespace.
     pub(crate) root_certificates: Store<ConfigMap>,
+    /// Only those that hold the token of a service account.
+    pub(crate) token_secrets: Store<Secret>,
     pub(crate) services: Store<Service>,
     pub(crate) endpoints: Store<Endpoints>,
     pub(crate) endpoint_slices: Store<EndpointSlice>,
@@ -74,6 +78,7 @@ impl Caches {
             namespaces: Store::new(|_| Vec::new()),
             service_accounts: Store::new(|_| Vec::new()),
             root_certificates: Store::new(|_| Vec::new()),
+            token_secrets: Store::new(|_| Vec::new()),
             services: Store::new(|_| Vec::new()),
             endpoints: Store::new(|_| Vec::new()),
             endpoint_slices: Store::new(|slice| {
@@ -109,6 +114,7 @@ impl Caches {
             Namespace,
             ServiceAccount,
             ConfigMap,
+            Secret,
             Service,
             Endpoints,
             EndpointSlice,
@@ -229,6 +235,16 @@ impl Cached for ConfigMap {
 
     fn selection() -> watcher::Config {
         watcher::Config::default().fields(&format!("metadata.name={ROOT_CERTIFICATE}"))
+    }
+}
+
+impl Cached for Secret {
+    fn store(caches: &Caches) -> &Store<Self> {
+        &caches.token_secrets
+    }
+
+    fn selection() -> watcher::Config {
+        watcher::Config::default().fields(&format!("type={}", token::TYPE))
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::key::Key;
+use crate::scheduler;
 use crate::write::Failure;
 
 /// Notes that may wait; more are dropped.
@@ -262,7 +263,14 @@ fn event(component: &str, note: &Note, now: Timestamp, nanosecond: i128) -> Valu
     // Events about cluster-scoped objects have to live somewhere.
     let namespace = note.regarding.namespace.as_deref().unwrap_or("default");
     let name = note.regarding.name.as_deref().unwrap_or_default();
-    json!({
+    // The scheduler speaks the newer API of events: it says what it was doing, and nothing under the old names.
+    let action = match (component, note.reason) {
+        (scheduler::NAME, "Scheduled") => Some("Binding"),
+        (scheduler::NAME, "Preempted") => Some("Preempting"),
+        (scheduler::NAME, _) => Some("Scheduling"),
+        _ => None,
+    };
+    let mut event = json!({
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": { "name": format!("{name}.{nanosecond:x}"), "namespace": namespace },
@@ -276,7 +284,12 @@ fn event(component: &str, note: &Note, now: Timestamp, nanosecond: i128) -> Valu
         "firstTimestamp": now.to_string(),
         "lastTimestamp": now.to_string(),
         "count": 1,
-    })
+    });
+    if let Some(action) = action {
+        event["action"] = json!(action);
+        event["source"] = json!({});
+    }
+    event
 }
 
 /// Events hold at most 1,024 bytes of message.

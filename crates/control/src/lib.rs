@@ -30,6 +30,7 @@ mod root_certificate;
 mod scheduler;
 mod service_account;
 mod store;
+mod token;
 mod write;
 
 use std::sync::Arc;
@@ -101,13 +102,14 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         endpoint::legacy::LegacyEndpoints,
         endpoint::mirror::Mirror::default(),
         endpoint::slice::EndpointSlices::default(),
-        event_expiry::EventExpiry { keep: options.event_ttl },
+        event_expiry::EventExpiry::new(options.event_ttl),
         namespace::Namespaces::default(),
         node::collect::PodCollector::new(options.finished_pods),
         node::evict::TaintEviction,
         node::health::NodeHealth::new(options.node_grace),
         replica_set::ReplicaSets::default(),
         service_account::ServiceAccounts,
+        token::Tokens { pem: options.ca_pem.clone() },
     }
     if !options.ca_pem.is_empty() {
         controllers! { root_certificate::RootCertificates { pem: options.ca_pem.clone() } }

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use knarr_apiserver::ApiServer;
 use knarr_clock::Clock;
@@ -507,4 +507,54 @@ async fn a_deleted_namespace_takes_everything_in_it_along() {
     world.until::<Namespace>("", |all| !all.contains_key("shop")).await;
     world.until::<ConfigMap>("shop", BTreeMap::is_empty).await;
     world.until::<Pod>("shop", BTreeMap::is_empty).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_for_a_service_account_is_filled_and_goes_with_it() {
+    let world = World::start().await;
+    let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "robot"}})).unwrap();
+    world
+        .api("default")
+        .create(&PostParams::default(), &account)
+        .await
+        .unwrap();
+    let secret: Secret = serde_json::from_value(json!({
+        "metadata": {"name": "robot-token", "annotations": {"kubernetes.io/service-account.name": "robot"}},
+        "type": "kubernetes.io/service-account-token",
+    }))
+    .unwrap();
+    world
+        .api("default")
+        .create(&PostParams::default(), &secret)
+        .await
+        .unwrap();
+    let filled = |all: &BTreeMap<String, Secret>| {
+        let data = all.get("robot-token").and_then(|secret| secret.data.as_ref());
+        data.is_some_and(|data| data.contains_key("token"))
+    };
+    let secrets = world.until::<Secret>("default", filled).await;
+    let data = secrets["robot-token"].data.as_ref().unwrap();
+    assert_eq!(
+        (&*data["namespace"].0, &*data["ca.crt"].0),
+        (&b"default"[..], &b"PEM"[..])
+    );
+    let token = String::from_utf8(data["token"].0.clone()).unwrap();
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}});
+    let request = http::Request::post("/apis/authentication.k8s.io/v1/tokenreviews")
+        .header("content-type", "application/json")
+        .body(review.to_string().into_bytes())
+        .unwrap();
+    let review: Value = world.client.request(request).await.unwrap();
+    assert_eq!(
+        review["status"]["user"]["username"],
+        "system:serviceaccount:default:robot"
+    );
+    world
+        .api::<ServiceAccount>("default")
+        .delete("robot", &DeleteParams::default())
+        .await
+        .unwrap();
+    world
+        .until::<Secret>("default", |all| !all.contains_key("robot-token"))
+        .await;
 }

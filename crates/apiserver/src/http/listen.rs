@@ -1,16 +1,13 @@
 //! Listeners: accepting connections until told to stop.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
 use http::{Request, Version};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -22,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Peer;
+use super::held::hold;
 use crate::server::Server;
 
 /// Connections at once. More wait to be accepted until others close.
@@ -147,7 +145,7 @@ async fn connection(
             let open = Open::new(&requests, request.version());
             let response = super::handle(server, Peer::Remote, request).await;
             Ok::<_, Infallible>(match open {
-                Some(open) => response.map(|body| Body::new(Answer { body, _open: open })),
+                Some(open) => response.map(|body| hold(body, open)),
                 None => response,
             })
         }
@@ -218,28 +216,5 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The body of an answer, with the request that it ends.
-struct Answer {
-    body: Body,
-    _open: Open,
-}
-
-impl hyper::body::Body for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -5,9 +5,11 @@ pub(crate) mod body;
 pub(crate) mod call;
 mod drain;
 mod gzip;
+mod held;
 pub(crate) mod inflight;
 pub(crate) mod listen;
 pub(crate) mod memory;
+pub(crate) mod metrics;
 pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod query;
@@ -55,6 +57,14 @@ pub(crate) async fn handle(server: Arc<Server>, peer: Peer, request: Request<Bod
     let route = path::route(request.uri().path());
     let lasts = route.lasts(&query);
     let remote = matches!(peer, Peer::Remote);
+    let apply = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|media| media.as_bytes().starts_with(b"application/apply-patch"));
+    let labels = metrics::Labels::of(&server, request.method(), &route, &query, apply);
+    let (host, began) = (server.clone(), tokio::time::Instant::now());
+    // A connection to a container goes on after its answer, where nobody sees its end.
+    let running = (!lasts || labels.verb() != "CONNECT").then(|| metrics::begin(&server, &labels, lasts));
     let method = request.method().clone();
     let encoding = accept::for_status(request.headers(), &query);
     let compressed = remote && !lasts && gzip::accepted(request.headers());
@@ -79,6 +89,11 @@ pub(crate) async fn handle(server: Arc<Server>, peer: Peer, request: Request<Bod
     };
     let mut response = answered.unwrap_or_else(|failure| refusal::response(failure));
     render::finish_status(&mut response, encoding);
+    match running {
+        Some(running) if lasts => response = response.map(|body| held::hold(body, running)),
+        running => drop(running),
+    }
+    host.metrics.end(labels, response.status().as_u16(), began.elapsed());
     if method == Method::HEAD {
         // HTTP/1 drops such a body by itself, but in HTTP/2 it is a violation of the protocol.
         *response.body_mut() = Body::empty();
@@ -281,9 +296,14 @@ async fn resource(
     }
 }
 
-/// Whether a subresource is a connection to somewhere else rather than something to write.
+/// Whether a subresource is a stream rather than something to read or write.
 fn streams(subresource: &str) -> bool {
-    matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy")
+    subresource == "log" || connects(subresource)
+}
+
+/// Whether a subresource is a connection to somewhere else.
+fn connects(subresource: &str) -> bool {
+    matches!(subresource, "exec" | "attach" | "portforward" | "proxy")
 }
 
 /// Checks the permission. Who has not said who they are is asked to, rather than told no.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::path::Route;
 use super::query::Query;
-use super::{accept, not_found, render, text};
+use super::{accept, metrics, not_found, render, text};
 use crate::auth::token::ISSUER;
 use crate::server::Server;
 use crate::{discovery, refusal};
@@ -63,6 +63,7 @@ pub(crate) fn answer(
             Some(document) => document_response(&document, headers, query),
             None => not_found(),
         }),
+        ["metrics"] => Ok(metrics::answer(server)),
         [endpoint @ ("healthz" | "livez" | "readyz"), check @ ..] => {
             Ok(health(server, endpoint, &check.join("/"), query))
         }
@@ -121,6 +122,7 @@ fn paths(server: &Server) -> Vec<String> {
         "/apis",
         "/healthz",
         "/livez",
+        "/metrics",
         "/openapi/v2",
         "/openapi/v3",
         "/openid/v1/jwks",

@@ -203,3 +203,31 @@ async fn a_health_check_can_be_asked_for_or_left_out_by_name() {
     );
     assert_eq!(cluster.get("/livez").await.text, "ok");
 }
+
+#[tokio::test(start_paused = true)]
+async fn metrics_count_what_was_asked_for() {
+    let cluster = Cluster::start().await;
+    for _ in 0..3 {
+        cluster.get("/api/v1/namespaces/default/configmaps/none").await;
+    }
+    cluster.get("/api/v1/namespaces/default/madeup/none").await;
+    let answer = cluster.get("/metrics").await;
+    assert_eq!(
+        answer.headers["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let own = "group=\"\",resource=\"configmaps\",scope=\"resource\",subresource=\"\",verb=\"GET\",version=\"v1\"";
+    let has = |line: &str| assert!(answer.text.lines().any(|own| own == line), "{line}\n{}", answer.text);
+    has(&format!(
+        "apiserver_request_total{{code=\"404\",component=\"apiserver\",dry_run=\"\",{own}}} 3"
+    ));
+    has(&format!(
+        "apiserver_request_duration_seconds_count{{component=\"apiserver\",dry_run=\"\",{own}}} 3"
+    ));
+    has("apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1");
+    has("apiserver_storage_objects{resource=\"namespaces\"} 4");
+    assert!(
+        !answer.text.contains("madeup"),
+        "names that clients make up are not kept"
+    );
+}

@@ -1,6 +1,7 @@
 //! Who owns whom, and what follows from it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Finalizer of an owner that waits for its dependents to be deleted.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";
@@ -13,13 +14,22 @@ const MEMORY: usize = 500;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Object {
     pub(crate) uid: String,
-    /// URL path.
+    /// `apiVersion` and `kind`.
+    pub(crate) gvk: Arc<(String, String)>,
+    /// URL path, which ends in the name.
     pub(crate) path: String,
     pub(crate) namespace: String,
     pub(crate) version: String,
     pub(crate) owners: Vec<Owner>,
     pub(crate) finalizers: Vec<String>,
     pub(crate) deleting: bool,
+}
+
+impl Object {
+    /// Whether it lives in another namespace than its dependent, so that it does not count as an owner.
+    fn is_foreign_to(&self, dependent: &Object) -> bool {
+        !self.namespace.is_empty() && self.namespace != dependent.namespace
+    }
 }
 
 /// A reference to an owner.
@@ -43,6 +53,9 @@ pub(crate) enum Step {
     Visit(Vec<String>),
     /// Delete it, with this propagation policy.
     Delete(Object, &'static str),
+    /// Delete it in the foreground; but it is part of a circle of objects that wait for each other, so let its owners not
+    /// wait for it any more.
+    Unblock(Object),
     /// Remove its references to these owners.
     Disown(Object, Vec<String>),
     /// Cut these dependents loose, then let it go.
@@ -140,6 +153,7 @@ impl Graph {
         let (mut solid, mut lost, mut waiting) = (false, Vec::new(), Vec::new());
         for owner in &object.owners {
             match self.objects.get(&owner.uid) {
+                Some(found) if found.is_foreign_to(object) => lost.push(owner.uid.clone()),
                 Some(found) if found.deleting && found.finalizers.iter().any(|f| f == FOREGROUND) => {
                     waiting.push(owner.uid.clone());
                 }
@@ -160,10 +174,15 @@ impl Graph {
                 Step::Disown(object.clone(), lost)
             };
         }
-        let has_dependents = self
-            .dependents
-            .get(uid)
-            .is_some_and(|dependents| !dependents.is_empty());
+        let dependents = self.dependents.get(uid);
+        let has_dependents = dependents.is_some_and(|dependents| !dependents.is_empty());
+        let in_foreground = |uid: &String| {
+            let dependent = self.objects.get(uid);
+            dependent.is_some_and(|object| object.deleting && object.finalizers.iter().any(|own| own == FOREGROUND))
+        };
+        if !waiting.is_empty() && dependents.into_iter().flatten().any(in_foreground) {
+            return Step::Unblock(object.clone());
+        }
         let has = |finalizer: &str| object.finalizers.iter().any(|known| known == finalizer);
         let policy = if !waiting.is_empty() && has_dependents {
             "Foreground" // its owner waits: so must it
@@ -175,6 +194,15 @@ impl Graph {
             "Background"
         };
         Step::Delete(object.clone(), policy)
+    }
+
+    /// The references of an object to owners that are there, but in another namespace, where they cannot own it.
+    pub(crate) fn foreign_owners(&self, object: &Object) -> Vec<Owner> {
+        let foreign = |owner: &&Owner| {
+            let found = self.objects.get(&owner.uid);
+            found.is_some_and(|found| found.is_foreign_to(object))
+        };
+        object.owners.iter().filter(foreign).cloned().collect()
     }
 
     fn dependents_of(&self, uid: &str) -> Vec<String> {
@@ -293,6 +321,32 @@ mod tests {
         assert!(matches!(graph.decide("set"), Step::LetGo(_)));
         assert_eq!(graph.remove("set"), ["deployment"]);
         assert!(matches!(graph.decide("deployment"), Step::LetGo(_)));
+    }
+
+    #[test]
+    fn an_owner_in_another_namespace_is_none() {
+        let mut graph = Graph::default();
+        let at = |namespace: &str, object: Object| Object {
+            namespace: namespace.into(),
+            ..object
+        };
+        graph.put(at("a", object("owner", &[])));
+        graph.put(object("cluster-wide", &[]));
+        let own = at("b", object("own", &["owner"]));
+        graph.put(own.clone());
+        graph.put(at("b", object("shared", &["cluster-wide"])));
+        assert!(matches!(graph.decide("own"), Step::Delete(_, "Background")));
+        assert_eq!(graph.foreign_owners(&own).len(), 1);
+        assert_eq!(graph.decide("shared"), Step::Nothing);
+    }
+
+    #[test]
+    fn a_circle_that_is_deleted_in_the_foreground_is_opened() {
+        let mut graph = Graph::default();
+        graph.put(object("a", &["b"]));
+        graph.put(object("b", &["a"]));
+        graph.put(deleting("a", &["b"], FOREGROUND));
+        assert_eq!(graph.decide("b"), Step::Unblock(object("b", &["a"])));
     }
 
     #[test]

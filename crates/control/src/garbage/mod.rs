@@ -12,12 +12,14 @@ mod watch;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::PartialObjectMeta;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::discovery::Served;
+use crate::event::Note;
 use crate::queue::Queue;
 use crate::write::{Failure, Path, Performer, Verb};
 
@@ -79,6 +81,11 @@ impl Garbage {
         let mut found = HashMap::new();
         loop {
             let step = self.graph().step(uid, &found);
+            if let Step::Delete(object, _) | Step::Disown(object, _) | Step::Unblock(object) = &step {
+                for owner in self.graph().foreign_owners(object) {
+                    performer.recorder.record(foreign(object, &owner));
+                }
+            }
             match step {
                 Step::Nothing => return Ok(()),
                 Step::LookUp(owner, namespace) => {
@@ -93,6 +100,16 @@ impl Garbage {
                     return Ok(());
                 }
                 Step::Delete(object, policy) => return self.delete(&object, policy, performer).await,
+                Step::Unblock(object) => {
+                    self.unblock(&object, performer).await?;
+                    // It has changed by that.
+                    let current = live(performer, &object.path).await?;
+                    let version = current.and_then(|current| current.metadata.resource_version);
+                    let Some(version) = version else { return Ok(()) };
+                    return self
+                        .delete(&Object { version, ..object }, "Foreground", performer)
+                        .await;
+                }
                 Step::Disown(object, owners) => return self.disown(&object, &owners, performer).await,
                 Step::Orphan(object, dependents) => {
                     for dependent in &dependents {
@@ -167,6 +184,27 @@ impl Garbage {
         )
     }
 
+    /// Lets no owner wait for this object.
+    async fn unblock(&self, object: &Object, performer: &Performer) -> Result<(), Failure> {
+        let Some(live) = live(performer, &object.path).await? else {
+            return Ok(());
+        };
+        let mut owners = live.metadata.owner_references.unwrap_or_default();
+        for owner in &mut owners {
+            owner.block_owner_deletion = owner.block_owner_deletion.map(|_| false);
+        }
+        let patch = json!({ "metadata": {
+            "uid": object.uid,
+            "resourceVersion": live.metadata.resource_version,
+            "ownerReferences": owners,
+        }});
+        forgive(
+            performer
+                .send(Verb::Merge, &Path::raw(object.path.clone()), &patch)
+                .await,
+        )
+    }
+
     async fn remove_finalizer(&self, object: &Object, finalizer: &str, performer: &Performer) -> Result<(), Failure> {
         let Some(live) = live(performer, &object.path).await? else {
             return Ok(());
@@ -194,6 +232,29 @@ impl Garbage {
 
     fn served(&self) -> MutexGuard<'_, Vec<Served>> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells that an owner does not count.
+fn foreign(object: &Object, owner: &Owner) -> Note {
+    let (api_version, kind) = object.gvk.as_ref();
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let namespace = &object.namespace;
+    Note {
+        regarding: ObjectReference {
+            api_version: some(api_version),
+            kind: some(kind),
+            namespace: some(namespace),
+            name: object.path.rsplit('/').next().and_then(some),
+            uid: some(&object.uid),
+            ..ObjectReference::default()
+        },
+        warning: true,
+        reason: "OwnerRefInvalidNamespace",
+        message: format!(
+            "ownerRef [{}/{}, namespace: {namespace}, name: {}, uid: {}] does not exist in namespace {namespace:?}",
+            owner.api_version, owner.kind, owner.name, owner.uid
+        ),
     }
 }
 

@@ -79,6 +79,7 @@ async fn follow(garbage: Arc<Garbage>, client: Client, kind: Served, changed: mp
     let mut events = pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
     let mut listed: HashSet<String> = HashSet::new();
     let (mut known, mut settled) = (HashSet::new(), false);
+    let gvk = Arc::new((kind.api_version(), kind.kind.clone()));
     while let Some(event) = events.next().await {
         let look = match event {
             Ok(Event::Init) => {
@@ -87,7 +88,7 @@ async fn follow(garbage: Arc<Garbage>, client: Client, kind: Served, changed: mp
             }
             Ok(Event::InitApply(object)) => {
                 listed.extend(object.uid());
-                garbage.graph().put(read(&kind, object))
+                garbage.graph().put(read(&kind, &gvk, object))
             }
             Ok(Event::InitDone) => {
                 let gone: Vec<String> = known.difference(&listed).cloned().collect();
@@ -98,7 +99,7 @@ async fn follow(garbage: Arc<Garbage>, client: Client, kind: Served, changed: mp
             }
             Ok(Event::Apply(object)) => {
                 known.extend(object.uid());
-                garbage.graph().put(read(&kind, object))
+                garbage.graph().put(read(&kind, &gvk, object))
             }
             Ok(Event::Delete(object)) => {
                 let uid = object.uid().unwrap_or_default();
@@ -117,13 +118,14 @@ async fn follow(garbage: Arc<Garbage>, client: Client, kind: Served, changed: mp
     }
 }
 
-fn read(kind: &Served, object: Meta) -> Object {
+fn read(kind: &Served, gvk: &Arc<(String, String)>, object: Meta) -> Object {
     let meta = object.metadata;
     let owners = meta.owner_references.into_iter().flatten();
     let namespace = meta.namespace.unwrap_or_default();
     let collection = kind.path(Some(namespace.as_str()).filter(|namespace| !namespace.is_empty()));
     Object {
         uid: meta.uid.unwrap_or_default(),
+        gvk: gvk.clone(),
         path: format!("{collection}/{}", meta.name.unwrap_or_default()),
         namespace,
         version: meta.resource_version.unwrap_or_default(),
