@@ -138,8 +138,11 @@ impl Failure {
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         });
+        // Errors that nobody has given a reason have none.
+        if !self.reason.is_empty() {
+            status["reason"] = Value::from(self.reason);
+        }
         if !self.details.is_null() {
             status["details"] = self.details.clone();
         }

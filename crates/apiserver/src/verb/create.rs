@@ -73,9 +73,13 @@ pub(crate) async fn insert(server: &Server, call: &Call, object: Value, track: T
     let now = server.clock.now();
     let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     if !version.is_empty() && version != "0" {
-        return Err(Failure::bad_request(
-            "resourceVersion should not be set on objects to be created",
-        ));
+        // Upstream it is the store that finds this, and nobody makes a Status of it.
+        return Err(Failure {
+            code: 500,
+            reason: "",
+            message: "resourceVersion should not be set on objects to be created".into(),
+            details: Value::Null,
+        });
     }
     let generated = name_of(&object).is_empty().then(|| {
         object["metadata"]["generateName"]
