@@ -100,6 +100,7 @@ impl ApiServer {
         let server = server::Server::start(options).await?;
         crd::serve(&server)?;
         bootstrap::run(&server).await?;
+        crd::reconcile(&server).await?;
         tokio::spawn(crd::Controller::new(&server).run());
         tokio::spawn(bootstrap::Keeper::new(&server).run());
         server.ready();

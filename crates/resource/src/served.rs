@@ -2,8 +2,8 @@
 
 use crate::kind::Kind;
 use crate::kind::{
-    Binding, ConfigMap, CoreEvent, CustomResourceDefinition, Deployment, EndpointSlice, Endpoints, Lease, Namespace,
-    NewEvent, Node, Plain, Pod, PriorityClass, ReplicaSet, Role, Secret, Service, ServiceAccount,
+    ApiService, Binding, ConfigMap, CoreEvent, CustomResourceDefinition, Deployment, EndpointSlice, Endpoints, Lease,
+    Namespace, NewEvent, Node, Plain, Pod, PriorityClass, ReplicaSet, Role, Secret, Service, ServiceAccount,
 };
 use crate::resource::{ResourceInfo, Subresource};
 use knarr_schema::{Schema, lookup};
@@ -261,6 +261,18 @@ static ROWS: &[Row] = &[
         subresources: &[sub("status", "CustomResourceDefinition", CHANGE)],
         storage: "customresourcedefinitions",
         strategy: || Arc::new(CustomResourceDefinition),
+        ..ROW
+    },
+    Row {
+        group: "apiregistration.k8s.io",
+        plural: "apiservices",
+        singular: "apiservice",
+        kind: "APIService",
+        categories: &["api-extensions"],
+        namespaced: false,
+        subresources: &[sub("status", "APIService", CHANGE)],
+        storage: "apiservices",
+        strategy: || Arc::new(ApiService),
         ..ROW
     },
     Row {

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::structural;
 use crate::table::lookup;
 
 /// The version of Kubernetes that the types are of.
@@ -116,7 +117,12 @@ impl OpenApi {
     }
 
     fn v2(&self) -> Value {
-        swagger::from_v3(self.groups().iter().map(|path| self.v3(path)), VERSION)
+        swagger::from_v3(
+            self.groups()
+                .iter()
+                .map(|path| self.document(path, structural::published_v2)),
+            VERSION,
+        )
     }
 
     fn v2_hash(&self, form: &str) -> String {
@@ -153,6 +159,11 @@ impl OpenApi {
     }
 
     fn v3(&self, path: &str) -> Value {
+        self.document(path, Value::clone)
+    }
+
+    /// The document of a group; `shown` is what it says of a custom resource's schema.
+    fn document(&self, path: &str, shown: fn(&Value) -> Value) -> Value {
         let (mut paths, mut schemas) = (Map::new(), Map::new());
         for served in self.served.iter().filter(|served| served.path() == path) {
             let name = served.component();
@@ -161,7 +172,7 @@ impl OpenApi {
                 schemas.insert(format!("{name}List"), component::list(&name, group, version, kind));
                 schemas.insert(
                     name.clone(),
-                    component::custom(served.schema.as_deref(), group, version, kind),
+                    component::custom(served.schema.as_deref().map(shown).as_ref(), group, version, kind),
                 );
             }
             path::add(served, &name, &mut paths);

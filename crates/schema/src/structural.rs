@@ -20,7 +20,7 @@ use crate::table::{self, Field, Key, Kind, ListType, Schema, Type};
 pub use check::check;
 pub use format::is_known as knows_format;
 pub use list::unique;
-pub use openapi::{published, published_v2};
+pub use openapi::published_v2;
 
 /// A schema, read from JSON that the type `JSONSchemaProps` fits.
 #[derive(Debug, Clone, Default)]

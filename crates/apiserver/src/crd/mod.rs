@@ -4,6 +4,7 @@
 //! definition changes, accepts their names, and empties those that are deleted.
 
 mod cleanup;
+mod local;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -167,6 +168,7 @@ pub(crate) struct Controller {
     server: Weak<Server>,
     stopping: CancellationToken,
     changes: watch::Receiver<u64>,
+    services: watch::Receiver<u64>,
 }
 
 impl Controller {
@@ -175,12 +177,14 @@ impl Controller {
             server: Arc::downgrade(server),
             stopping: server.stopping.clone(),
             changes: server.store.changes(server.slot(GROUP, PLURAL)),
+            services: server.store.changes(server.slot(local::GROUP, local::PLURAL)),
         }
     }
 
     pub(crate) async fn run(mut self) {
         loop {
             self.changes.mark_unchanged();
+            self.services.mark_unchanged();
             let Some(server) = self.server.upgrade() else { return };
             // The tables of definitions that go: when the last object is gone, there is work to do.
             let mut others = match reconcile(&server).await {
@@ -200,13 +204,15 @@ impl Controller {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 changed = self.changes.changed() => if changed.is_err() { return },
+                changed = self.services.changed() => if changed.is_err() { return },
                 _ = emptied => {}
             }
         }
     }
 }
 
-async fn reconcile(server: &Server) -> Result<Vec<watch::Receiver<u64>>, Error> {
+/// Does whatever the definitions ask for. Returns what else to wait for.
+pub(crate) async fn reconcile(server: &Server) -> Result<Vec<watch::Receiver<u64>>, Error> {
     let now = server.clock.now();
     let mut definitions = definitions(server);
     let mut all: Vec<Value> = definitions.iter().map(|found| found.value.clone()).collect();
@@ -219,6 +225,7 @@ async fn reconcile(server: &Server) -> Result<Vec<watch::Receiver<u64>>, Error> 
     }
     // Served before anybody can read that it is.
     serve_these(server, &all)?;
+    local::register(server).await?;
     for at in changed {
         write(server, &definitions[at]).await?;
     }
@@ -258,4 +265,18 @@ async fn put(server: &Server, live: &Object, value: Option<Value>) -> Result<(),
         Ok(_) | Err(WriteError::Conflict | WriteError::Missing | WriteError::Closed) => Ok(()),
         Err(error) => Err(Error::Disk(format!("{error:?}"))),
     }
+}
+
+/// Why the objects of a resource cannot be shown in its version, if they cannot.
+pub(crate) fn inconvertible(resource: &ResourceInfo) -> Option<String> {
+    let definition = resource.definition.as_ref()?;
+    let by_webhook = definition.conversion["strategy"] == "Webhook";
+    (by_webhook && definition.storage_version != resource.version).then(|| {
+        format!(
+            "conversion webhook for {}, Kind={} failed: webhooks that convert are not called by this server; use version {}",
+            resource.api_version(),
+            resource.kind,
+            definition.storage_version
+        )
+    })
 }

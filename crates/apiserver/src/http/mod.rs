@@ -26,7 +26,7 @@ use knarr_resource::Failure;
 use crate::auth::rbac::{self, Attributes};
 use crate::auth::{User, authn};
 use crate::server::Server;
-use crate::{refusal, subresource, verb};
+use crate::{crd, refusal, subresource, verb};
 use call::Call;
 use path::{ResourcePath, Route};
 use query::Query;
@@ -261,6 +261,9 @@ async fn resource(
     if !streams(&place.subresource) {
         call.form()?;
         options::check(&call)?;
+    }
+    if let Some(why) = crd::inconvertible(&call.resource) {
+        return Err(refusal::internal(why));
     }
     let deprecated = call
         .resource

@@ -430,3 +430,59 @@ async fn rules_are_compiled_with_the_definition_and_run_on_objects() {
         r#"Foo.example.com "a" is invalid: spec.size: Invalid value: must not fall"#
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_group_version_is_registered_while_it_is_served() {
+    let cluster = with_foos().await;
+    let path = |name: &str| format!("/apis/apiregistration.k8s.io/v1/apiservices/{name}");
+    let core = cluster.get(&path("v1.")).await.ok();
+    assert_eq!(core["spec"]["groupPriorityMinimum"], 18000);
+    while cluster.get(&path("v1.example.com")).await.code == 404 {
+        tokio::task::yield_now().await;
+    }
+    let own = cluster.get(&path("v1.example.com")).await.ok();
+    assert_eq!(
+        own["status"]["conditions"][0]["message"],
+        "Local APIServices are always available"
+    );
+    cluster.delete(&path("v1.apps"), json!(null)).await.ok();
+    while cluster.get(&path("v1.apps")).await.code == 404 {
+        tokio::task::yield_now().await;
+    }
+    cluster
+        .delete(&format!("{CRDS}/foos.example.com"), json!(null))
+        .await
+        .ok();
+    while cluster.get(&path("v1.example.com")).await.code == 200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_only_a_webhook_can_convert_to_is_refused() {
+    let cluster = Cluster::start().await;
+    let mut crd = crd();
+    let mut second = crd["spec"]["versions"][0].clone();
+    second["name"] = json!("v2");
+    second["storage"] = json!(false);
+    crd["spec"]["versions"].as_array_mut().unwrap().push(second);
+    crd["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": {"service": {"namespace": "default", "name": "w"}},
+    }});
+    cluster.post(CRDS, crd).await.ok();
+    let made = established(&cluster, "foos.example.com").await;
+    assert_eq!(
+        made["spec"]["conversion"]["webhook"]["clientConfig"]["service"]["port"],
+        443
+    );
+    cluster.post(FOOS, foo("a", json!({"size": 1}))).await.ok();
+    let (code, _, message) = cluster
+        .get("/apis/example.com/v2/namespaces/default/foos/a")
+        .await
+        .failure();
+    assert_eq!(code, 500);
+    assert!(
+        message.contains("conversion webhook for example.com/v2, Kind=Foo failed: "),
+        "{message}"
+    );
+}

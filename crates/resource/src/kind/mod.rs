@@ -3,6 +3,7 @@
 //! [`Kind`] has a method for each question the server asks, and an answer that suits most kinds. A new kind is a type
 //! that overrides what is special about it, and one row in `served.rs`.
 
+mod api_service;
 mod configmap;
 pub mod crd;
 pub mod custom;
@@ -28,6 +29,7 @@ use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub(crate) use api_service::ApiService;
 pub(crate) use configmap::ConfigMap;
 pub(crate) use crd::CustomResourceDefinition;
 pub(crate) use deployment::Deployment;
