@@ -284,30 +284,21 @@ impl fmt::Display for Quantity {
             }
             return write!(f, "{amount}{}", ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][power]);
         }
-        let (mut number, mut exponent) = self.reduced();
-        let highest = if self.notation == Notation::Exponent {
-            i32::MAX
-        } else {
-            18
-        };
-        while exponent.rem_euclid(3) != 0 || exponent > highest {
-            let Some(more) = number.checked_mul(10) else { break };
-            number = more;
-            exponent -= 1;
+        let reduced = self.reduced();
+        if self.notation != Notation::Exponent
+            && let Some((number, exponent)) = in_thousands(reduced, 18)
+        {
+            let index = usize::try_from((exponent - NANO) / 3).unwrap_or_default();
+            return write!(
+                f,
+                "{number}{}",
+                ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"][index]
+            );
         }
-        if self.notation == Notation::Exponent || exponent.rem_euclid(3) != 0 || exponent > highest {
-            return if exponent == 0 {
-                write!(f, "{number}")
-            } else {
-                write!(f, "{number}e{exponent}")
-            };
+        match in_thousands(reduced, i32::MAX).unwrap_or(reduced) {
+            (number, 0) => write!(f, "{number}"),
+            (number, exponent) => write!(f, "{number}e{exponent}"),
         }
-        let index = usize::try_from((exponent - NANO) / 3).unwrap_or_default();
-        write!(
-            f,
-            "{number}{}",
-            ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"][index]
-        )
     }
 }
 
@@ -336,6 +327,16 @@ impl Hash for Quantity {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.reduced().hash(state);
     }
+}
+
+/// The same amount with an exponent that is a multiple of three and no more than the highest; `None` if the number then
+/// has too many digits.
+fn in_thousands((mut number, mut exponent): (i128, i32), highest: i32) -> Option<(i128, i32)> {
+    while exponent.rem_euclid(3) != 0 || exponent > highest {
+        number = number.checked_mul(10)?;
+        exponent -= 1;
+    }
+    Some((number, exponent))
 }
 
 fn counted(amount: i128) -> i64 {
@@ -522,6 +523,14 @@ mod tests {
             ("9.5Ei", "9223372036854775807"),
             ("1E", "1E"),
             ("1000E", "1000E"),
+            (
+                "123456789012345678901234567890123456789012345E",
+                "123456789012345678901234567890124e30",
+            ),
+            (
+                "123456789012345678901234567890124e30",
+                "123456789012345678901234567890124e30",
+            ),
             ("128974848", "128974848"),
             ("129M", "129M"),
             ("123Mi", "123Mi"),
