@@ -16,6 +16,9 @@ use crate::store::disk::{Folder, beside};
 use crate::store::log;
 use crate::store::replay::Content;
 
+/// Versions skipped where some may have been lost: nobody can tell how many.
+const LOST: u64 = 1_000_000;
+
 /// What a database holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -85,11 +88,15 @@ pub fn restore(path: &Path, from: &Path) -> Result<(Summary, Option<PathBuf>), E
     let (mut content, _) = read(from)?;
     let disk = Folder::lock(path)?;
     let old = match File::open(path) {
-        Ok(file) => Some(log::salvage(&file).map_err(failed(path))?.content.version),
+        Ok(file) => {
+            let old = log::salvage(&file).map_err(failed(path))?;
+            let gap = if old.lost.is_empty() { RESTART_GAP } else { LOST };
+            Some(old.content.version + gap)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(path)(error)),
     };
-    content.version = content.version.max(old.unwrap_or(0)) + RESTART_GAP;
+    content.version = old.unwrap_or(content.version + LOST).max(content.version + RESTART_GAP);
     let aside = old.map(|_| put_aside(path, "replaced")).transpose()?;
     log::replace(&disk, content.clone()).map_err(failed(path))?;
     Ok((summary(path, &content, 0), aside))
@@ -130,8 +137,7 @@ pub fn repair(path: &Path) -> Result<Repaired, Error> {
             false
         }
     });
-    // Whatever was lost had a version, too.
-    content.version += RESTART_GAP;
+    content.version += LOST;
     let aside = put_aside(path, "damaged")?;
     log::replace(&disk, content.clone()).map_err(failed(path))?;
     Ok(Repaired {

@@ -83,6 +83,18 @@ pub(crate) async fn export(kubeconfig: &Path, namespace: Option<&str>) -> Result
             }
         }
     }
+    if let Some(name) = namespace {
+        // Without it the others have no place to go to.
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client);
+        let found = namespaces
+            .get(name)
+            .await
+            .doing(|| format!("cannot read the namespace {name}"))?;
+        let mut value = serde_json::to_value(found).doing(|| format!("cannot read the namespace {name}"))?;
+        value["apiVersion"] = "v1".into();
+        value["kind"] = "Namespace".into();
+        objects.extend(clean(value));
+    }
     objects.sort_by_key(place);
     let mut text = String::new();
     for object in &objects {

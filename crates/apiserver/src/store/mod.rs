@@ -29,7 +29,7 @@ mod model_tests;
 #[cfg(test)]
 mod sim;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -56,6 +56,8 @@ use writer::{New, Op, Prepared, Transaction, Writer, row};
 pub(crate) const RESTART_GAP: u64 = 1000;
 const _: () = assert!(RESTART_GAP > writer::UNSYNCED);
 
+/// Fewer objects than this are not worth a thread of their own at the start.
+const LEAST_SHARE: usize = 1000;
 /// Objects that a list takes from a table at once.
 const PIECE: usize = 1024;
 
@@ -186,10 +188,9 @@ impl State {
             served.spec = spec;
             return Ok(slot);
         }
-        let mut objects = BTreeSet::new();
-        for (key, json) in self.parked.get(&spec.name).into_iter().flatten() {
-            objects.insert(Entry(Arc::new(load(&spec, key, json.clone(), self.version)?)));
-        }
+        let rows = self.parked.get(&spec.name).map_or(&[][..], Vec::as_slice);
+        let objects = load_all(&spec, rows, self.version)?;
+        let objects = objects.into_iter().map(|object| Entry(Arc::new(object))).collect();
         self.parked.remove(&spec.name);
         self.tables.push(Some(Served {
             table: Table::loaded(objects, self.version),
@@ -554,6 +555,28 @@ impl Store {
         self.ops.send(op(reply)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
+}
+
+/// All objects of a table, read on as many threads as there are processors.
+fn load_all(spec: &Spec, rows: &[(String, Bytes)], version: u64) -> Result<Vec<Object>, String> {
+    let read = |rows: &[(String, Bytes)]| -> Result<Vec<Object>, String> {
+        rows.iter()
+            .map(|(key, json)| load(spec, key, json.clone(), version))
+            .collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = rows.len().div_ceil(threads).max(LEAST_SHARE);
+    if rows.len() <= share {
+        return read(rows);
+    }
+    std::thread::scope(|scope| {
+        let shares: Vec<_> = rows.chunks(share).map(|rows| scope.spawn(move || read(rows))).collect();
+        let mut all = Vec::with_capacity(rows.len());
+        for share in shares {
+            all.extend(share.join().map_err(|_| "reading it failed".to_owned())??);
+        }
+        Ok(all)
+    })
 }
 
 /// An object as it lies on disk.
