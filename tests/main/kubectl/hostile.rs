@@ -17,12 +17,9 @@ fn pod(name: &str, context: &str, volumes: &str, script: &str) -> String {
 fn a_pod_changes_nothing_of_the_host_and_what_cannot_be_had_is_refused() {
     let Some(kubectl) = kubectl() else { return };
     let cluster = Cluster::start("hostile", kubectl);
-    let node = cluster.value(&["get", "nodes"], "{.items[0].metadata.labels.knarr\\.dev/runtime}");
+    let node = cluster.value(&["nodes"], "{.items[0].metadata.labels.knarr\\.dev/runtime}");
     if node == "processes" {
-        let said = cluster.value(
-            &["get", "nodes"],
-            "{.items[0].metadata.annotations.knarr\\.dev/weaknesses}",
-        );
+        let said = cluster.value(&["nodes"], "{.items[0].metadata.annotations.knarr\\.dev/weaknesses}");
         assert!(said.contains("plain processes"), "{said}");
         return;
     }
@@ -49,7 +46,9 @@ fn a_pod_changes_nothing_of_the_host_and_what_cannot_be_had_is_refused() {
     cluster.ready("links");
     cluster.ready("other");
     cluster.ok(&["patch", "configmap", "conf", "-p", r#"{"data": {"k": "2"}}"#]);
-    cluster.follow(&["logs", "-f", "links"]).until(&["tried", "followed"]);
+    let mut log = cluster.follow(&["logs", "-f", "links"]);
+    log.until(&["tried"]);
+    log.until(&["followed"]);
     assert!(precious.path().join("file").exists());
     assert_eq!(null(), before);
 
@@ -83,6 +82,6 @@ fn a_pod_changes_nothing_of_the_host_and_what_cannot_be_had_is_refused() {
         refused.contains("may not be in the loopback range (127.0.0.0/8, ::1/128)"),
         "{refused}"
     );
-    let own = cluster.value(&["get", "endpoints", "kubernetes"], "{.subsets[0].addresses[0].ip}");
+    let own = cluster.value(&["endpoints", "kubernetes"], "{.subsets[0].addresses[0].ip}");
     assert!(!own.starts_with("127."), "{own}");
 }
