@@ -14,7 +14,25 @@
 //! All of it runs in this process, except for the containers and, where the host allows namespaces, the small node
 //! process that owns them. Components talk to the API server through clients on in-memory connections. With
 //! [`Storage::Memory`], [`RuntimeChoice::Hollow`] and no listener a cluster touches neither disk nor network, starts in
-//! milliseconds and follows tokio's paused clock: made for tests.
+//! milliseconds and follows tokio's paused clock: made for tests, of controllers for example:
+//!
+//! ```
+//! use k8s_openapi::api::core::v1::ConfigMap;
+//! use knarr_cluster::{ControlPlane, Options};
+//! use kube::Api;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = ControlPlane::start(Options::simulated("test")).await?;
+//! cluster.ready().await?;
+//! let config_maps: Api<ConfigMap> = Api::default_namespaced(cluster.client());
+//! // Here the controller under test would run; this one is the cluster's own.
+//! let published = kube::runtime::wait::await_condition(config_maps, "kube-root-ca.crt", |map: Option<&ConfigMap>| map.is_some());
+//! assert!(published.await?.is_some());
+//! cluster.stop().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod component;
 pub mod daemon;
