@@ -153,27 +153,28 @@ fn create(options: &Options) -> Result<usize, String> {
     } else {
         Box::new(File::create(name).map_err(|e| format!("can't open '{name}': {}", reason(&e)))?)
     };
-    let target: Box<dyn Write> = if options.gzip {
-        Box::new(GzEncoder::new(target, flate2::Compression::default()))
-    } else {
-        target
-    };
     if let Some(dir) = &options.directory {
         std::env::set_current_dir(dir)
             .map_err(|e| format!("can't change directory to '{}': {}", dir.display(), reason(&e)))?;
     }
-    let mut builder = tar::Builder::new(target);
-    builder.follow_symlinks(false);
-    // Errors are told before the archive's end: `kubectl cp` stops listening when it has come.
+    // Errors are told before the archive's end: `kubectl cp` stops listening when it has come. And when there is nothing to put into one,
+    // there is none.
     let missing = |name: &&String| std::fs::symlink_metadata(name.as_str()).is_err();
     let mut failures = 0;
     for name in options.names.iter().filter(missing) {
         fail("tar", format!("{name}: Cannot stat: No such file or directory"));
         failures += 1;
     }
-    if failures > 0 {
-        fail("tar", "Exiting with failure status due to previous errors");
+    if failures == options.names.len() {
+        return Ok(failures);
     }
+    let target: Box<dyn Write> = if options.gzip {
+        Box::new(GzEncoder::new(target, flate2::Compression::default()))
+    } else {
+        target
+    };
+    let mut builder = tar::Builder::new(target);
+    builder.follow_symlinks(false);
     let mut warned = false;
     for name in options.names.iter().filter(|name| !missing(name)) {
         let path = Path::new(name);
