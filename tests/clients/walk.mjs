@@ -156,7 +156,8 @@ async function applies() {
 
 async function customResources() {
   const group = 'js.example.com';
-  const preserved = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+  // The client's name of x-kubernetes-preserve-unknown-fields.
+  const preserved = { type: 'object', x_kubernetes_preserve_unknown_fields: true };
   const version = (name, storage) => ({
     name,
     served: true,
