@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 
 use base64::Engine;
 use futures::future::select_all;
-use knarr_resource::Context;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,45 +23,9 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 pub(crate) async fn run(server: &Server) -> Result<(), Error> {
     let mut writes = Vec::new();
     namespaces(server, &mut writes)?;
-    for role in defaults::cluster_roles() {
-        ensure(
-            server,
-            &mut writes,
-            "rbac.authorization.k8s.io",
-            "clusterroles",
-            "",
-            role,
-        )?;
-    }
-    for binding in defaults::cluster_role_bindings() {
-        ensure(
-            server,
-            &mut writes,
-            "rbac.authorization.k8s.io",
-            "clusterrolebindings",
-            "",
-            binding,
-        )?;
-    }
-    for (namespace, role) in defaults::roles() {
-        ensure(
-            server,
-            &mut writes,
-            "rbac.authorization.k8s.io",
-            "roles",
-            namespace,
-            role,
-        )?;
-    }
-    for (namespace, binding) in defaults::role_bindings() {
-        ensure(
-            server,
-            &mut writes,
-            "rbac.authorization.k8s.io",
-            "rolebindings",
-            namespace,
-            binding,
-        )?;
+    for own in defaults::policy() {
+        let group = "rbac.authorization.k8s.io";
+        ensure(server, &mut writes, group, own.plural, own.namespace, own.object)?;
     }
     for (name, value, description) in [
         (
@@ -234,11 +197,8 @@ fn ensure(
         return Ok(());
     }
     resource.default(&mut object);
-    let context = Context {
-        now: server.clock.now(),
-        namespace,
-    };
-    resource.prepare_create(&mut object, &context);
+    resource.identify(&mut object, server.clock.now());
+    resource.prepare_create(&mut object, namespace);
     resource.default(&mut object);
     let write = Write {
         slot,

@@ -4,9 +4,10 @@
 //!
 //! 1. [`http`]: connections, paths, query strings, content negotiation, bodies
 //! 2. [`auth`]: who asks, and whether they may
-//! 3. [`verb`] and [`subresource`]: what is asked for, with the rules of each kind taken from `knarr-resource` and the
+//! 3. [`verb`] and [`subresource`]: what is asked for, as a request without HTTP
+//! 4. [`registry`]: create, update and delete over the rules of each kind (`knarr-resource`), with admission, and with the
 //!    mechanics of patches and field ownership from `knarr-schema`
-//! 4. [`store`]: the objects, their versions and their recent history
+//! 5. [`store`]: the objects, their versions and their recent history
 //!
 //! Controllers, schedulers and kubelets are ordinary clients of it. In one process they use [`ApiServer::client`], which is
 //! a real HTTP client on an in-memory connection: no socket, no TLS, and no way around authorization.
@@ -21,10 +22,12 @@ mod http;
 mod lookup;
 mod object;
 mod refusal;
+mod registry;
 mod server;
 mod store;
 mod subresource;
 mod verb;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +39,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
+pub use knarr_resource::admission::{Level, PodSecurity};
 
 /// The Kubernetes version whose API is served.
 pub const KUBERNETES_VERSION: &str = "v1.37.0";
@@ -71,6 +75,8 @@ pub struct Options {
     pub ca_pem: String,
     /// `gitVersion` of `/version`.
     pub version: String,
+    /// What pods may do in namespaces that do not say.
+    pub pod_security: PodSecurity,
 }
 
 impl Default for Options {
@@ -84,6 +90,7 @@ impl Default for Options {
             advertise_to_pods: None,
             ca_pem: String::new(),
             version: format!("{KUBERNETES_VERSION}+knarr"),
+            pod_security: PodSecurity::default(),
         }
     }
 }
@@ -103,6 +110,8 @@ impl ApiServer {
         crd::reconcile(&server).await?;
         tokio::spawn(crd::Controller::new(&server).run());
         tokio::spawn(bootstrap::Keeper::new(&server).run());
+        tokio::spawn(registry::QuotaController::new(&server).run());
+        tokio::spawn(auth::aggregation::Controller::new(&server).run());
         server.ready();
         Ok(Self { server })
     }
@@ -111,7 +120,7 @@ impl ApiServer {
     ///
     /// Must be called on a tokio runtime. It opens no sockets and sets no timers, so it works under paused time.
     pub fn client(&self, user: &str, groups: &[&str]) -> kube::Client {
-        let user = auth::User::authenticated(user, groups);
+        let user = auth::UserInfo::authenticated(user, groups);
         kube::Client::new(http::memory::connect(self.server.clone(), user), "default")
     }
 

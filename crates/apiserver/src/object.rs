@@ -5,10 +5,30 @@ use std::net::Ipv4Addr;
 
 use knarr_resource::allocate::{Pool, Used};
 use knarr_resource::{Failure, ResourceInfo};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::http::render;
 use crate::server::Server;
+use crate::store::Object;
+
+/// The object as this resource's version shows it, with `kind` and `apiVersion` in front.
+pub(crate) fn present(resource: &ResourceInfo, object: &Object) -> Value {
+    let mut value = object.value();
+    if !resource.native {
+        resource.from_storage(&mut value);
+    }
+    typed(&resource.kind, &resource.api_version(), value)
+}
+
+/// Puts `kind` and `apiVersion` in front of an object.
+pub(crate) fn typed(kind: &str, api_version: &str, value: Value) -> Value {
+    let mut out = Map::new();
+    out.insert("kind".into(), kind.into());
+    out.insert("apiVersion".into(), api_version.into());
+    if let Value::Object(map) = value {
+        out.extend(map.into_iter().filter(|(key, _)| key != "kind" && key != "apiVersion"));
+    }
+    Value::Object(out)
+}
 
 /// `metadata.name`.
 pub(crate) fn name_of(object: &Value) -> &str {
@@ -17,7 +37,7 @@ pub(crate) fn name_of(object: &Value) -> &str {
 
 /// Gives an object the kind and version of a resource.
 pub(crate) fn typed_for(resource: &ResourceInfo, object: &mut Value) {
-    *object = render::typed(&resource.kind, &resource.api_version(), object.take());
+    *object = typed(&resource.kind, &resource.api_version(), object.take());
 }
 
 /// Whether the object is on its way out.

@@ -54,8 +54,6 @@ pub(crate) struct Server {
     /// Held while the addresses and ports of a Service are chosen and until they are stored, so that no two Services get
     /// the same.
     pub services: tokio::sync::Mutex<()>,
-    /// Held while an eviction is weighed against the disruption budgets and until it is stored.
-    pub evictions: tokio::sync::Mutex<()>,
     /// The requests that are worked on.
     pub inflight: Inflight,
     /// What `/metrics` tells.
@@ -93,7 +91,6 @@ impl Server {
             signer,
             policy: Mutex::new(None),
             services: tokio::sync::Mutex::new(()),
-            evictions: tokio::sync::Mutex::new(()),
             inflight: Inflight::default(),
             metrics: Metrics::default(),
             stopping: CancellationToken::new(),
@@ -130,11 +127,15 @@ impl Server {
     }
 
     /// The table of a resource that is known to be served.
-    pub(crate) fn slot<'a>(&'a self, group: &'a str, plural: &'a str) -> Slot {
-        let slots: &HashMap<(Cow<'a, str>, Cow<'a, str>), Slot> = &self.by_resource;
-        *slots
-            .get(&(group.into(), plural.into()))
+    pub(crate) fn slot(&self, group: &str, plural: &str) -> Slot {
+        self.built_in(group, plural)
             .expect("asked for by the name of a built-in resource")
+    }
+
+    /// The table of a built-in resource.
+    pub(crate) fn built_in<'a>(&'a self, group: &'a str, plural: &'a str) -> Option<Slot> {
+        let slots: &HashMap<(Cow<'a, str>, Cow<'a, str>), Slot> = &self.by_resource;
+        slots.get(&(group.into(), plural.into())).copied()
     }
 
     /// The table of a stored resource.

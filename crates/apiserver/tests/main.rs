@@ -4,6 +4,7 @@
 
 mod api {
     pub mod access;
+    pub mod admission;
     pub mod cluster;
     pub mod crd;
     pub mod deletion;
@@ -14,6 +15,8 @@ mod api {
     pub mod objects;
     pub mod patches;
     pub mod pods;
+    pub mod quota;
     pub mod watches;
+    pub mod webhook;
     pub mod wire;
 }

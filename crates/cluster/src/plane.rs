@@ -160,6 +160,11 @@ impl ControlPlane {
             advertise: address,
             advertise_to_pods: inside,
             ca_pem: identity.ca_pem.clone(),
+            // Pods that reach for the host run only where a label asks for it: the host is somebody's own machine.
+            pod_security: knarr_apiserver::PodSecurity {
+                enforce: knarr_apiserver::Level::Baseline,
+                exempt_namespaces: vec!["kube-system".into()],
+            },
             ..knarr_apiserver::Options::default()
         })
         .await

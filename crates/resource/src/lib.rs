@@ -8,9 +8,11 @@
 //! The order in which a server calls them for a write is the order of Kubernetes:
 //!
 //! 1. decode, then [`ResourceInfo::to_storage`] and [`ResourceInfo::default`];
-//! 2. [`ResourceInfo::prepare_create`] or [`ResourceInfo::prepare_update`];
-//! 3. [`admission::admit`], which may both change and refuse the object, then [`ResourceInfo::default`] once more;
-//! 4. [`ResourceInfo::validate_create`] or [`ResourceInfo::validate_update`], whose errors become a [`Failure::invalid`].
+//! 2. [`ResourceInfo::prepare_create`] or [`ResourceInfo::prepare_update`], and field ownership of what is left;
+//! 3. the mutating phase of [`admission`], then step 2 once more, for what it put in;
+//! 4. [`ResourceInfo::identify`], then [`ResourceInfo::validate_create`] or [`ResourceInfo::validate_update`], whose errors
+//!    become a [`Failure::invalid`];
+//! 5. the validating phase of [`admission`].
 //!
 //! Nothing here does I/O, keeps state or panics on what a client sent.
 
@@ -24,6 +26,7 @@ mod meta;
 mod printer;
 mod quantity;
 mod resource;
+pub mod resource_list;
 mod rules;
 pub mod scale;
 pub mod selector;
@@ -35,8 +38,8 @@ pub use kind::crd;
 pub use kind::custom::{self, Definition};
 pub use kind::pod::bind;
 pub use knarr_schema::field::{self, Cause, Errors, FieldError, Path};
-pub use meta::{Context, generate_name, new_uid};
+pub use meta::{generate_name, new_uid};
 pub use printer::{Column, Columns, Row, Table, age, human_duration};
-pub use quantity::Quantity;
+pub use quantity::{Format, Quantity};
 pub use resource::{Fields, Registry, ResourceInfo, Subresource};
 pub use status::Failure;

@@ -8,15 +8,6 @@ use jiff::Timestamp;
 use rand::RngExt;
 use serde_json::{Value, json};
 
-/// What a server knows about a create request besides the object.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// The moment of the request.
-    pub now: Timestamp,
-    /// Namespace in the path, empty for cluster-scoped resources.
-    pub namespace: &'a str,
-}
-
 /// Letters of generated suffixes: no vowels and no lookalikes, so that no suffix is a word.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
@@ -63,20 +54,17 @@ pub(crate) fn stamp(now: Timestamp) -> String {
     Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
 }
 
-pub(crate) fn prepare_create(object: &mut Value, context: &Context<'_>, namespaced: bool) {
+/// Drops what only the system may say of a new object.
+pub(crate) fn prepare_create(object: &mut Value, namespace: &str, namespaced: bool) {
     let Some(meta) = crate::json::object(object, "metadata") else {
         return;
     };
     if namespaced {
         if blank(meta, "namespace") {
-            set(meta, "namespace", context.namespace);
+            set(meta, "namespace", namespace);
         }
     } else {
         remove(meta, "namespace");
-    }
-    if blank(meta, "name") && !blank(meta, "generateName") {
-        let name = generate_name(text(meta, "generateName"));
-        set(meta, "name", name);
     }
     for key in [
         "deletionTimestamp",
@@ -87,8 +75,19 @@ pub(crate) fn prepare_create(object: &mut Value, context: &Context<'_>, namespac
     ] {
         remove(meta, key);
     }
+}
+
+/// Gives a new object its identity, and a name if it asks for a generated one.
+pub(crate) fn identify(object: &mut Value, now: Timestamp) {
+    let Some(meta) = crate::json::object(object, "metadata") else {
+        return;
+    };
+    if blank(meta, "name") && !blank(meta, "generateName") {
+        let name = generate_name(text(meta, "generateName"));
+        set(meta, "name", name);
+    }
     set(meta, "uid", new_uid());
-    set(meta, "creationTimestamp", stamp(context.now));
+    set(meta, "creationTimestamp", stamp(now));
 }
 
 /// What a client can neither change nor forget.
@@ -275,26 +274,25 @@ mod tests {
 
     #[test]
     fn a_new_object_gets_an_identity_and_loses_what_it_may_not_claim() {
-        let context = Context {
-            now: "2024-01-01T00:00:00.5Z".parse().expect("a time"),
-            namespace: "ns",
-        };
+        let now = "2024-01-01T00:00:00.5Z".parse().expect("a time");
         let claims = json!({"metadata": {
             "generateName": "a-", "uid": "mine", "resourceVersion": "7", "generation": 3,
             "deletionTimestamp": "2020-01-01T00:00:00Z", "selfLink": "/x",
         }});
         let mut object = claims.clone();
-        prepare_create(&mut object, &context, true);
+        prepare_create(&mut object, "ns", true);
+        identify(&mut object, now);
         let meta = &object["metadata"];
         assert_eq!(meta["namespace"], "ns");
         assert_eq!(meta["creationTimestamp"], "2024-01-01T00:00:00Z");
         assert_eq!(meta["uid"].as_str().map(str::len), Some(36));
+        assert_ne!(meta["uid"], "mine");
         assert_eq!(meta["name"].as_str().map(str::len), Some(7));
         for key in ["resourceVersion", "generation", "deletionTimestamp", "selfLink"] {
             assert_eq!(meta.get(key), None, "{key}");
         }
         let mut global = json!({"metadata": {"namespace": "x"}});
-        prepare_create(&mut global, &context, false);
+        prepare_create(&mut global, "", false);
         assert_eq!(global["metadata"].get("namespace"), None);
     }
 

@@ -5,6 +5,30 @@ use std::cmp::Ordering;
 /// Nano-units: the finest that Kubernetes keeps.
 const NANO: i128 = 1_000_000_000;
 
+/// How a quantity is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `1500m`, `2k`
+    #[default]
+    DecimalSi,
+    /// `512Mi`
+    BinarySi,
+    /// `2e3`
+    DecimalExponent,
+}
+
+impl Format {
+    /// The format of a quantity as somebody wrote it.
+    pub fn of(text: &str) -> Self {
+        match text.find(['e', 'E']) {
+            _ if text.ends_with('i') => Self::BinarySi,
+            // `5E` is five exa.
+            Some(at) if at + 1 < text.len() => Self::DecimalExponent,
+            _ => Self::DecimalSi,
+        }
+    }
+}
+
 /// An amount of CPU, memory or whatever else is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Quantity(i128);
@@ -85,6 +109,48 @@ impl Quantity {
     pub fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
+
+    /// A whole number.
+    pub fn from_units(units: usize) -> Self {
+        Self(i128::try_from(units).unwrap_or(i128::MAX).saturating_mul(NANO))
+    }
+
+    /// The same amount on the other side of zero.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self(self.0.saturating_neg())
+    }
+
+    /// The canonical form: the largest unit that leaves no fraction.
+    pub fn to_text(self, format: Format) -> String {
+        const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+        const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+        let scale = |mut amount: i128, base: i128, most: usize| {
+            let mut steps = 0;
+            while amount != 0 && steps < most && amount % base == 0 {
+                amount /= base;
+                steps += 1;
+            }
+            (amount, steps)
+        };
+        // Small amounts and fractions are not written in powers of two.
+        if format == Format::BinarySi && self.is_whole() && self.0.abs() >= 1024 * NANO {
+            let (amount, steps) = scale(self.0 / NANO, 1024, BINARY.len() - 1);
+            return format!("{amount}{}", BINARY[steps]);
+        }
+        if self == Self::ZERO {
+            return "0".to_owned();
+        }
+        let (amount, steps) = scale(self.0, 1000, DECIMAL.len() - 1);
+        match (format, steps) {
+            (_, 3) => amount.to_string(),
+            (Format::DecimalExponent, steps) => {
+                let exponent = 3 * i32::try_from(steps).unwrap_or(0) - 9;
+                format!("{amount}e{exponent}")
+            }
+            (_, steps) => format!("{amount}{}", DECIMAL[steps]),
+        }
+    }
 }
 
 fn digits(text: &str) -> Option<i128> {
@@ -149,6 +215,27 @@ mod tests {
         }
         for text in ["", "x", "1x", "1.2.3", "Ki", "1 Gi", "-", "1e", "1gi", "."] {
             assert_eq!(Quantity::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn quantities_are_written_in_canonical_form() {
+        for (text, canonical) in [
+            ("0", "0"),
+            ("0Mi", "0"),
+            ("1000m", "1"),
+            ("1.5", "1500m"),
+            ("2000", "2k"),
+            ("1024Mi", "1Gi"),
+            ("1.5Gi", "1536Mi"),
+            ("0.5Ki", "512"),
+            ("1000Ki", "1000Ki"),
+            ("5E", "5E"),
+            ("2e3", "2e3"),
+            ("-1024Ki", "-1Mi"),
+        ] {
+            let quantity = Quantity::parse(text).expect("a quantity");
+            assert_eq!(quantity.to_text(Format::of(text)), canonical, "{text}");
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::field::{Errors, FieldError};
 use crate::kind::Kind;
 use crate::kind::custom::Definition;
-use crate::meta::{self, Context};
+use crate::meta;
 use crate::printer::Table;
 use crate::served;
 use jiff::Timestamp;
@@ -169,10 +169,9 @@ impl ResourceInfo {
         self.strategy.default(object);
     }
 
-    /// Makes an object a client sent into one that may be stored as new: stamps identity, names it if it asks for a
-    /// generated name, and drops what only the system may say.
-    pub fn prepare_create(&self, object: &mut Value, context: &Context<'_>) {
-        meta::prepare_create(object, context, self.namespaced);
+    /// Drops from an object a client sent what only the system may say, but for its identity. Idempotent.
+    pub fn prepare_create(&self, object: &mut Value, namespace: &str) {
+        meta::prepare_create(object, namespace, self.namespaced);
         if self.subresource("status").is_some() && !self.strategy.keeps_status_on_create() {
             crate::json::remove(object, "status");
         }
@@ -182,6 +181,11 @@ impl ResourceInfo {
             crate::json::set(meta, "generation", 1);
         }
         self.strategy.prepare_create(object);
+    }
+
+    /// Stamps the identity of a new object, and names it if it asks for a generated name.
+    pub fn identify(&self, object: &mut Value, now: Timestamp) {
+        meta::identify(object, now);
     }
 
     /// Makes what a client sent into the successor of `old`: a write to a subresource changes only that part, a write
@@ -218,7 +222,14 @@ impl ResourceInfo {
 
     /// What a client that wrote the object should know, though nothing is wrong with it.
     pub fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
-        self.strategy.warnings(object, old)
+        let before = old.map_or(&Value::Null, |old| &old["metadata"]["finalizers"]);
+        let mut warnings = meta::finalizer_warnings(&object["metadata"]["finalizers"], before);
+        for warning in self.strategy.warnings(object, old) {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        warnings
     }
 
     /// The values that field selectors can ask for, of an object as this version serves it.

@@ -2,8 +2,9 @@
 
 use crate::kind::Kind;
 use crate::kind::{
-    ApiService, Binding, ConfigMap, CoreEvent, CustomResourceDefinition, Deployment, EndpointSlice, Endpoints, Lease,
-    Namespace, NewEvent, Node, Plain, Pod, PriorityClass, ReplicaSet, Role, Secret, Service, ServiceAccount,
+    AdmissionPolicy, AdmissionPolicyBinding, ApiService, Binding, ConfigMap, CoreEvent, CustomResourceDefinition,
+    Deployment, EndpointSlice, Endpoints, Lease, LimitRange, Namespace, NewEvent, Node, Plain, Pod, PriorityClass,
+    ReplicaSet, ResourceQuota, Role, Secret, Service, ServiceAccount, WebhookConfiguration,
 };
 use crate::resource::{ResourceInfo, Subresource};
 use knarr_schema::{Schema, lookup};
@@ -123,6 +124,12 @@ const RBAC: Row = Row {
     ..ROW
 };
 
+const REGISTRATION: Row = Row {
+    group: "admissionregistration.k8s.io",
+    namespaced: false,
+    ..ROW
+};
+
 /// Every resource that is built in, in the order of discovery. Of those that share a storage, the first is the native one.
 pub(crate) fn built_in() -> Vec<Arc<ResourceInfo>> {
     let mut stored: Vec<&str> = Vec::new();
@@ -168,6 +175,15 @@ static ROWS: &[Row] = &[
         short_names: &["ev"],
         storage: "events",
         strategy: || Arc::new(CoreEvent),
+        ..ROW
+    },
+    Row {
+        plural: "limitranges",
+        singular: "limitrange",
+        kind: "LimitRange",
+        short_names: &["limits"],
+        storage: "limitranges",
+        strategy: || Arc::new(LimitRange),
         ..ROW
     },
     Row {
@@ -219,6 +235,16 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        plural: "resourcequotas",
+        singular: "resourcequota",
+        kind: "ResourceQuota",
+        short_names: &["quota"],
+        subresources: &[sub("status", "ResourceQuota", CHANGE)],
+        storage: "resourcequotas",
+        strategy: || Arc::new(ResourceQuota),
+        ..ROW
+    },
+    Row {
         plural: "secrets",
         singular: "secret",
         kind: "Secret",
@@ -249,6 +275,55 @@ static ROWS: &[Row] = &[
         storage: "services",
         strategy: || Arc::new(Service),
         ..ROW
+    },
+    Row {
+        plural: "mutatingadmissionpolicies",
+        singular: "mutatingadmissionpolicy",
+        kind: "MutatingAdmissionPolicy",
+        storage: "mutatingadmissionpolicies",
+        strategy: || Arc::new(AdmissionPolicy { mutating: true }),
+        ..REGISTRATION
+    },
+    Row {
+        plural: "mutatingadmissionpolicybindings",
+        singular: "mutatingadmissionpolicybinding",
+        kind: "MutatingAdmissionPolicyBinding",
+        storage: "mutatingadmissionpolicybindings",
+        strategy: || Arc::new(AdmissionPolicyBinding { mutating: true }),
+        ..REGISTRATION
+    },
+    Row {
+        plural: "mutatingwebhookconfigurations",
+        singular: "mutatingwebhookconfiguration",
+        kind: "MutatingWebhookConfiguration",
+        storage: "mutatingwebhookconfigurations",
+        strategy: || Arc::new(WebhookConfiguration { mutating: true }),
+        ..REGISTRATION
+    },
+    Row {
+        plural: "validatingadmissionpolicies",
+        singular: "validatingadmissionpolicy",
+        kind: "ValidatingAdmissionPolicy",
+        subresources: &[sub("status", "ValidatingAdmissionPolicy", CHANGE)],
+        storage: "validatingadmissionpolicies",
+        strategy: || Arc::new(AdmissionPolicy { mutating: false }),
+        ..REGISTRATION
+    },
+    Row {
+        plural: "validatingadmissionpolicybindings",
+        singular: "validatingadmissionpolicybinding",
+        kind: "ValidatingAdmissionPolicyBinding",
+        storage: "validatingadmissionpolicybindings",
+        strategy: || Arc::new(AdmissionPolicyBinding { mutating: false }),
+        ..REGISTRATION
+    },
+    Row {
+        plural: "validatingwebhookconfigurations",
+        singular: "validatingwebhookconfiguration",
+        kind: "ValidatingWebhookConfiguration",
+        storage: "validatingwebhookconfigurations",
+        strategy: || Arc::new(WebhookConfiguration { mutating: false }),
+        ..REGISTRATION
     },
     Row {
         group: "apiextensions.k8s.io",

@@ -63,15 +63,16 @@ impl Failure {
 
     /// 404: there is no such object.
     pub fn not_found(resource: &ResourceInfo, name: &str) -> Self {
+        Self::missing(&resource.group, &resource.plural, name)
+    }
+
+    /// 404: no object of this name, of a resource that need not be served.
+    pub fn missing(group: &str, plural: &str, name: &str) -> Self {
         Self {
             code: 404,
             reason: "NotFound",
-            message: format!(
-                "{} {} not found",
-                qualify(&resource.plural, &resource.group),
-                quote(name)
-            ),
-            details: details(&resource.group, &resource.plural, name, Vec::new()),
+            message: format!("{} {} not found", qualify(plural, group), quote(name)),
+            details: details(group, plural, name, Vec::new()),
         }
     }
 

@@ -6,15 +6,15 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::token::ISSUER;
-use super::{ANONYMOUS, User, rbac};
+use super::{ANONYMOUS, UserInfo, rbac};
 use crate::refusal;
 use crate::server::Server;
 use crate::store;
 
 /// The user of a request: from its bearer token, or nobody in particular.
-pub(crate) fn authenticate(server: &Server, headers: &HeaderMap) -> Result<User, Failure> {
+pub(crate) fn authenticate(server: &Server, headers: &HeaderMap) -> Result<UserInfo, Failure> {
     let Some(credentials) = headers.get(header::AUTHORIZATION) else {
-        return Ok(User::anonymous());
+        return Ok(UserInfo::anonymous());
     };
     let token = credentials
         .to_str()
@@ -25,19 +25,19 @@ pub(crate) fn authenticate(server: &Server, headers: &HeaderMap) -> Result<User,
     match token {
         Some(token) if !token.is_empty() => verify(server, token, &[ISSUER]).ok_or_else(refusal::unauthorized),
         // Another scheme is one that this server does not know: as without credentials.
-        _ => Ok(User::anonymous()),
+        _ => Ok(UserInfo::anonymous()),
     }
 }
 
 /// The user a token stands for, if it is meant for one of the audiences.
-pub(crate) fn verify(server: &Server, token: &str, audiences: &[&str]) -> Option<User> {
+pub(crate) fn verify(server: &Server, token: &str, audiences: &[&str]) -> Option<UserInfo> {
     let known = server
         .options
         .tokens
         .iter()
         .find(|known| same(known.token.as_bytes(), token.as_bytes()));
     if let Some(known) = known {
-        return Some(User::authenticated(&known.user, &known.groups));
+        return Some(UserInfo::authenticated(&known.user, &known.groups));
     }
     let claims = server.signer.verify(token, server.clock.now().as_second())?;
     let meant = claims["aud"].as_array()?.iter().filter_map(Value::as_str);
@@ -51,7 +51,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// A token outlives neither its service account nor the pod it was made for.
-fn service_account(server: &Server, claims: &Value) -> Option<User> {
+fn service_account(server: &Server, claims: &Value) -> Option<UserInfo> {
     let bound = &claims["kubernetes.io"];
     let namespace = bound["namespace"].as_str()?;
     let lives = |plural: &str, reference: &Value| -> Option<()> {
@@ -67,10 +67,10 @@ fn service_account(server: &Server, claims: &Value) -> Option<User> {
         }
     }
     let name = account["name"].as_str()?;
-    let mut user = User {
+    let mut user = UserInfo {
         name: format!("system:serviceaccount:{namespace}:{name}"),
         uid: account["uid"].as_str().unwrap_or_default().to_owned(),
-        ..User::default()
+        ..UserInfo::default()
     };
     user.add_implied_groups();
     let mut extra = |key: &str, value: &Value| {
@@ -110,7 +110,7 @@ fn unowned(headers: &HeaderMap) -> Vec<String> {
 }
 
 /// Applies the `Impersonate-*` headers. Each part of the other identity needs its own permission.
-pub(crate) fn impersonate(server: &Server, user: User, headers: &HeaderMap) -> Result<User, Failure> {
+pub(crate) fn impersonate(server: &Server, user: UserInfo, headers: &HeaderMap) -> Result<UserInfo, Failure> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(name) = text("impersonate-user") else {
         let wanted = unowned(headers);
@@ -122,10 +122,10 @@ pub(crate) fn impersonate(server: &Server, user: User, headers: &HeaderMap) -> R
             ))),
         };
     };
-    let mut other = User {
+    let mut other = UserInfo {
         name: name.to_owned(),
         uid: text("impersonate-uid").unwrap_or_default().to_owned(),
-        ..User::default()
+        ..UserInfo::default()
     };
     for value in headers.get_all("impersonate-group") {
         other.groups.push(value.to_str().unwrap_or_default().to_owned());

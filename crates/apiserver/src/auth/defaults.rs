@@ -1,24 +1,34 @@
-//! The roles and bindings every cluster starts with.
+//! The roles and bindings every cluster starts with, from the table in `policy.txt`.
 
 use serde_json::{Value, json};
 
-use super::{AUTHENTICATED, MASTERS, UNAUTHENTICATED};
+const POLICY: &str = include_str!("policy.txt");
+const GROUP: &str = "rbac.authorization.k8s.io";
+const AGGREGATE: &str = "rbac.authorization.k8s.io/aggregate-to-";
 
-const READ: &[&str] = &["get", "list", "watch"];
-const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
-const ALL: &[&str] = &["*"];
-const RBAC: &str = "rbac.authorization.k8s.io";
-
-fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
-    json!({"apiGroups": groups, "resources": resources, "verbs": verbs})
+/// An object of the policy, with the plural of its resource and its namespace.
+pub(crate) struct Default {
+    pub plural: &'static str,
+    pub namespace: &'static str,
+    pub object: Value,
 }
 
-fn named(group: &str, resource: &str, name: &str, verbs: &[&str]) -> Value {
-    json!({"apiGroups": [group], "resources": [resource], "resourceNames": [name], "verbs": verbs})
-}
-
-fn urls(urls: &[&str]) -> Value {
-    json!({"nonResourceURLs": urls, "verbs": ["get"]})
+/// All of them, roles before the bindings that name them.
+pub(crate) fn policy() -> Vec<Default> {
+    let mut objects: Vec<Default> = Vec::new();
+    for line in POLICY.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        if let Some(rule) = line.strip_prefix("  ") {
+            if let (Some(role), Some(rule)) = (objects.last_mut(), parse_rule(rule)) {
+                match role.object["rules"].as_array_mut() {
+                    Some(rules) => rules.push(rule),
+                    None => role.object["rules"] = json!([rule]),
+                }
+            }
+        } else {
+            objects.extend(parse_object(line));
+        }
+    }
+    objects
 }
 
 fn metadata(name: &str) -> Value {
@@ -29,408 +39,144 @@ fn metadata(name: &str) -> Value {
     })
 }
 
-fn role(name: &str, rules: Vec<Value>) -> Value {
-    json!({"metadata": metadata(name), "rules": rules})
-}
-
-/// A role that others can add to, by a label on a ClusterRole of their own.
-fn aggregate(name: &str, rules: Vec<Value>) -> Value {
-    let mut role = role(name, rules);
-    let label = format!("rbac.authorization.k8s.io/aggregate-to-{name}");
-    role["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
-    role
-}
-
-fn binding(name: &str, role: &str, subjects: Vec<Value>) -> Value {
-    json!({
-        "metadata": metadata(name),
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
-        "subjects": subjects,
+fn parse_object(line: &'static str) -> Option<Default> {
+    let mut words = line.split_whitespace();
+    let (kind, name) = (words.next()?, words.next()?);
+    let (namespace, own) = match kind {
+        "role" | "rolebinding" => name.split_once('/')?,
+        _ => ("", name),
+    };
+    let mut object = json!({"metadata": metadata(own)});
+    let plural = match kind {
+        "clusterrole" => {
+            for word in words {
+                if let Some(role) = word.strip_prefix('+') {
+                    object["metadata"]["labels"][format!("{AGGREGATE}{role}")] = json!("true");
+                } else if let Some(role) = word.strip_prefix('<') {
+                    let label = format!("{AGGREGATE}{role}");
+                    object["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
+                }
+            }
+            "clusterroles"
+        }
+        "role" => "roles",
+        "clusterrolebinding" => {
+            object["roleRef"] = json!({"apiGroup": GROUP, "kind": "ClusterRole", "name": words.next()?});
+            object["subjects"] = words.filter_map(subject).collect();
+            "clusterrolebindings"
+        }
+        _ => {
+            let (kind, role) = words.next()?.split_once(':')?;
+            let kind = if kind == "role" { "Role" } else { "ClusterRole" };
+            object["roleRef"] = json!({"apiGroup": GROUP, "kind": kind, "name": role});
+            object["subjects"] = words.filter_map(subject).collect();
+            "rolebindings"
+        }
+    };
+    Some(Default {
+        plural,
+        namespace,
+        object,
     })
 }
 
-fn group(name: &str) -> Value {
-    json!({"apiGroup": RBAC, "kind": "Group", "name": name})
+fn subject(word: &str) -> Option<Value> {
+    let (kind, name) = word.split_once(':')?;
+    Some(match kind {
+        "sa" => {
+            let (namespace, name) = name.split_once('/')?;
+            json!({"kind": "ServiceAccount", "name": name, "namespace": namespace})
+        }
+        "group" => json!({"apiGroup": GROUP, "kind": "Group", "name": name}),
+        _ => json!({"apiGroup": GROUP, "kind": "User", "name": name}),
+    })
 }
 
-fn user(name: &str) -> Value {
-    json!({"apiGroup": RBAC, "kind": "User", "name": name})
+fn parse_rule(line: &str) -> Option<Value> {
+    let (what, verbs) = line.rsplit_once(": ")?;
+    let verbs: Vec<&str> = verbs.split(',').collect();
+    if let Some(urls) = what.strip_prefix("urls ") {
+        let urls: Vec<&str> = urls.split(',').collect();
+        return Some(json!({"nonResourceURLs": urls, "verbs": verbs}));
+    }
+    let (what, names) = match what.split_once(" [") {
+        Some((what, names)) => (what, names.trim_end_matches(']')),
+        None => (what, ""),
+    };
+    let (groups, resources) = what.split_once('/')?;
+    let groups: Vec<&str> = groups
+        .split(',')
+        .map(|group| if group == "core" { "" } else { group })
+        .collect();
+    let resources: Vec<&str> = resources.split(' ').collect();
+    let mut rule = json!({"apiGroups": groups, "resources": resources, "verbs": verbs});
+    if !names.is_empty() {
+        rule["resourceNames"] = names.split(',').collect();
+    }
+    Some(rule)
 }
 
-fn read_rules() -> Vec<Value> {
-    vec![
-        rule(
-            &[""],
-            &[
-                "bindings",
-                "configmaps",
-                "endpoints",
-                "events",
-                "limitranges",
-                "namespaces",
-                "namespaces/status",
-                "persistentvolumeclaims",
-                "persistentvolumeclaims/status",
-                "pods",
-                "pods/log",
-                "pods/status",
-                "replicationcontrollers",
-                "replicationcontrollers/scale",
-                "replicationcontrollers/status",
-                "resourcequotas",
-                "resourcequotas/status",
-                "serviceaccounts",
-                "services",
-                "services/status",
-            ],
-            READ,
-        ),
-        rule(&["discovery.k8s.io"], &["endpointslices"], READ),
-        rule(
-            &["apps"],
-            &[
-                "controllerrevisions",
-                "daemonsets",
-                "daemonsets/status",
-                "deployments",
-                "deployments/scale",
-                "deployments/status",
-                "replicasets",
-                "replicasets/scale",
-                "replicasets/status",
-                "statefulsets",
-                "statefulsets/scale",
-                "statefulsets/status",
-            ],
-            READ,
-        ),
-        rule(
-            &["autoscaling"],
-            &["horizontalpodautoscalers", "horizontalpodautoscalers/status"],
-            READ,
-        ),
-        rule(
-            &["batch"],
-            &["cronjobs", "cronjobs/status", "jobs", "jobs/status"],
-            READ,
-        ),
-        rule(
-            &["policy"],
-            &["poddisruptionbudgets", "poddisruptionbudgets/status"],
-            READ,
-        ),
-        rule(
-            &["networking.k8s.io"],
-            &["ingresses", "ingresses/status", "networkpolicies"],
-            READ,
-        ),
-    ]
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn edit_rules() -> Vec<Value> {
-    let mut rules = vec![
-        rule(
-            &[""],
-            &[
-                "pods/attach",
-                "pods/exec",
-                "pods/portforward",
-                "pods/proxy",
-                "secrets",
-                "services/proxy",
-            ],
-            READ,
-        ),
-        rule(&[""], &["serviceaccounts"], &["impersonate"]),
-        rule(
-            &[""],
-            &[
-                "pods",
-                "pods/attach",
-                "pods/exec",
-                "pods/portforward",
-                "pods/proxy",
-                "configmaps",
-                "events",
-                "persistentvolumeclaims",
-                "replicationcontrollers",
-                "replicationcontrollers/scale",
-                "secrets",
-                "serviceaccounts",
-                "services",
-                "services/proxy",
-            ],
-            WRITE,
-        ),
-        rule(&[""], &["pods/eviction"], &["create"]),
-        rule(&[""], &["serviceaccounts/token"], &["create"]),
-        rule(
-            &["apps"],
-            &[
-                "daemonsets",
-                "deployments",
-                "deployments/rollback",
-                "deployments/scale",
-                "replicasets",
-                "replicasets/scale",
-                "statefulsets",
-                "statefulsets/scale",
-            ],
-            WRITE,
-        ),
-        rule(&["autoscaling"], &["horizontalpodautoscalers"], WRITE),
-        rule(&["batch"], &["cronjobs", "jobs"], WRITE),
-        rule(&["policy"], &["poddisruptionbudgets"], WRITE),
-        rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], WRITE),
-        rule(
-            &["coordination.k8s.io"],
-            &["leases"],
-            &[
-                "create",
-                "delete",
-                "deletecollection",
-                "get",
-                "list",
-                "patch",
-                "update",
-                "watch",
-            ],
-        ),
-    ];
-    rules.extend(read_rules());
-    rules
-}
+    fn find(plural: &str, name: &str) -> Value {
+        let mut all = policy().into_iter();
+        let found = all.find(|own| own.plural == plural && own.object["metadata"]["name"] == name);
+        found.expect("in the policy").object
+    }
 
-fn admin_rules() -> Vec<Value> {
-    let mut rules = vec![
-        rule(&["authorization.k8s.io"], &["localsubjectaccessreviews"], &["create"]),
-        rule(
-            &[RBAC],
-            &["rolebindings", "roles"],
-            &[
-                "create",
-                "delete",
-                "deletecollection",
-                "get",
-                "list",
-                "patch",
-                "update",
-                "watch",
-            ],
-        ),
-    ];
-    rules.extend(edit_rules());
-    rules
-}
+    #[test]
+    fn every_line_is_understood() {
+        let lines = POLICY.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let (rules, objects): (Vec<_>, Vec<_>) = lines.partition(|line| line.starts_with("  "));
+        let parsed = policy();
+        assert_eq!(parsed.len(), objects.len());
+        let parsed: usize = parsed
+            .iter()
+            .filter_map(|own| own.object["rules"].as_array())
+            .map(Vec::len)
+            .sum();
+        assert_eq!(parsed, rules.len());
+    }
 
-/// The ClusterRoles for users, and those of the control plane's own components.
-pub(crate) fn cluster_roles() -> Vec<Value> {
-    let events = || rule(&["", "events.k8s.io"], &["events"], &["create", "patch", "update"]);
-    let reviews = || rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]);
-    vec![
-        role(
-            "cluster-admin",
-            vec![rule(ALL, ALL, ALL), json!({"nonResourceURLs": ["*"], "verbs": ["*"]})],
-        ),
-        aggregate("admin", admin_rules()),
-        aggregate("edit", edit_rules()),
-        aggregate("view", read_rules()),
-        role(
-            "system:discovery",
-            vec![urls(&[
-                "/api",
-                "/api/*",
-                "/apis",
-                "/apis/*",
-                "/healthz",
-                "/livez",
-                "/openapi",
-                "/openapi/*",
-                "/readyz",
-                "/version",
-                "/version/",
-            ])],
-        ),
-        role(
-            "system:public-info-viewer",
-            vec![urls(&["/healthz", "/livez", "/readyz", "/version", "/version/"])],
-        ),
-        role(
-            "system:basic-user",
-            vec![
-                rule(
-                    &["authorization.k8s.io"],
-                    &["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
-                    &["create"],
-                ),
-                rule(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
-            ],
-        ),
-        role(
-            "system:service-account-issuer-discovery",
-            vec![urls(&[
-                "/.well-known/openid-configuration",
-                "/.well-known/openid-configuration/",
-                "/openid/v1/jwks",
-                "/openid/v1/jwks/",
-            ])],
-        ),
-        role(
-            "system:auth-delegator",
-            vec![
-                rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
-                reviews(),
-            ],
-        ),
-        role(
-            "system:kube-scheduler",
-            vec![
-                events(),
-                rule(
-                    &["coordination.k8s.io"],
-                    &["leases"],
-                    &["create", "get", "list", "update", "watch"],
-                ),
-                rule(
-                    &[""],
-                    &[
-                        "namespaces",
-                        "nodes",
-                        "persistentvolumeclaims",
-                        "persistentvolumes",
-                        "pods",
-                        "replicationcontrollers",
-                        "services",
-                    ],
-                    READ,
-                ),
-                rule(&[""], &["pods"], &["delete"]),
-                rule(&[""], &["bindings", "pods/binding"], &["create"]),
-                rule(&[""], &["pods/status"], &["patch", "update"]),
-                rule(&["apps"], &["replicasets", "statefulsets"], READ),
-                rule(&["policy"], &["poddisruptionbudgets"], READ),
-                rule(&["scheduling.k8s.io"], &["priorityclasses"], READ),
-                rule(&["storage.k8s.io"], ALL, READ),
-            ],
-        ),
-        role(
-            "system:kube-controller-manager",
-            vec![rule(ALL, ALL, ALL), json!({"nonResourceURLs": ["*"], "verbs": ["*"]})],
-        ),
-        role(
-            "system:node",
-            vec![
-                events(),
-                reviews(),
-                rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
-                rule(
-                    &[""],
-                    &[
-                        "services",
-                        "configmaps",
-                        "secrets",
-                        "persistentvolumeclaims",
-                        "persistentvolumes",
-                    ],
-                    READ,
-                ),
-                rule(
-                    &[""],
-                    &["nodes"],
-                    &["create", "delete", "get", "list", "patch", "update", "watch"],
-                ),
-                rule(&[""], &["nodes/status", "pods/status"], &["patch", "update"]),
-                rule(&[""], &["pods"], &["create", "delete", "get", "list", "watch"]),
-                rule(&[""], &["pods/eviction", "serviceaccounts/token"], &["create"]),
-                rule(
-                    &["coordination.k8s.io"],
-                    &["leases"],
-                    &["create", "delete", "get", "patch", "update"],
-                ),
-                rule(&["discovery.k8s.io"], &["endpointslices"], READ),
-                rule(&["storage.k8s.io"], ALL, READ),
-            ],
-        ),
-        role(
-            "system:kube-dns",
-            vec![
-                rule(
-                    &[""],
-                    &["endpoints", "namespaces", "pods", "services"],
-                    &["list", "watch"],
-                ),
-                rule(&["discovery.k8s.io"], &["endpointslices"], &["list", "watch"]),
-            ],
-        ),
-    ]
-}
+    #[test]
+    fn roles_and_bindings_are_what_they_say() {
+        assert_eq!(
+            find("clusterroles", "cluster-admin")["rules"],
+            json!([
+                {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+                {"nonResourceURLs": ["*"], "verbs": ["*"]},
+            ])
+        );
+        let edit = find("clusterroles", "edit");
+        assert_eq!(
+            edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"],
+            "true"
+        );
+        assert_eq!(
+            edit["aggregationRule"]["clusterRoleSelectors"],
+            json!([{"matchLabels": {"rbac.authorization.k8s.io/aggregate-to-edit": "true"}}])
+        );
+        let binding = find("clusterrolebindings", "system:kube-scheduler");
+        assert_eq!(
+            (&binding["roleRef"]["name"], &binding["subjects"][0]["name"]),
+            (&json!("system:kube-scheduler"), &json!("system:kube-scheduler"))
+        );
+        let lock = find("roles", "system::leader-locking-kube-scheduler");
+        assert_eq!(lock["rules"][1]["resourceNames"], json!(["kube-scheduler"]));
+    }
 
-/// Who has which of the ClusterRoles everywhere.
-pub(crate) fn cluster_role_bindings() -> Vec<Value> {
-    vec![
-        binding("cluster-admin", "cluster-admin", vec![group(MASTERS)]),
-        binding("system:basic-user", "system:basic-user", vec![group(AUTHENTICATED)]),
-        binding("system:discovery", "system:discovery", vec![group(AUTHENTICATED)]),
-        binding(
-            "system:public-info-viewer",
-            "system:public-info-viewer",
-            vec![group(AUTHENTICATED), group(UNAUTHENTICATED)],
-        ),
-        binding(
-            "system:service-account-issuer-discovery",
-            "system:service-account-issuer-discovery",
-            vec![group("system:serviceaccounts")],
-        ),
-        binding(
-            "system:kube-scheduler",
-            "system:kube-scheduler",
-            vec![user("system:kube-scheduler")],
-        ),
-        binding(
-            "system:kube-controller-manager",
-            "system:kube-controller-manager",
-            vec![user("system:kube-controller-manager")],
-        ),
-        binding("system:node", "system:node", vec![group("system:nodes")]),
-        binding(
-            "system:kube-dns",
-            "system:kube-dns",
-            vec![json!({"kind": "ServiceAccount", "name": "kube-dns", "namespace": "kube-system"})],
-        ),
-    ]
-}
-
-/// Roles in the system's namespaces.
-pub(crate) fn roles() -> Vec<(&'static str, Value)> {
-    vec![
-        (
-            "kube-public",
-            role(
-                "system:controller:bootstrap-signer",
-                vec![
-                    rule(&[""], &["configmaps"], READ),
-                    named("", "configmaps", "cluster-info", &["update"]),
-                ],
-            ),
-        ),
-        (
-            "kube-system",
-            role(
-                "extension-apiserver-authentication-reader",
-                vec![named("", "configmaps", "extension-apiserver-authentication", READ)],
-            ),
-        ),
-    ]
-}
-
-/// Who has them.
-pub(crate) fn role_bindings() -> Vec<(&'static str, Value)> {
-    let subjects = vec![user("system:kube-controller-manager"), user("system:kube-scheduler")];
-    let mut binding = binding(
-        "system::extension-apiserver-authentication-reader",
-        "extension-apiserver-authentication-reader",
-        subjects,
-    );
-    binding["roleRef"]["kind"] = json!("Role");
-    vec![("kube-system", binding)]
+    #[test]
+    fn no_component_may_do_everything() {
+        let masters = policy().into_iter().filter(|own| own.plural.ends_with("bindings"));
+        let masters: Vec<Value> = masters
+            .filter(|own| own.object["roleRef"]["name"] == "cluster-admin")
+            .map(|own| own.object["subjects"].clone())
+            .collect();
+        assert_eq!(
+            masters,
+            [json!([{"apiGroup": GROUP, "kind": "Group", "name": "system:masters"}])]
+        );
+    }
 }

@@ -8,14 +8,14 @@ use knarr_resource::{Failure, ResourceInfo};
 use serde_json::Value;
 
 use super::rbac::{self, Attributes, GROUP, Rule};
-use super::{MASTERS, User};
+use super::{MASTERS, UserInfo};
 use crate::object::name_of;
 use crate::server::Server;
 
 /// Checks a role or binding that is about to be stored; other objects pass.
 pub(crate) fn check(
     server: &Server,
-    user: &User,
+    user: &UserInfo,
     resource: &ResourceInfo,
     object: &Value,
     old: Option<&Value>,

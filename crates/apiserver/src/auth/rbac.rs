@@ -6,10 +6,11 @@
 use std::sync::{Arc, PoisonError};
 
 use knarr_resource::Failure;
-use serde::Deserialize;
+use knarr_resource::selector::LabelSelector;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{MASTERS, User};
+use super::{MASTERS, UserInfo};
 use crate::server::Server;
 use crate::store::Store;
 
@@ -30,15 +31,18 @@ pub(crate) struct Attributes<'a> {
 }
 
 /// A rule of a role.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Rule {
-    pub verbs: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub api_groups: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resource_names: Vec<String>,
-    #[serde(rename = "nonResourceURLs")]
+    #[serde(rename = "nonResourceURLs", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
+    pub verbs: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -115,7 +119,7 @@ fn names(entry: &str, asked: &Attributes<'_>) -> bool {
 }
 
 impl Subject {
-    fn is(&self, user: &User, binding_namespace: &str) -> bool {
+    fn is(&self, user: &UserInfo, binding_namespace: &str) -> bool {
         match self.kind.as_str() {
             "User" => self.name == user.name,
             "Group" => user.in_group(&self.name),
@@ -171,7 +175,7 @@ impl Policy {
     }
 
     /// The bindings that give the user something in a namespace (empty: cluster-wide only).
-    fn bound<'a>(&'a self, user: &'a User, namespace: &'a str) -> impl Iterator<Item = &'a Binding> {
+    fn bound<'a>(&'a self, user: &'a UserInfo, namespace: &'a str) -> impl Iterator<Item = &'a Binding> {
         self.bindings.iter().filter(move |binding| {
             (binding.namespace.is_empty() || binding.namespace == namespace)
                 && binding
@@ -187,31 +191,50 @@ pub(crate) fn own_rules(role: &Value) -> Vec<Rule> {
     serde_json::from_value(role["rules"].clone()).unwrap_or_default()
 }
 
-/// The rules of a cluster role, with those of the roles that it aggregates by label. Other clusters let a controller copy
-/// these into the role; looking them up here cannot lag behind.
+/// The rules of a cluster role, with those of the roles that it aggregates by label. A controller copies these into the role
+/// for its readers; looking them up here cannot lag behind.
 fn cluster_rules(cluster_roles: &[Value], name: &str) -> Vec<Rule> {
     let Some(role) = cluster_roles.iter().find(|role| role["metadata"]["name"] == name) else {
         return Vec::new();
     };
-    let mut rules = own_rules(role);
+    match role["aggregationRule"].is_object() {
+        true => aggregated(cluster_roles, name),
+        false => own_rules(role),
+    }
+}
+
+/// What a role that aggregates others allows, in the order of their names.
+pub(crate) fn aggregated(cluster_roles: &[Value], name: &str) -> Vec<Rule> {
+    let mut seen = vec![name.to_owned()];
+    let mut rules = Vec::new();
+    collect(cluster_roles, name, &mut seen, &mut rules);
+    rules
+}
+
+/// Aggregated roles may themselves be aggregated, even in a circle.
+fn collect(cluster_roles: &[Value], name: &str, seen: &mut Vec<String>, rules: &mut Vec<Rule>) {
+    let Some(role) = cluster_roles.iter().find(|role| role["metadata"]["name"] == name) else {
+        return;
+    };
+    if !role["aggregationRule"].is_object() {
+        for rule in own_rules(role) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        return;
+    }
     let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
-    for selector in selectors.into_iter().flatten() {
-        let Some(wanted) = selector["matchLabels"].as_object() else {
-            continue;
-        };
+    for selector in selectors.into_iter().flatten().filter_map(LabelSelector::from_object) {
         for other in cluster_roles {
-            let labels = &other["metadata"]["labels"];
-            if wanted.iter().all(|(key, value)| labels[key] == *value) {
-                rules.extend(
-                    own_rules(other)
-                        .into_iter()
-                        .filter(|rule| !rules.contains(rule))
-                        .collect::<Vec<_>>(),
-                );
+            let other_name = other["metadata"]["name"].as_str().unwrap_or_default();
+            let selected = selector.matches(&other["metadata"]["labels"]);
+            if selected && !seen.iter().any(|seen| seen == other_name) {
+                seen.push(other_name.to_owned());
+                collect(cluster_roles, other_name, seen, rules);
             }
         }
     }
-    rules
 }
 
 /// The policy as of now.
@@ -231,7 +254,7 @@ fn policy(server: &Server) -> Arc<Policy> {
 }
 
 /// Why the request is allowed; none if it is not.
-pub(crate) fn allowed(server: &Server, user: &User, asked: &Attributes<'_>) -> Option<String> {
+pub(crate) fn allowed(server: &Server, user: &UserInfo, asked: &Attributes<'_>) -> Option<String> {
     if user.in_group(MASTERS) {
         return Some(String::new());
     }
@@ -246,7 +269,7 @@ pub(crate) fn allowed(server: &Server, user: &User, asked: &Attributes<'_>) -> O
 }
 
 /// Refuses with 403 what is not allowed.
-pub(crate) fn check(server: &Server, user: &User, asked: &Attributes<'_>) -> Result<(), Failure> {
+pub(crate) fn check(server: &Server, user: &UserInfo, asked: &Attributes<'_>) -> Result<(), Failure> {
     match allowed(server, user, asked) {
         Some(_) => Ok(()),
         None => Err(refused(user, asked)),
@@ -254,7 +277,7 @@ pub(crate) fn check(server: &Server, user: &User, asked: &Attributes<'_>) -> Res
 }
 
 /// The rules that hold for a user in a namespace.
-pub(crate) fn rules(server: &Server, user: &User, namespace: &str) -> Vec<Rule> {
+pub(crate) fn rules(server: &Server, user: &UserInfo, namespace: &str) -> Vec<Rule> {
     if user.in_group(MASTERS) {
         let all = || vec!["*".to_owned()];
         return vec![
@@ -285,7 +308,7 @@ pub(crate) fn rules_of(server: &Server, plural: &str, namespace: &str, name: &st
 }
 
 /// 403 in the words of Kubernetes.
-pub(crate) fn refused(user: &User, asked: &Attributes<'_>) -> Failure {
+pub(crate) fn refused(user: &UserInfo, asked: &Attributes<'_>) -> Failure {
     if let Some(path) = asked.path {
         return Failure {
             code: 403,
@@ -374,7 +397,7 @@ mod tests {
 
     #[test]
     fn the_refusal_says_who_may_not_do_what_where() {
-        let user = User::authenticated("x", &[] as &[&str]);
+        let user = UserInfo::authenticated("x", &[] as &[&str]);
         assert_eq!(
             refused(&user, &asked("list", "pods", "", "")).message,
             r#"pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "default""#

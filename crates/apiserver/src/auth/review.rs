@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::rbac::{self, Attributes};
 use super::token::ISSUER;
-use super::{User, authn};
+use super::{UserInfo, authn};
 use crate::http::call::Call;
 use crate::http::render;
 use crate::refusal;
@@ -59,12 +59,12 @@ pub(crate) fn answer(server: &Server, call: &Call, bytes: Bytes) -> Result<Respo
 }
 
 /// The user a SubjectAccessReview asks about.
-fn subject(spec: &Value) -> Result<User, Failure> {
+fn subject(spec: &Value) -> Result<UserInfo, Failure> {
     let list = |value: &Value| -> Vec<String> {
         let items = value.as_array().into_iter().flatten();
         items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
     };
-    let user = User {
+    let user = UserInfo {
         name: spec["user"].as_str().unwrap_or_default().to_owned(),
         uid: spec["uid"].as_str().unwrap_or_default().to_owned(),
         groups: list(&spec["groups"]),
@@ -79,7 +79,7 @@ fn subject(spec: &Value) -> Result<User, Failure> {
     Ok(user)
 }
 
-fn access(server: &Server, user: &User, spec: &Value) -> Result<Value, Failure> {
+fn access(server: &Server, user: &UserInfo, spec: &Value) -> Result<Value, Failure> {
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     if resource.is_object() == path.is_object() {
         return Err(Failure::bad_request(
@@ -115,7 +115,7 @@ fn access(server: &Server, user: &User, spec: &Value) -> Result<Value, Failure> 
     })
 }
 
-fn rules(server: &Server, user: &User, namespace: &str) -> Value {
+fn rules(server: &Server, user: &UserInfo, namespace: &str) -> Value {
     let mut resources = Vec::new();
     let mut paths = Vec::new();
     for rule in rbac::rules(server, user, namespace) {

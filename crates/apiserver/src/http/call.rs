@@ -8,13 +8,15 @@ use knarr_resource::{Failure, ResourceInfo, Subresource};
 use knarr_schema::proto;
 
 use super::accept::{self, Form};
+use super::options;
 use super::query::Query;
-use crate::auth::User;
+use crate::auth::UserInfo;
+use crate::registry::Request;
 use crate::store;
 
 /// What a verb gets to work with, besides the body.
 pub(crate) struct Call {
-    pub user: User,
+    pub user: UserInfo,
     pub verb: &'static str,
     pub resource: Arc<ResourceInfo>,
     pub subresource: Option<Subresource>,
@@ -65,6 +67,23 @@ impl Call {
         self.query
             .get("fieldManager")
             .unwrap_or_else(|| knarr_schema::managed::default_manager(self.header("user-agent")))
+    }
+
+    /// The request without what is HTTP's.
+    pub(crate) fn request(&self) -> Request {
+        let subresource = self.subresource.as_ref().map_or("", |subresource| subresource.name);
+        let manager = self.manager().to_owned();
+        Request {
+            user: self.user.clone(),
+            verb: self.verb,
+            resource: self.resource.clone(),
+            subresource: subresource.to_owned(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            dry_run: self.query.dry_run(),
+            options: options::of(self),
+            manager,
+        }
     }
 
     pub(crate) fn not_found(&self) -> Failure {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::auth::{MASTERS, User};
+use crate::auth::{MASTERS, UserInfo};
 
 /// Requests at once, as many as `kube-apiserver` takes by default (400 that read and 200 that write).
 const SEATS: usize = 600;
@@ -65,7 +65,7 @@ impl Default for Inflight {
 impl Inflight {
     /// Takes a seat, or none if too many others of this user wait for one already. Cluster administrators may wait in any
     /// number: they are who has to mend what goes wrong.
-    pub(crate) async fn enter(&self, user: &User) -> Option<Seat<'_>> {
+    pub(crate) async fn enter(&self, user: &UserInfo) -> Option<Seat<'_>> {
         let master = user.in_group(MASTERS);
         let (mut seat, own) = {
             let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,8 +115,8 @@ mod tests {
     async fn one_user_cannot_keep_others_from_their_seats() {
         let inflight = Inflight::default();
         let (greedy, other) = (
-            User::authenticated("greedy", &[""; 0]),
-            User::authenticated("other", &[""; 0]),
+            UserInfo::authenticated("greedy", &[""; 0]),
+            UserInfo::authenticated("other", &[""; 0]),
         );
         let mut seats = Vec::new();
         for _ in 0..OF_ONE_USER {
@@ -142,7 +142,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_ever() {
         let inflight = Inflight::default();
-        let user = User::authenticated("greedy", &[""; 0]);
+        let user = UserInfo::authenticated("greedy", &[""; 0]);
         let mut seats = Vec::new();
         for _ in 0..OF_ONE_USER {
             seats.push(inflight.enter(&user).await);

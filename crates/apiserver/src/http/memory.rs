@@ -24,7 +24,7 @@ use tokio::io::DuplexStream;
 use tower::Service;
 
 use super::Peer;
-use crate::auth::User;
+use crate::auth::UserInfo;
 use crate::server::Server;
 
 /// Bytes in flight in one direction.
@@ -34,7 +34,7 @@ const BUFFER: usize = 256 << 10;
 #[derive(Clone)]
 struct Connector {
     server: Arc<Server>,
-    user: User,
+    user: UserInfo,
 }
 
 impl Service<Uri> for Connector {
@@ -99,7 +99,7 @@ pub(crate) struct Local {
 }
 
 /// A transport for `kube::Client`.
-pub(crate) fn connect(server: Arc<Server>, user: User) -> Local {
+pub(crate) fn connect(server: Arc<Server>, user: UserInfo) -> Local {
     Local {
         agent: HeaderValue::from_static(agent(&user.name)),
         client: Client::builder(TokioExecutor::new()).build(Connector { server, user }),

@@ -24,7 +24,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use knarr_resource::Failure;
 
 use crate::auth::rbac::{self, Attributes};
-use crate::auth::{User, authn};
+use crate::auth::{UserInfo, authn};
 use crate::server::Server;
 use crate::{crd, refusal, subresource, verb};
 use call::Call;
@@ -37,7 +37,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Who is at the other end of a connection.
 pub(crate) enum Peer {
     /// A component in this process, authenticated when its connection was made.
-    Local(User),
+    Local(UserInfo),
     /// Somebody whose requests say who they are.
     Remote,
 }
@@ -198,7 +198,7 @@ async fn answer(
 
 async fn resource(
     server: Arc<Server>,
-    user: User,
+    user: UserInfo,
     place: ResourcePath,
     query: Query,
     request: Request<Body>,
@@ -310,7 +310,7 @@ fn connects(subresource: &str) -> bool {
 }
 
 /// Checks the permission. Who has not said who they are is asked to, rather than told no.
-fn permit(server: &Server, user: &User, attributes: &Attributes<'_>) -> Result<(), Failure> {
+fn permit(server: &Server, user: &UserInfo, attributes: &Attributes<'_>) -> Result<(), Failure> {
     rbac::check(server, user, attributes)
 }
 

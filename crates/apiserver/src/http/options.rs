@@ -55,6 +55,29 @@ pub(crate) fn check(call: &Call) -> Result<(), Failure> {
     refuse(kind, errors)
 }
 
+/// The options of a write as an object, for admission.
+pub(crate) fn of(call: &Call) -> Value {
+    let kind = match call.verb {
+        "create" => "CreateOptions",
+        "update" => "UpdateOptions",
+        "patch" => "PatchOptions",
+        _ => return Value::Null,
+    };
+    let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+    for key in ["fieldManager", "fieldValidation"] {
+        if let Some(value) = call.query.get(key) {
+            options[key] = json!(value);
+        }
+    }
+    if call.query.dry_run() {
+        options["dryRun"] = json!(["All"]);
+    }
+    if kind == "PatchOptions" && call.query.flag("force") {
+        options["force"] = json!(true);
+    }
+    options
+}
+
 /// 422 if there is something wrong with the options of this kind.
 pub(crate) fn refuse(kind: &str, errors: Errors) -> Result<(), Failure> {
     match errors.into_vec() {

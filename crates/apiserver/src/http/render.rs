@@ -13,29 +13,11 @@ use serde_json::{Map, Value, json};
 
 use super::accept::{Encoding, Form, PROTOBUF, Shape};
 use super::call::Call;
+use crate::object::{present, typed};
 use crate::refusal;
+use crate::registry::Outcome;
 use crate::server::Server;
 use crate::store::Object;
-
-/// The object as this resource's version shows it, with `kind` and `apiVersion` in front.
-pub(crate) fn present(resource: &ResourceInfo, object: &Object) -> Value {
-    let mut value = object.value();
-    if !resource.native {
-        resource.from_storage(&mut value);
-    }
-    typed(&resource.kind, &resource.api_version(), value)
-}
-
-/// Puts `kind` and `apiVersion` in front of an object.
-pub(crate) fn typed(kind: &str, api_version: &str, value: Value) -> Value {
-    let mut out = Map::new();
-    out.insert("kind".into(), kind.into());
-    out.insert("apiVersion".into(), api_version.into());
-    if let Value::Object(map) = value {
-        out.extend(map.into_iter().filter(|(key, _)| key != "kind" && key != "apiVersion"));
-    }
-    Value::Object(out)
-}
 
 /// Objects of one resource as a kind of response body. Made once per request, also for a watch.
 #[derive(Clone, Debug)]
@@ -300,6 +282,19 @@ pub(crate) fn value(server: &Server, call: &Call, code: StatusCode, value: Value
     let form = call.form()?;
     let bytes = Writer::new(call, form.shape)?.value(server, &value);
     finish(form.encoding, code, bytes)
+}
+
+/// What became of a write as the response to a request.
+pub(crate) fn outcome(
+    server: &Server,
+    call: &Call,
+    code: StatusCode,
+    outcome: Outcome,
+) -> Result<Response<Body>, Failure> {
+    match outcome {
+        Outcome::Stored(stored, _) => object(server, call, code, &stored),
+        dry => value(server, call, code, dry.into_value(&call.resource)),
+    }
 }
 
 /// Any JSON as the response to a request, whatever shape was asked for: reviews, scales, Status objects.

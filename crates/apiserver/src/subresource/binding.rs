@@ -3,6 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use knarr_resource::admission::{Notes, Operation};
 use knarr_resource::{Failure, bind};
 use serde_json::json;
 
@@ -10,8 +11,8 @@ use crate::http::call::Call;
 use crate::http::render;
 use crate::object::name_of;
 use crate::refusal;
+use crate::registry::{self, Request, admission};
 use crate::server::Server;
-use crate::store::{self, Expect, Write, WriteError};
 use crate::verb::input::{self, Expected};
 
 /// Serves `pods/NAME/binding`, and the older `bindings`, where the object names the pod.
@@ -20,8 +21,11 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<R
         api_version: "v1",
         kind: "Binding",
     };
-    let (binding, _) = input::read(call, &expected, &bytes)?;
-    let pods = server.resource("", "v1", "pods").ok_or_else(refusal::unknown_path)?;
+    let (mut binding, warnings) = input::read(call, &expected, &bytes)?;
+    let mut notes = Notes {
+        warnings,
+        ..Notes::default()
+    };
     let name = match call.name.as_str() {
         "" => name_of(&binding).to_owned(),
         name if !name_of(&binding).is_empty() && name_of(&binding) != name => {
@@ -31,31 +35,22 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<R
         }
         name => name.to_owned(),
     };
-    let dry_run = call.query.dry_run();
-    let slot = server.slot_of(&pods);
-    let key = store::key(&call.namespace, &name);
-    loop {
-        let live = server
-            .store
-            .get(slot, &key)
-            .ok_or_else(|| Failure::not_found(&pods, &name))?;
-        let mut pod = live.value();
-        bind(&mut pod, &binding, server.clock.now())?;
-        let write = Write {
-            slot,
-            key: key.clone(),
-            expect: Expect::Version(live.version),
-            value: Some(pod),
+    let request = call.request();
+    let attributes = request.attributes(Operation::Create, &name);
+    let stored = async {
+        admission::mutate(server, &attributes, &mut binding, None, &mut notes).await?;
+        admission::validate(server, &attributes, &binding, None, &mut notes).await?;
+        let pod = Request {
+            resource: server.resource("", "v1", "pods").ok_or_else(refusal::unknown_path)?,
+            subresource: "binding".into(),
+            name: name.clone(),
+            ..request.clone()
         };
-        if dry_run {
-            break;
-        }
-        match server.store.write(write).await {
-            Ok(_) => break,
-            Err(WriteError::Conflict) => {}
-            Err(error) => return Err(refusal::write(&pods, &name, &error)),
-        }
-    }
-    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    render::plain(call.form()?, StatusCode::CREATED, &status)
+        registry::assign(server, &pod, |pod| bind(pod, &binding, server.clock.now())).await?;
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+        render::plain(call.form()?, StatusCode::CREATED, &status)
+    };
+    let mut response = stored.await.unwrap_or_else(refusal::response);
+    render::warn(&mut response, &notes.warnings);
+    Ok(response)
 }

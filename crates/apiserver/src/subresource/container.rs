@@ -4,13 +4,15 @@ use axum::body::Body;
 use http::{Request, Response};
 use jiff::Timestamp;
 use knarr_resource::Failure;
+use knarr_resource::admission::{Notes, Operation};
 use knarr_stream::backend::{BackendError, ExecOptions, LogOptions};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 use super::node;
 use crate::http::call::Call;
 use crate::refusal;
+use crate::registry::admission;
 use crate::server::Server;
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -41,6 +43,7 @@ pub(crate) async fn log(server: &Server, call: &Call) -> Result<Response<Body>, 
 
 pub(crate) async fn connect(server: &Server, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     let pod = pod(server, &call)?;
+    let _notes = connecting(server, &call).await?;
     let name = call.subresource.as_ref().map_or("", |subresource| subresource.name);
     let reference = node::pod_ref(&pod);
     if name == "portforward" {
@@ -72,6 +75,40 @@ pub(crate) async fn connect(server: &Server, call: Call, body: Body) -> Result<R
         "exec" => knarr_stream::exec(request, backend, reference, options).await,
         _ => knarr_stream::attach(request, backend, reference, options).await,
     })
+}
+
+/// Asks admission whether the stream may be opened. The options are the object, as with every CONNECT.
+pub(super) async fn connecting(server: &Server, call: &Call) -> Result<Notes, Failure> {
+    let mut options = json!({});
+    if let Some(subresource) = &call.subresource {
+        options["kind"] = json!(subresource.kind);
+        options["apiVersion"] = json!("v1");
+    }
+    for key in ["stdin", "stdout", "stderr", "tty"] {
+        if call.query.flag(key) {
+            options[key] = json!(true);
+        }
+    }
+    for key in ["container", "path"] {
+        if let Some(value) = call.query.get(key) {
+            options[key] = json!(value);
+        }
+    }
+    for (key, many) in [
+        ("command", call.query.all("command")),
+        ("ports", call.query.all("ports")),
+    ] {
+        let many: Vec<&str> = many.collect();
+        if !many.is_empty() {
+            options[key] = json!(many);
+        }
+    }
+    let mut notes = Notes::default();
+    let request = call.request();
+    let attributes = request.attributes(Operation::Connect, &call.name);
+    admission::mutate(server, &attributes, &mut options, None, &mut notes).await?;
+    admission::validate(server, &attributes, &options, None, &mut notes).await?;
+    Ok(notes)
 }
 
 fn pod(server: &Server, call: &Call) -> Result<Value, Failure> {

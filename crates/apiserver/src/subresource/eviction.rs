@@ -3,6 +3,7 @@
 use axum::body::Body;
 use http::{Response, StatusCode};
 use knarr_resource::Failure;
+use knarr_resource::admission::{Notes, Operation};
 use knarr_resource::selector::LabelSelector;
 use serde_json::{Value, json};
 
@@ -10,9 +11,9 @@ use crate::http::body;
 use crate::http::call::Call;
 use crate::http::render;
 use crate::refusal;
+use crate::registry::{self, DeleteOptions, Request, admission};
 use crate::server::Server;
 use crate::store::{Expect, Write};
-use crate::verb::delete::{self, DeleteOptions};
 
 pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
     let (eviction, _) = body::decode(call.header("content-type"), "Eviction", bytes)?;
@@ -36,27 +37,36 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<R
     if call.query.dry_run() {
         options.dry_run = Some(vec!["All".into()]);
     }
-    let dry = options.dry_run.as_ref().is_some_and(|values| !values.is_empty());
-    let _one_at_a_time = server.evictions.lock().await;
-    let pod = server
-        .store
-        .get(server.slot_of(&call.resource), &call.key())
-        .ok_or_else(|| call.not_found())?;
-    charge_budget(server, call, &pod.value(), dry).await?;
-    delete::evict(server, call, &options).await?;
+    let mut notes = Notes::default();
+    let request = call.request();
+    let attributes = request.attributes(Operation::Create, &call.name);
+    let mut eviction = eviction;
+    admission::mutate(server, &attributes, &mut eviction, None, &mut notes).await?;
+    admission::validate(server, &attributes, &eviction, None, &mut notes).await?;
+    let deletion = Request {
+        subresource: String::new(),
+        dry_run: options.is_dry(),
+        options: options.to_value(),
+        ..request
+    };
+    // The budget is charged in the transaction that deletes the pod: neither happens without the other.
+    let charge = |pod: &Value| charge_budget(server, call, pod);
+    registry::delete_with(server, &deletion, &options, &mut notes, charge).await?;
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    render::plain(call.form()?, StatusCode::CREATED, &status)
+    let mut response = render::plain(call.form()?, StatusCode::CREATED, &status)?;
+    render::warn(&mut response, &notes.warnings);
+    Ok(response)
 }
 
 /// Takes one disruption out of the budget that protects the pod.
-async fn charge_budget(server: &Server, call: &Call, pod: &Value, dry: bool) -> Result<(), Failure> {
+fn charge_budget(server: &Server, call: &Call, pod: &Value) -> Result<Vec<Write>, Failure> {
     let Some(budgets) = server.resource("policy", "v1", "poddisruptionbudgets") else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     // A pod that is over or not yet running is missed by nobody.
     let phase = pod["status"]["phase"].as_str().unwrap_or_default();
     if matches!(phase, "Succeeded" | "Failed" | "Pending") || pod["metadata"]["deletionTimestamp"].is_string() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let slot = server.slot_of(&budgets);
     let snapshot = server.store.list(slot, Some(&call.namespace));
@@ -66,7 +76,7 @@ async fn charge_budget(server: &Server, call: &Call, pod: &Value, dry: bool) -> 
         selector.matches(&pod["metadata"]["labels"]).then_some((object, budget))
     });
     let Some((object, mut budget)) = protecting.next() else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     if protecting.next().is_some() {
         return Err(refusal::internal(
@@ -98,21 +108,12 @@ async fn charge_budget(server: &Server, call: &Call, pod: &Value, dry: bool) -> 
             number("currentHealthy")
         )));
     }
-    if dry {
-        return Ok(());
-    }
     budget["status"]["disruptionsAllowed"] = json!(allowed - 1);
     budget["status"]["disruptedPods"][&call.name] = json!(server.clock.now_seconds().to_string());
-    let write = Write {
+    Ok(vec![Write {
         slot,
         key: object.key.to_string(),
         expect: Expect::Version(object.version),
         value: Some(budget),
-    };
-    server
-        .store
-        .write(write)
-        .await
-        .map(drop)
-        .map_err(|error| refusal::write(&budgets, object.name(), &error))
+    }])
 }

@@ -3,7 +3,7 @@
 pub(crate) mod binding;
 mod container;
 mod eviction;
-mod node;
+pub(crate) mod node;
 mod proxy;
 mod scale;
 mod token;
@@ -32,13 +32,13 @@ pub(crate) async fn answer(server: Arc<Server>, call: Call, body: Body) -> Resul
         (_, "scale", _) => scale::answer(&server, &call, &read(body).await?).await,
         ("pods", "binding", _) => binding::post(&server, &call, read(body).await?).await,
         ("pods", "eviction", _) => eviction::post(&server, &call, &read(body).await?).await,
-        ("serviceaccounts", "token", _) => token::post(&server, &call, &read(body).await?),
+        ("serviceaccounts", "token", _) => token::post(&server, &call, &read(body).await?).await,
         ("pods", "log", _) => container::log(&server, &call).await,
         ("pods", "exec" | "attach" | "portforward", _) => container::connect(&server, call, body).await,
         (_, "proxy", _) => proxy::answer(&server, call, body).await,
         (_, _, "get") => verb::get(&server, &call),
-        (_, name, "update") => update::answer(&server, &call, Some(name), &read(body).await?).await,
-        (_, name, "patch") => patch::answer(&server, &call, Some(name), &read(body).await?).await,
+        (_, _, "update") => update::answer(&server, &call, &read(body).await?).await,
+        (_, _, "patch") => patch::answer(&server, &call, &read(body).await?).await,
         _ => Err(refusal::method_not_allowed()),
     }
 }

@@ -2,17 +2,18 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
+use knarr_resource::admission::Notes;
 use knarr_resource::{Failure, scale};
 use knarr_schema::managed::{self, ApplyOptions};
 use serde_json::{Value, json};
 
 use crate::http::call::Call;
 use crate::http::render;
+use crate::object::present;
 use crate::refusal;
+use crate::registry::{self, Track};
 use crate::server::Server;
-use crate::verb::create::{Track, check_place};
 use crate::verb::input::{self, Expected};
-use crate::verb::modify;
 use crate::verb::patch::{self, Patch};
 use crate::verb::update::check_name;
 
@@ -26,16 +27,12 @@ pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result
     if call.verb == "get" {
         let live = server.store.get(server.slot_of(&call.resource), &call.key());
         let live = live.ok_or_else(|| call.not_found())?;
-        return render::plain(
-            form,
-            StatusCode::OK,
-            &read(call, &render::present(&call.resource, &live))?,
-        );
+        return render::plain(form, StatusCode::OK, &read(call, &present(&call.resource, &live))?);
     }
     let (change, warnings) = match call.verb {
         "update" => {
             let (scale, warnings) = input::read(call, &SCALE, bytes)?;
-            check_place(call, &scale)?;
+            call.request().check_place(&scale)?;
             check_name(call, &scale)?;
             (Change::Whole(scale), warnings)
         }
@@ -44,14 +41,19 @@ pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result
             (Change::Patch(patch), Vec::new())
         }
     };
-    let outcome = modify::modify(server, call, Some("scale"), Track::Fields, |mut workload| {
+    let mut notes = Notes {
+        warnings,
+        ..Notes::default()
+    };
+    let outcome = registry::update(server, &call.request(), Track::Fields, &mut notes, |mut workload| {
         let scaled = change.apply(server, call, read(call, &workload)?)?;
         write(call, &mut workload, &scaled)?;
         Ok(workload)
     })
     .await?;
-    let mut response = render::plain(form, StatusCode::OK, &read(call, &outcome.into_value(call))?)?;
-    render::warn(&mut response, &warnings);
+    let scaled = read(call, &outcome.into_value(&call.resource))?;
+    let mut response = render::plain(form, StatusCode::OK, &scaled)?;
+    render::warn(&mut response, &notes.warnings);
     Ok(response)
 }
 

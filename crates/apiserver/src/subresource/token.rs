@@ -3,6 +3,7 @@
 use axum::body::Body;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use knarr_resource::admission::{Notes, Operation};
 use knarr_resource::{Cause, Failure, FieldError, Path, new_uid};
 use serde_json::{Value, json};
 
@@ -10,6 +11,7 @@ use crate::auth::token::ISSUER;
 use crate::http::call::Call;
 use crate::http::render;
 use crate::refusal;
+use crate::registry::admission;
 use crate::server::Server;
 use crate::verb::input::{self, Expected};
 
@@ -17,7 +19,7 @@ const DEFAULT_SECONDS: i64 = 3600;
 const SHORTEST_SECONDS: i64 = 600;
 const LONGEST_SECONDS: i64 = 1 << 32;
 
-pub(crate) fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
+pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
     let expected = Expected {
         api_version: "authentication.k8s.io/v1",
         kind: "TokenRequest",
@@ -26,6 +28,14 @@ pub(crate) fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<Respons
     let account = server
         .find("", "serviceaccounts", &call.namespace, &call.name)
         .ok_or_else(|| call.not_found())?;
+    let mut notes = Notes {
+        warnings,
+        ..Notes::default()
+    };
+    let asked = call.request();
+    let attributes = asked.attributes(Operation::Create, &call.name);
+    admission::mutate(server, &attributes, &mut request, None, &mut notes).await?;
+    admission::validate(server, &attributes, &request, None, &mut notes).await?;
     let spec = &request["spec"];
     let seconds = spec["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
     check_duration(call, seconds)?;
@@ -60,7 +70,7 @@ pub(crate) fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<Respons
     request["spec"]["expirationSeconds"] = json!(seconds);
     request["status"] = json!({"token": token, "expirationTimestamp": until.to_string()});
     let mut response = render::plain(call.form()?, StatusCode::CREATED, &request)?;
-    render::warn(&mut response, &warnings);
+    render::warn(&mut response, &notes.warnings);
     Ok(response)
 }
 

@@ -1,11 +1,9 @@
 //! The verbs: what can be done with every resource alike.
 
-mod account;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod input;
 pub(crate) mod list;
-pub(crate) mod modify;
 pub(crate) mod patch;
 pub(crate) mod select;
 pub(crate) mod update;
@@ -20,11 +18,29 @@ use knarr_resource::Failure;
 use crate::auth::review;
 use crate::http::call::Call;
 use crate::http::{body, render};
+use crate::refusal;
 use crate::server::Server;
 use crate::subresource::binding;
 
 /// Answers a request for a resource itself.
 pub(crate) async fn answer(server: Arc<Server>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+    let Some(warning) = deprecation(&call) else {
+        return dispatch(server, call, body).await;
+    };
+    let mut response = dispatch(server, call, body).await.unwrap_or_else(refusal::response);
+    render::warn(&mut response, &[warning.to_owned()]);
+    Ok(response)
+}
+
+/// What is said to whoever uses a kind that others have replaced.
+fn deprecation(call: &Call) -> Option<&'static str> {
+    match (call.resource.group.as_str(), call.resource.plural.as_str()) {
+        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        _ => None,
+    }
+}
+
+async fn dispatch(server: Arc<Server>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     if call.resource.plural == "bindings" {
         return binding::post(&server, &call, body::read(body).await?).await;
     }
@@ -36,8 +52,8 @@ pub(crate) async fn answer(server: Arc<Server>, call: Call, body: Body) -> Resul
         "list" => list::answer(&server, &call),
         "watch" => watch::answer(server, call),
         "create" => create::answer(&server, &call, &body::read(body).await?).await,
-        "update" => update::answer(&server, &call, None, &body::read(body).await?).await,
-        "patch" => patch::answer(&server, &call, None, &body::read(body).await?).await,
+        "update" => update::answer(&server, &call, &body::read(body).await?).await,
+        "patch" => patch::answer(&server, &call, &body::read(body).await?).await,
         "delete" => delete::answer(&server, &call, &body::read(body).await?).await,
         _ => delete::collection(&server, &call, &body::read(body).await?).await,
     }

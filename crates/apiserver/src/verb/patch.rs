@@ -2,19 +2,19 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
+use knarr_resource::admission::Notes;
 use knarr_resource::{Cause, Failure, FieldError, Path};
 use knarr_schema::managed::{self, ApplyError, ApplyOptions};
 use knarr_schema::patch::{self, PatchError};
 use knarr_schema::{Schema, strict};
 use serde_json::{Value, json};
 
-use super::create::{self, Track};
 use super::input::{self, Expected, FieldValidation};
-use super::modify;
 use crate::http::body;
 use crate::http::call::Call;
 use crate::http::render;
 use crate::refusal;
+use crate::registry::{self, Track};
 use crate::server::Server;
 
 const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, \
@@ -119,20 +119,16 @@ pub(crate) fn refuse(error: PatchError) -> Failure {
     }
 }
 
-pub(crate) async fn answer(
-    server: &Server,
-    call: &Call,
-    subresource: Option<&str>,
-    bytes: &[u8],
-) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
     let (patch, duplicates) = Patch::read(call, bytes)?;
     if let Patch::Apply(applied) = &patch {
-        return apply(server, call, subresource, applied).await;
+        return apply(server, call, applied).await;
     }
     let schema = &call.resource.schema;
     let validation = input::field_validation(call)?;
     let mut warnings = Vec::new();
-    let outcome = modify::modify(server, call, subresource, Track::Fields, |live| {
+    let mut notes = Notes::default();
+    let outcome = registry::update(server, &call.request(), Track::Fields, &mut notes, |live| {
         let before = strict::unknown_fields(schema, &live);
         let mut next = live;
         patch.change(schema, &mut next).map_err(refuse)?;
@@ -148,9 +144,11 @@ pub(crate) async fn answer(
         check(call, &patch, validation, &mut warnings, schema, &mut next)?;
         Ok(next)
     })
-    .await?;
-    let mut response = outcome.respond(server, call, StatusCode::OK)?;
+    .await;
+    let response = outcome.and_then(|outcome| render::outcome(server, call, StatusCode::OK, outcome));
+    let mut response = response.unwrap_or_else(refusal::response);
     render::warn(&mut response, &warnings);
+    render::warn(&mut response, &notes.warnings);
     Ok(response)
 }
 
@@ -216,12 +214,8 @@ fn go(value: &Value) -> String {
 }
 
 /// Server-side apply: creates the object if it is not there.
-async fn apply(
-    server: &Server,
-    call: &Call,
-    subresource: Option<&str>,
-    applied: &Value,
-) -> Result<Response<Body>, Failure> {
+async fn apply(server: &Server, call: &Call, applied: &Value) -> Result<Response<Body>, Failure> {
+    let request = call.request();
     let mut problems = Vec::new();
     let mut require = |field: &str, detail: &str| {
         problems.push(FieldError {
@@ -252,7 +246,7 @@ async fn apply(
             text("kind")
         )));
     }
-    create::check_place(call, applied)?;
+    request.check_place(applied)?;
     if !applied["metadata"]["managedFields"].is_null() {
         return Err(Failure::bad_request("metadata.managedFields must be nil"));
     }
@@ -272,25 +266,30 @@ async fn apply(
         applied["metadata"]["namespace"] = call.namespace.clone().into();
     }
     let options = ApplyOptions {
-        manager: call.manager(),
+        manager: &request.manager,
         force: call.query.flag("force"),
         api_version: &api_version,
-        subresource: subresource.unwrap_or_default(),
+        subresource: &request.subresource,
         now: server.clock.now(),
     };
     let merge = |live: Option<&Value>| managed::apply(schema, live, &applied, &options).map_err(refuse_apply);
     let exists = server.store.get(server.slot_of(&call.resource), &call.key()).is_some();
-    let outcome = if exists || subresource.is_some() {
-        modify::modify(server, call, subresource, Track::Done, |live| merge(Some(&live))).await?
-    } else {
-        create::insert(server, call, merge(None)?, Track::Done).await?
+    let mut notes = Notes::default();
+    let applied = async {
+        let outcome = if exists || call.subresource.is_some() {
+            registry::update(server, &request, Track::Done, &mut notes, |live| merge(Some(&live))).await?
+        } else {
+            registry::create(server, &request, merge(None)?, Track::Done, &mut notes).await?
+        };
+        let code = match outcome.created() {
+            true => StatusCode::CREATED,
+            false => StatusCode::OK,
+        };
+        render::outcome(server, call, code, outcome)
     };
-    let code = if outcome.created() {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    outcome.respond(server, call, code)
+    let mut response = applied.await.unwrap_or_else(refusal::response);
+    render::warn(&mut response, &notes.warnings);
+    Ok(response)
 }
 
 fn refuse_apply(error: ApplyError) -> Failure {

@@ -6,7 +6,7 @@ use knarr_resource::selector::{FieldSelector, LabelSelector};
 use knarr_resource::{Failure, ResourceInfo};
 
 use crate::http::call::Call;
-use crate::http::render;
+use crate::object::present;
 use crate::store::{self, Lane, Object};
 
 /// The selectors of a request.
@@ -72,6 +72,6 @@ impl Selection {
             return self.fields.matches(&object.index.fields);
         }
         self.fields
-            .matches(&self.resource.fields(&render::present(&self.resource, object)))
+            .matches(&self.resource.fields(&present(&self.resource, object)))
     }
 }

@@ -1,47 +1,50 @@
-//! PUT: whole objects in the place of others.
+//! PUT: a whole object in place of the one that is there.
 
 use axum::body::Body;
 use http::{Response, StatusCode};
 use knarr_resource::Failure;
+use knarr_resource::admission::Notes;
 use serde_json::Value;
 
-use super::create::{self, Track};
 use super::input::{self, Expected};
-use super::modify;
 use crate::http::call::Call;
 use crate::http::render;
 use crate::object::name_of;
+use crate::refusal;
+use crate::registry::{self, Track};
 use crate::server::Server;
 
-pub(crate) async fn answer(
-    server: &Server,
-    call: &Call,
-    subresource: Option<&str>,
-    body: &[u8],
-) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(server: &Server, call: &Call, body: &[u8]) -> Result<Response<Body>, Failure> {
     let api_version = call.resource.api_version();
     let expected = Expected {
         api_version: &api_version,
         kind: &call.resource.kind,
     };
     let (object, warnings) = input::read(call, &expected, body)?;
-    create::check_place(call, &object)?;
+    let mut notes = Notes {
+        warnings,
+        ..Notes::default()
+    };
+    let request = call.request();
+    request.check_place(&object)?;
     check_name(call, &object)?;
-    let exists = server.store.get(server.slot_of(&call.resource), &call.key()).is_some();
-    let outcome = if !exists && subresource.is_none() && call.resource.creates_on_update() {
-        let mut object = object;
-        object["metadata"]["name"] = call.name.clone().into();
-        create::insert(server, call, object, Track::Fields).await?
-    } else {
-        modify::modify(server, call, subresource, Track::Fields, |_| Ok(object.clone())).await?
+    let updated = async {
+        let exists = server.store.get(server.slot_of(&call.resource), &call.key()).is_some();
+        let outcome = if !exists && call.subresource.is_none() && call.resource.creates_on_update() {
+            let mut object = object;
+            object["metadata"]["name"] = call.name.clone().into();
+            registry::create(server, &request, object, Track::Fields, &mut notes).await?
+        } else {
+            registry::update(server, &request, Track::Fields, &mut notes, |_| Ok(object.clone())).await?
+        };
+        let code = match outcome.created() {
+            true => StatusCode::CREATED,
+            false => StatusCode::OK,
+        };
+        render::outcome(server, call, code, outcome)
     };
-    let code = if outcome.created() {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    let mut response = outcome.respond(server, call, code)?;
-    render::warn(&mut response, &warnings);
+    let mut response = updated.await.unwrap_or_else(refusal::response);
+    render::warn(&mut response, &notes.warnings);
     Ok(response)
 }
 

@@ -1,82 +1,56 @@
 //! Admission: the rules that need to look at other objects, or that belong to the cluster rather than to a kind.
 //!
-//! Each plugin of Kubernetes that the cluster runs is a module here. Plugins that change an object run before those
-//! that only refuse, so that what is refused is what would have been stored.
+//! Each plugin of Kubernetes that is compiled into the server is a module here, as pure functions. They run in two
+//! phases, as in Kubernetes: [`mutate`] before an object is prepared and validated, and [`validate`] after that, so that
+//! what is judged is what would be stored. Webhooks and policies, which somebody else writes, run between them in
+//! `knarr-apiserver`.
 
+mod attributes;
+mod limit_ranger;
 mod namespace;
+mod node_restriction;
+mod pod_security;
 mod priority;
+pub mod resource_quota;
 mod service_account;
 mod toleration;
 
-use crate::resource::ResourceInfo;
+use crate::json::{absent, existing, keep};
 use crate::status::Failure;
-use serde_json::Value;
-use std::sync::Arc;
-
+pub use attributes::{Attributes, Notes, Operation, UserInfo};
+pub use pod_security::{Level, PodSecurity};
 pub use priority::system_classes;
+use serde_json::Value;
 
 /// What admission may look at besides the request.
 pub trait Lookup {
-    /// A served resource.
-    fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<ResourceInfo>>;
-    /// One object; `namespace` is empty for cluster-scoped resources.
-    fn get(&self, resource: &ResourceInfo, namespace: &str, name: &str) -> Option<Value>;
-    /// All objects, in one namespace or in all if `namespace` is empty.
-    fn list(&self, resource: &ResourceInfo, namespace: &str) -> Vec<Value>;
+    /// One object of the built-in resource `plural`; `namespace` is empty for cluster-scoped resources.
+    fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value>;
+    /// All objects of the resource, in one namespace or in all if `namespace` is empty.
+    fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Value>;
 }
 
-/// What a request wants to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Store a new object, or send one to a subresource.
-    Create,
-    /// Replace an object.
-    Update,
-    /// Remove an object.
-    Delete,
-}
-
-/// A request as admission sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The resource in the path.
-    pub resource: &'a Arc<ResourceInfo>,
-    /// The subresource in the path.
-    pub subresource: Option<&'a str>,
-    /// What is to be done.
-    pub operation: Operation,
-    /// The namespace in the path, empty for cluster-scoped resources.
-    pub namespace: &'a str,
-    /// The name of the object; on create that may be the prefix of a name to be generated, or empty.
-    pub name: &'a str,
-}
-
-impl Request<'_> {
-    /// Whether it makes a new object of the core resource `plural`.
-    fn creates(&self, plural: &str) -> bool {
-        self.operation == Operation::Create && self.is_about(plural)
-    }
-
-    /// Whether it writes objects of the core resource `plural` themselves.
-    fn is_about(&self, plural: &str) -> bool {
-        self.subresource.is_none() && self.resource.group.is_empty() && self.resource.plural == plural
-    }
-}
-
-/// Changes `object` as the cluster's rules want it, or says why the request is refused.
+/// The first phase: makes of `object` what the cluster's rules want it to be, or says why the request is refused.
 ///
 /// `old` is the stored object on update and delete; on delete `object` is null.
-pub fn admit(
-    request: &Request<'_>,
+pub fn mutate(
+    request: &Attributes<'_>,
     object: &mut Value,
     old: Option<&Value>,
     lookup: &dyn Lookup,
 ) -> Result<(), Failure> {
     namespace::admit(request, lookup)?;
+    limit_ranger::mutate(request, object, old, lookup);
     if request.creates("pods") {
-        service_account::admit(request, object, lookup)?;
-        toleration::admit(object);
-        priority::admit(request, object, lookup)?;
+        service_account::mutate(request, object, lookup)?;
+    }
+    node_restriction::admit(request, object, old, lookup)?;
+    if request.creates("nodes") {
+        taint_not_ready(object);
+    }
+    if request.creates("pods") {
+        priority::mutate(request, object, lookup)?;
+        toleration::mutate(object);
     }
     if request.operation == Operation::Update && request.is_about("pods") {
         keep_priority(object, old);
@@ -84,14 +58,47 @@ pub fn admit(
     Ok(())
 }
 
+/// The second phase: says why an object, complete and valid, is refused all the same.
+pub fn validate(
+    request: &Attributes<'_>,
+    object: &Value,
+    old: Option<&Value>,
+    lookup: &dyn Lookup,
+    security: &PodSecurity,
+    notes: &mut Notes,
+) -> Result<(), Failure> {
+    limit_ranger::validate(request, object, old, lookup)?;
+    if request.creates("pods") {
+        service_account::validate(request, object, lookup)?;
+    }
+    security.validate(request, object, old, lookup, notes)?;
+    priority::validate(request, object, lookup)
+}
+
+/// TaintNodesByCondition: nothing is scheduled to a node before it said that it is ready.
+fn taint_not_ready(node: &mut Value) {
+    const NOT_READY: &str = "node.kubernetes.io/not-ready";
+    let Some(spec) = crate::json::object(node, "spec") else {
+        return;
+    };
+    let mut taints = crate::json::items(&spec["taints"]).to_vec();
+    let has = taints
+        .iter()
+        .any(|taint| taint["key"] == NOT_READY && taint["effect"] == "NoSchedule");
+    if !has {
+        taints.push(serde_json::json!({"key": NOT_READY, "effect": "NoSchedule"}));
+        crate::json::set(spec, "taints", taints);
+    }
+}
+
 /// A pod's priority was decided when it was made; a client that leaves it out does not take it back.
 fn keep_priority(pod: &mut Value, old: Option<&Value>) {
-    let (Some(old), Some(spec)) = (old, crate::json::existing(pod, "spec")) else {
+    let (Some(old), Some(spec)) = (old, existing(pod, "spec")) else {
         return;
     };
     for key in ["priority", "preemptionPolicy"] {
-        if crate::json::absent(spec, key) {
-            crate::json::keep(spec, &old["spec"], key);
+        if absent(spec, key) {
+            keep(spec, &old["spec"], key);
         }
     }
 }
@@ -106,21 +113,17 @@ pub(crate) mod tests {
     pub(crate) struct Objects(pub Vec<(&'static str, Value)>);
 
     impl Lookup for Objects {
-        fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<ResourceInfo>> {
-            BUILT_IN.find(group, version, plural).cloned()
-        }
-
-        fn get(&self, resource: &ResourceInfo, namespace: &str, name: &str) -> Option<Value> {
-            self.list(resource, namespace)
+        fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+            self.list(group, plural, namespace)
                 .into_iter()
                 .find(|o| o["metadata"]["name"] == name)
         }
 
-        fn list(&self, resource: &ResourceInfo, namespace: &str) -> Vec<Value> {
+        fn list(&self, _group: &str, plural: &str, namespace: &str) -> Vec<Value> {
             let here = |o: &Value| namespace.is_empty() || o["metadata"]["namespace"] == namespace;
             self.0
                 .iter()
-                .filter(|(plural, o)| *plural == resource.plural && here(o))
+                .filter(|(own, o)| *own == plural && here(o))
                 .map(|(_, o)| o.clone())
                 .collect()
         }
@@ -140,14 +143,24 @@ pub(crate) mod tests {
         ])
     }
 
-    pub(crate) fn request(plural: &str, operation: Operation) -> Request<'_> {
+    static NOBODY: UserInfo = UserInfo {
+        name: String::new(),
+        uid: String::new(),
+        groups: Vec::new(),
+        extra: std::collections::BTreeMap::new(),
+    };
+
+    pub(crate) fn attributes(plural: &str, operation: Operation) -> Attributes<'_> {
         let resource = BUILT_IN.iter().find(|r| r.plural == plural).expect("served");
-        Request {
+        Attributes {
             resource,
-            subresource: None,
+            subresource: "",
             operation,
             namespace: if resource.namespaced { "ns" } else { "" },
             name: "x",
+            user: &NOBODY,
+            dry_run: false,
+            options: &Value::Null,
         }
     }
 
@@ -159,13 +172,19 @@ pub(crate) mod tests {
             "spec": {"containers": [{"name": "c", "image": "i"}], "initContainers": [{"name": "d", "image": "i"}]},
         });
         pods.default(&mut pod);
-        admit(&request("pods", Operation::Create), &mut pod, None, &usual()).expect("admitted");
+        mutate(&attributes("pods", Operation::Create), &mut pod, None, &usual()).expect("admitted");
         pods.default(&mut pod);
         assert_eq!(pods.validate_create(&pod), Vec::new());
         // What admission added, an update without it does not take away.
         let mut update = pod.clone();
         crate::json::remove(&mut update["spec"], "priority");
-        admit(&request("pods", Operation::Update), &mut update, Some(&pod), &usual()).expect("admitted");
+        mutate(
+            &attributes("pods", Operation::Update),
+            &mut update,
+            Some(&pod),
+            &usual(),
+        )
+        .expect("admitted");
         assert!(crate::json::equal(&update, &pod));
         assert_eq!(pods.validate_update(&update, &pod, None), Vec::new());
     }

@@ -1,13 +1,13 @@
 //! NamespaceLifecycle: objects are made only in namespaces that are there to stay.
 
-use super::{Lookup, Operation, Request};
+use super::{Attributes, Lookup, Operation};
 use crate::json::{absent, text};
 use crate::status::Failure;
 
 /// Namespaces the cluster itself lives in.
 const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
 
-pub(super) fn admit(request: &Request<'_>, lookup: &dyn Lookup) -> Result<(), Failure> {
+pub(super) fn admit(request: &Attributes<'_>, lookup: &dyn Lookup) -> Result<(), Failure> {
     let resource = request.resource;
     if request.operation == Operation::Delete && request.is_about("namespaces") && PROTECTED.contains(&request.name) {
         return Err(Failure::forbidden(
@@ -20,11 +20,8 @@ pub(super) fn admit(request: &Request<'_>, lookup: &dyn Lookup) -> Result<(), Fa
     if !resource.namespaced || request.operation != Operation::Create || !needs_namespace(request) {
         return Ok(());
     }
-    let Some(namespaces) = lookup.resource("", "v1", "namespaces") else {
-        return Ok(());
-    };
-    let Some(namespace) = lookup.get(&namespaces, "", request.namespace) else {
-        return Err(Failure::not_found(&namespaces, request.namespace));
+    let Some(namespace) = lookup.get("", "namespaces", "", request.namespace) else {
+        return Err(Failure::missing("", "namespaces", request.namespace));
     };
     let going = !absent(&namespace["metadata"], "deletionTimestamp");
     if going || text(&namespace["status"], "phase") == "Terminating" {
@@ -41,26 +38,26 @@ pub(super) fn admit(request: &Request<'_>, lookup: &dyn Lookup) -> Result<(), Fa
 }
 
 /// Creating below an object, as exec does, needs the object rather than the namespace.
-fn needs_namespace(request: &Request<'_>) -> bool {
-    request.subresource.is_none() && request.resource.stored()
+fn needs_namespace(request: &Attributes<'_>) -> bool {
+    request.subresource.is_empty() && request.resource.stored()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Objects, request, usual};
+    use super::super::tests::{Objects, attributes, usual};
     use super::*;
     use serde_json::json;
 
     #[test]
     fn a_namespace_must_be_there() {
-        let create = request("configmaps", Operation::Create);
+        let create = attributes("configmaps", Operation::Create);
         assert_eq!(admit(&create, &usual()), Ok(()));
         let failure = admit(&create, &Objects(Vec::new())).expect_err("no namespace");
         assert_eq!(
             (failure.code, failure.message.as_str()),
             (404, "namespaces \"ns\" not found")
         );
-        let update = request("configmaps", Operation::Update);
+        let update = attributes("configmaps", Operation::Update);
         assert_eq!(admit(&update, &Objects(Vec::new())), Ok(()));
     }
 
@@ -70,7 +67,7 @@ mod tests {
             "namespaces",
             json!({"metadata": {"name": "ns"}, "status": {"phase": "Terminating"}}),
         )]);
-        let failure = admit(&request("configmaps", Operation::Create), &going).expect_err("refused");
+        let failure = admit(&attributes("configmaps", Operation::Create), &going).expect_err("refused");
         assert_eq!(
             failure.message,
             "configmaps \"x\" is forbidden: unable to create new content in namespace ns because it is being terminated"
@@ -93,9 +90,9 @@ mod tests {
             ("kube-public", true),
             ("ns", false),
         ] {
-            let request = Request {
+            let request = Attributes {
                 name,
-                ..request("namespaces", Operation::Delete)
+                ..attributes("namespaces", Operation::Delete)
             };
             let answer = admit(&request, &usual());
             assert_eq!(answer.is_err(), stays, "{name}");

@@ -1,10 +1,12 @@
 //! Priority: a class is a name for a number, and the number goes into the pod.
 
-use super::{Lookup, Request};
+use super::{Attributes, Lookup, Operation};
 use crate::json::{absent, blank, object, set, text};
 use crate::kind::SYSTEM_CLASSES;
 use crate::status::Failure;
 use serde_json::{Value, json};
+
+const GROUP: &str = "scheduling.k8s.io";
 
 /// The two classes that every cluster starts with.
 pub fn system_classes() -> Vec<Value> {
@@ -23,22 +25,16 @@ pub fn system_classes() -> Vec<Value> {
         .collect()
 }
 
-pub(super) fn admit(request: &Request<'_>, pod: &mut Value, lookup: &dyn Lookup) -> Result<(), Failure> {
+pub(super) fn mutate(request: &Attributes<'_>, pod: &mut Value, lookup: &dyn Lookup) -> Result<(), Failure> {
     let refuse = |why: &str| Failure::forbidden(request.resource, request.name, why);
-    let (Some(classes), Some(spec)) = (
-        lookup.resource("scheduling.k8s.io", "v1", "priorityclasses"),
-        object(pod, "spec"),
-    ) else {
+    let Some(spec) = object(pod, "spec") else {
         return Ok(());
     };
     let name = text(spec, "priorityClassName").to_owned();
     let class = if name.is_empty() {
-        let mut defaults = lookup.list(&classes, "");
-        defaults.retain(|c| c["globalDefault"] == true);
-        // Of several defaults, the lowest disturbs least.
-        defaults.into_iter().min_by_key(|c| c["value"].as_i64())
+        default_class(lookup)
     } else {
-        let known = lookup.get(&classes, "", &name);
+        let known = lookup.get(GROUP, "priorityclasses", "", &name);
         Some(known.ok_or_else(|| refuse(&format!("no PriorityClass with name {name} was found")))?)
     };
     let class = class.unwrap_or_else(|| json!({}));
@@ -48,11 +44,9 @@ pub(super) fn admit(request: &Request<'_>, pod: &mut Value, lookup: &dyn Lookup)
         policy => policy,
     };
     if !absent(spec, "priority") && spec["priority"] != value {
-        let why =
-            "the integer value of priority must not be provided in pod spec; priority admission controller computed ";
         let given = &spec["priority"];
         return Err(refuse(&format!(
-            "{why}{value} from the given PriorityClass name, but {given} was given"
+            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
         )));
     }
     if name.is_empty() && !blank(&class["metadata"], "name") {
@@ -60,16 +54,43 @@ pub(super) fn admit(request: &Request<'_>, pod: &mut Value, lookup: &dyn Lookup)
         set(spec, "priorityClassName", default);
     }
     set(spec, "priority", value);
-    if absent(spec, "preemptionPolicy") {
-        set(spec, "preemptionPolicy", policy);
+    let given = text(spec, "preemptionPolicy");
+    if !given.is_empty() && given != policy {
+        return Err(refuse(&format!(
+            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+        )));
     }
+    set(spec, "preemptionPolicy", policy);
     Ok(())
+}
+
+/// Only one class can be what pods get that name none.
+pub(super) fn validate(request: &Attributes<'_>, class: &Value, lookup: &dyn Lookup) -> Result<(), Failure> {
+    let writes = matches!(request.operation, Operation::Create | Operation::Update) && request.subresource.is_empty();
+    if !writes || !request.is_resource(GROUP, "priorityclasses") || class["globalDefault"] != true {
+        return Ok(());
+    }
+    let name = text(&class["metadata"], "name");
+    match default_class(lookup) {
+        Some(default) if request.operation == Operation::Create || text(&default["metadata"], "name") != name => {
+            let other = text(&default["metadata"], "name");
+            let why = format!("PriorityClass {other} is already marked as default. Only one default can exist");
+            Err(Failure::forbidden(request.resource, request.name_of(class), &why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Of several defaults, the lowest disturbs least.
+fn default_class(lookup: &dyn Lookup) -> Option<Value> {
+    let classes = lookup.list(GROUP, "priorityclasses", "");
+    let defaults = classes.into_iter().filter(|class| class["globalDefault"] == true);
+    defaults.min_by_key(|class| class["value"].as_i64())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Operation;
-    use super::super::tests::{Objects, request};
+    use super::super::tests::{Objects, attributes};
     use super::*;
 
     #[test]
@@ -81,7 +102,7 @@ mod tests {
         let cluster = Objects(classes.into_iter().map(|c| ("priorityclasses", c)).collect());
         let admitted = |spec: Value, cluster: &Objects| {
             let mut pod = json!({"spec": spec});
-            admit(&request("pods", Operation::Create), &mut pod, cluster).map_err(|f| f.message)?;
+            mutate(&attributes("pods", Operation::Create), &mut pod, cluster).map_err(|f| f.message)?;
             Ok::<_, String>(pod["spec"].clone())
         };
         assert_eq!(
@@ -101,5 +122,19 @@ mod tests {
             Err("pods \"x\" is forbidden: no PriorityClass with name none was found".to_owned())
         );
         assert!(admitted(json!({"priority": 5}), &cluster).is_err());
+    }
+
+    #[test]
+    fn there_is_one_default() {
+        let class = |name: &str| json!({"metadata": {"name": name}, "value": 1, "globalDefault": true});
+        let cluster = Objects(vec![("priorityclasses", class("a"))]);
+        let told = |operation, name| {
+            let request = attributes("priorityclasses", operation);
+            validate(&request, &class(name), &cluster).map_err(|f| f.message)
+        };
+        let refusal = "priorityclasses.scheduling.k8s.io \"x\" is forbidden: PriorityClass a is already marked as default. Only one default can exist";
+        assert_eq!(told(Operation::Create, "x"), Err(refusal.to_owned()));
+        assert_eq!(told(Operation::Update, "x"), Err(refusal.to_owned()));
+        assert_eq!(told(Operation::Update, "a"), Ok(()));
     }
 }

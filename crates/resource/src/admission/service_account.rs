@@ -1,6 +1,6 @@
 //! ServiceAccount: every pod runs as somebody, and finds in itself what it needs to talk to the API.
 
-use super::{Lookup, Request};
+use super::{Attributes, Lookup};
 use crate::json::{absent, blank, items, items_mut, object, set, text};
 use crate::kind::pod::same_account;
 use crate::meta::suffix;
@@ -14,7 +14,7 @@ const TOKEN_SECONDS: i64 = 3607;
 /// Pods that a kubelet made from a file, and only mirrors to the API.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-pub(super) fn admit(request: &Request<'_>, pod: &mut Value, lookup: &dyn Lookup) -> Result<(), Failure> {
+pub(super) fn mutate(request: &Attributes<'_>, pod: &mut Value, lookup: &dyn Lookup) -> Result<(), Failure> {
     let refuse = |why: &str| Failure::forbidden(request.resource, request.name, why);
     if !absent(&pod["metadata"]["annotations"], MIRROR) {
         if !blank(&pod["spec"], "serviceAccountName") {
@@ -22,7 +22,7 @@ pub(super) fn admit(request: &Request<'_>, pod: &mut Value, lookup: &dyn Lookup)
         }
         return Ok(());
     }
-    let (Some(accounts), Some(spec)) = (lookup.resource("", "v1", "serviceaccounts"), object(pod, "spec")) else {
+    let Some(spec) = object(pod, "spec") else {
         return Ok(());
     };
     if blank(spec, "serviceAccountName") {
@@ -30,7 +30,7 @@ pub(super) fn admit(request: &Request<'_>, pod: &mut Value, lookup: &dyn Lookup)
     }
     same_account(spec);
     let name = text(spec, "serviceAccountName").to_owned();
-    let Some(account) = lookup.get(&accounts, request.namespace, &name) else {
+    let Some(account) = lookup.get("", "serviceaccounts", request.namespace, &name) else {
         let id = format!("{}/{name}", request.namespace);
         let why = format!("error looking up service account {id}: serviceaccount \"{name}\" not found");
         return Err(refuse(&why));
@@ -48,6 +48,77 @@ pub(super) fn admit(request: &Request<'_>, pod: &mut Value, lookup: &dyn Lookup)
         set(spec, "imagePullSecrets", secrets);
     }
     Ok(())
+}
+
+/// Refuses pods that reach for secrets they may not have, whoever put the references in.
+pub(super) fn validate(request: &Attributes<'_>, pod: &Value, lookup: &dyn Lookup) -> Result<(), Failure> {
+    let refuse = |why: &str| Err(Failure::forbidden(request.resource, request.name, why));
+    let spec = &pod["spec"];
+    let name = text(spec, "serviceAccountName");
+    if !absent(&pod["metadata"]["annotations"], MIRROR) {
+        if !name.is_empty() {
+            return refuse("a mirror pod may not reference service accounts");
+        }
+        if secrets(spec).next().is_some() {
+            return refuse("a mirror pod may not reference secrets");
+        }
+        let sources = items(&spec["volumes"])
+            .iter()
+            .flat_map(|v| items(&v["projected"]["sources"]));
+        if sources.into_iter().any(|source| !absent(source, "serviceAccountToken")) {
+            return refuse("a mirror pod may not use ServiceAccountToken volume projections");
+        }
+        return Ok(());
+    }
+    let Some(account) = lookup.get("", "serviceaccounts", request.namespace, name) else {
+        let id = format!("{}/{name}", request.namespace);
+        return refuse(&format!(
+            "error looking up service account {id}: serviceaccount \"{name}\" not found"
+        ));
+    };
+    let limited = text(
+        &account["metadata"]["annotations"],
+        "kubernetes.io/enforce-mountable-secrets",
+    );
+    if !matches!(limited, "true" | "True" | "TRUE" | "1" | "t" | "T") {
+        return Ok(());
+    }
+    let mountable: Vec<&str> = items(&account["secrets"]).iter().map(|s| text(s, "name")).collect();
+    match secrets(spec).find(|(_, secret)| !mountable.contains(secret)) {
+        Some((place, secret)) => refuse(&format!(
+            "{place} secret.secretName=\"{secret}\" is not allowed because service account {name} does not reference that secret"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The secrets that a pod reads, each with what reads it.
+fn secrets(spec: &Value) -> impl Iterator<Item = (String, &str)> {
+    let volumes = items(&spec["volumes"])
+        .iter()
+        .filter(|volume| !absent(volume, "secret"))
+        .map(|volume| ("volume with".to_owned(), text(&volume["secret"], "secretName")));
+    let containers = [("initContainers", "init container"), ("containers", "container")]
+        .into_iter()
+        .flat_map(|(list, word)| items(&spec[list]).iter().map(move |container| (word, container)));
+    volumes.chain(containers.flat_map(|(word, container)| {
+        let name = text(container, "name");
+        let variables = items(&container["env"])
+            .iter()
+            .filter(|variable| !absent(&variable["valueFrom"], "secretKeyRef"))
+            .map(move |variable| {
+                let place = format!("{word} {name} with envVar {} referencing", text(variable, "name"));
+                (place, text(&variable["valueFrom"]["secretKeyRef"], "name"))
+            });
+        let sources = items(&container["envFrom"])
+            .iter()
+            .filter(|source| !absent(source, "secretRef"))
+            .map(move |source| {
+                let place = format!("{word} {name} with envFrom referencing");
+                (place, text(&source["secretRef"], "name"))
+            });
+        variables.chain(sources)
+    }))
 }
 
 /// Mounts the token, the CA's certificate and the namespace into every container that has nothing there yet.
@@ -105,11 +176,11 @@ fn push(parent: &mut Value, key: &str, item: Value) {
 #[cfg(test)]
 mod tests {
     use super::super::Operation;
-    use super::super::tests::{Objects, request, usual};
+    use super::super::tests::{Objects, attributes, usual};
     use super::*;
 
     fn admitted(mut pod: Value, cluster: &Objects) -> Result<Value, String> {
-        admit(&request("pods", Operation::Create), &mut pod, cluster).map_err(|f| f.message)?;
+        mutate(&attributes("pods", Operation::Create), &mut pod, cluster).map_err(|f| f.message)?;
         Ok(pod)
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 const SECONDS: i64 = 300;
 const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
-pub(super) fn admit(pod: &mut Value) {
+pub(super) fn mutate(pod: &mut Value) {
     let Some(spec) = object(pod, "spec") else { return };
     let mut tolerations: Vec<Value> = items(&spec["tolerations"]).to_vec();
     let evicts = |t: &Value| matches!(text(t, "effect"), "" | "NoExecute");
@@ -47,9 +47,9 @@ mod tests {
             (json!([{"operator": "Exists"}]), vec![""]),
         ] {
             let mut pod = json!({"spec": {"tolerations": tolerations}});
-            admit(&mut pod);
+            mutate(&mut pod);
             let once = pod.clone();
-            admit(&mut pod);
+            mutate(&mut pod);
             assert_eq!(pod, once);
             let keys: Vec<&str> = items(&pod["spec"]["tolerations"])
                 .iter()

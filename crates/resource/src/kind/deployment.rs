@@ -23,6 +23,10 @@ const COUNTS: &[&str] = &[
 ];
 
 impl Kind for Deployment {
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        super::workload::warnings(object, old)
+    }
+
     fn default(&self, deployment: &mut Value) {
         workload::default(deployment);
         let Some(spec) = object(deployment, "spec") else { return };

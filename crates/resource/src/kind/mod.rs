@@ -3,6 +3,7 @@
 //! [`Kind`] has a method for each question the server asks, and an answer that suits most kinds. A new kind is a type
 //! that overrides what is special about it, and one row in `served.rs`.
 
+mod admission_registration;
 mod api_service;
 mod configmap;
 pub mod crd;
@@ -11,12 +12,14 @@ mod deployment;
 mod endpoints;
 mod event;
 mod lease;
+mod limit_range;
 mod namespace;
 mod node;
 pub(crate) mod pod;
 mod priority_class;
 mod rbac;
 mod replicaset;
+mod resource_quota;
 mod secret;
 mod service;
 mod service_account;
@@ -29,6 +32,7 @@ use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub(crate) use admission_registration::{AdmissionPolicy, AdmissionPolicyBinding, WebhookConfiguration};
 pub(crate) use api_service::ApiService;
 pub(crate) use configmap::ConfigMap;
 pub(crate) use crd::CustomResourceDefinition;
@@ -36,12 +40,14 @@ pub(crate) use deployment::Deployment;
 pub(crate) use endpoints::{EndpointSlice, Endpoints};
 pub(crate) use event::{CoreEvent, NewEvent};
 pub(crate) use lease::Lease;
+pub(crate) use limit_range::LimitRange;
 pub(crate) use namespace::Namespace;
 pub(crate) use node::Node;
 pub(crate) use pod::Pod;
 pub(crate) use priority_class::{PriorityClass, SYSTEM as SYSTEM_CLASSES};
 pub(crate) use rbac::{Binding, Role};
 pub(crate) use replicaset::ReplicaSet;
+pub(crate) use resource_quota::ResourceQuota;
 pub(crate) use secret::Secret;
 pub(crate) use service::Service;
 pub(crate) use service_account::ServiceAccount;

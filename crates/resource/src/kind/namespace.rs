@@ -124,12 +124,8 @@ mod tests {
     fn a_namespace_is_held_by_its_finalizer() {
         let resource = find("", "v1", "namespaces").expect("served");
         let mut namespace = json!({"metadata": {"name": "n"}, "status": {"phase": "X"}});
-        let context = crate::Context {
-            now: Timestamp::UNIX_EPOCH,
-            namespace: "",
-        };
         resource.default(&mut namespace);
-        resource.prepare_create(&mut namespace, &context);
+        resource.prepare_create(&mut namespace, "");
         assert_eq!(
             namespace["metadata"]["labels"],
             json!({"kubernetes.io/metadata.name": "n"})

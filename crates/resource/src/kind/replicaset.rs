@@ -19,6 +19,10 @@ const COUNTS: &[&str] = &[
 ];
 
 impl Kind for ReplicaSet {
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        super::workload::warnings(object, old)
+    }
+
     fn default(&self, set: &mut Value) {
         workload::default(set);
     }

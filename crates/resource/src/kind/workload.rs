@@ -102,3 +102,11 @@ pub(super) fn selector(selector: &Value) -> String {
         _ => "<error>".to_owned(),
     }
 }
+/// Warnings of the pod template, told when it changes.
+pub(super) fn warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
+    let template = &object["spec"]["template"];
+    if old.is_some_and(|old| old["spec"]["template"] == *template) {
+        return Vec::new();
+    }
+    super::pod::warnings_of(template, &Path::new("spec").child("template"))
+}

@@ -4,7 +4,7 @@ use crate::admission::{self, Lookup, Operation};
 use crate::allocate::{Pool, Used};
 use crate::resource::tests::BUILT_IN;
 use crate::selector::{FieldSelector, LabelSelector};
-use crate::{Context, ResourceInfo, bind, scale};
+use crate::{ResourceInfo, bind, scale};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -132,15 +132,11 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 struct Mirror<'a>(&'a Value);
 
 impl Lookup for Mirror<'_> {
-    fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<ResourceInfo>> {
-        BUILT_IN.find(group, version, plural).cloned()
-    }
-
-    fn get(&self, _resource: &ResourceInfo, _namespace: &str, _name: &str) -> Option<Value> {
+    fn get(&self, _group: &str, _plural: &str, _namespace: &str, _name: &str) -> Option<Value> {
         Some(self.0.clone())
     }
 
-    fn list(&self, _resource: &ResourceInfo, _namespace: &str) -> Vec<Value> {
+    fn list(&self, _group: &str, _plural: &str, _namespace: &str) -> Vec<Value> {
         vec![self.0.clone()]
     }
 }
@@ -154,16 +150,37 @@ fn exercise(resource: &Arc<ResourceInfo>, object: &Value, other: &Value) {
     let once = made.clone();
     resource.default(&mut made);
     assert_eq!(made, once, "{resource:?}: defaulting twice is defaulting once");
-    resource.prepare_create(&mut made, &Context { now, namespace: "ns" });
-    let request = admission::Request {
+    resource.prepare_create(&mut made, "ns");
+    resource.identify(&mut made, now);
+    let kubelet = admission::UserInfo {
+        name: "system:node:n".into(),
+        groups: vec!["system:nodes".into()],
+        ..admission::UserInfo::default()
+    };
+    let request = admission::Attributes {
         resource,
-        subresource: None,
+        subresource: "",
         operation: Operation::Create,
         namespace: "ns",
         name: "x",
+        user: &admission::UserInfo::default(),
+        dry_run: false,
+        options: &Value::Null,
     };
     // Refusals are as good as admissions here: neither may panic.
-    let _ = admission::admit(&request, &mut made, None, &Mirror(object));
+    let strict = admission::PodSecurity {
+        enforce: admission::Level::Restricted,
+        ..admission::PodSecurity::default()
+    };
+    let notes = &mut admission::Notes::default();
+    let _ = admission::mutate(&request, &mut made, None, &Mirror(object));
+    let _ = admission::validate(&request, &made, None, &Mirror(object), &strict, notes);
+    let _ = admission::validate(&request, &made, Some(other), &Mirror(object), &strict, notes);
+    let asked = admission::Attributes {
+        user: &kubelet,
+        ..request
+    };
+    let _ = admission::mutate(&asked, &mut made.clone(), Some(other), &Mirror(object));
     let _ = resource.validate_create(&made);
     let row = resource.table(&[&made], now);
     assert_eq!(row.rows[0].cells.len(), row.columns.len(), "{resource:?}");

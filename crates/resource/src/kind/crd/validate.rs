@@ -483,13 +483,7 @@ mod tests {
         let mut object = crd();
         change(&mut object);
         resource.default(&mut object);
-        resource.prepare_create(
-            &mut object,
-            &crate::Context {
-                now: jiff::Timestamp::UNIX_EPOCH,
-                namespace: "",
-            },
-        );
+        resource.prepare_create(&mut object, "");
         let found = resource.validate_create(&object);
         found.iter().map(ToString::to_string).collect()
     }

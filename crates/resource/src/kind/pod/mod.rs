@@ -12,6 +12,7 @@ mod spec;
 mod toleration;
 mod update;
 mod volume;
+mod warnings;
 
 use super::Kind;
 use crate::field::{Errors, Path};
@@ -23,11 +24,17 @@ use serde_json::{Value, json};
 
 pub use bind::bind;
 pub(crate) use default::{pod_spec as default_spec, same_account};
+pub(crate) use qos::class as quality_of_service;
 pub(crate) use spec::{Place, validate as validate_spec};
+pub(crate) use warnings::of_pod as warnings_of;
 
 pub(crate) struct Pod;
 
 impl Kind for Pod {
+    fn warnings(&self, pod: &Value, _old: Option<&Value>) -> Vec<String> {
+        warnings_of(pod, &Path::default())
+    }
+
     fn default(&self, pod: &mut Value) {
         default::pod(pod);
     }

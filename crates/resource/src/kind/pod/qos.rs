@@ -7,7 +7,7 @@ use serde_json::Value;
 const RESOURCES: [&str; 2] = ["cpu", "memory"];
 
 /// `Guaranteed` if every container's requests equal its limits, `BestEffort` if none asks for anything.
-pub(super) fn class(spec: &Value) -> &'static str {
+pub(crate) fn class(spec: &Value) -> &'static str {
     let mut asks = false;
     let mut guaranteed = true;
     for container in regular(spec) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::http::call::Call;
+use super::Request;
 use crate::object::is_deleting;
 use crate::server::Server;
 use crate::store;
@@ -19,17 +19,17 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Returns when the account that a new pod needs is there, or when it is pointless to wait for it. Says nothing about
 /// either: admission will.
-pub(crate) async fn awaited(server: &Server, call: &Call, object: &Value) {
-    if call.resource.storage != "pods" || !runs_as_default(object) {
+pub(crate) async fn awaited(server: &Server, request: &Request, object: &Value) {
+    if request.resource.storage != "pods" || !runs_as_default(object) {
         return;
     }
     let slot = server.slot("", "serviceaccounts");
-    let key = store::key(&call.namespace, DEFAULT);
+    let key = store::key(&request.namespace, DEFAULT);
     let mut changes = server.store.changes(slot);
     if server.store.get(slot, &key).is_some() {
         return;
     }
-    let namespace = server.find("", "namespaces", "", &call.namespace);
+    let namespace = server.find("", "namespaces", "", &request.namespace);
     if namespace.is_none_or(|namespace| is_deleting(&namespace)) {
         return;
     }

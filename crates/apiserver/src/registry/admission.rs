@@ -1,0 +1,47 @@
+//! The two phases of admission: the plugins that are compiled in, then the policies and webhooks that users register.
+
+use knarr_resource::Failure;
+use knarr_resource::admission::{self, Attributes, Notes};
+use serde_json::Value;
+
+use crate::server::Server;
+use crate::webhook::{self, Rounds};
+
+/// Lets everything that may change an object do so. Returns whether anything was changed.
+///
+/// If a webhook changes the object, all that came before gets to see it once more: the plugins always, webhooks if they
+/// ask for it.
+pub(crate) async fn mutate(
+    server: &Server,
+    attributes: &Attributes<'_>,
+    object: &mut Value,
+    old: Option<&Value>,
+    notes: &mut Notes,
+) -> Result<bool, Failure> {
+    let before = object.clone();
+    let mut rounds = Rounds::default();
+    admission::mutate(attributes, object, old, server)?;
+    if webhook::mutate(server, attributes, object, old, &mut rounds, notes).await? {
+        rounds.again();
+        admission::mutate(attributes, object, old, server)?;
+        webhook::mutate(server, attributes, object, old, &mut rounds, notes).await?;
+    }
+    // Who owns which field is not for admission to say.
+    let managed = &before["metadata"]["managedFields"];
+    if object["metadata"]["managedFields"] != *managed && object["metadata"].is_object() {
+        object["metadata"]["managedFields"] = managed.clone();
+    }
+    Ok(*object != before)
+}
+
+/// Lets everything that may refuse a complete and valid object do so.
+pub(crate) async fn validate(
+    server: &Server,
+    attributes: &Attributes<'_>,
+    object: &Value,
+    old: Option<&Value>,
+    notes: &mut Notes,
+) -> Result<(), Failure> {
+    admission::validate(attributes, object, old, server, &server.options.pod_security, notes)?;
+    webhook::validate(server, attributes, object, old, notes).await
+}
