@@ -86,6 +86,9 @@ fn still(size: usize) -> (Still, Browser) {
         state: LinkState::Up,
         namespace: "default".into(),
         contexts: Vec::new(),
+        id: Default::default(),
+        protected: false,
+        user: Default::default(),
     };
     let now = "2026-01-02T00:00:00Z".parse().expect("a time");
     let data = Still {
@@ -112,6 +115,7 @@ fn draw_a_frame(bencher: Bencher, size: usize) {
         data: &data,
         keymap: &keymap,
         scopes: &scopes,
+        caret: std::cell::Cell::default(),
     };
     let mut buffer = Buffer::empty(SCREEN);
     bencher.bench_local(|| view.draw(black_box(SCREEN), &mut buffer, &look));
@@ -140,6 +144,7 @@ fn move_the_cursor_and_draw(bencher: Bencher, size: usize) {
             data: &data,
             keymap: &keymap,
             scopes: &scopes,
+            caret: std::cell::Cell::default(),
         };
         view.draw(black_box(SCREEN), &mut buffer, &look);
     });

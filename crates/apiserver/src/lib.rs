@@ -21,6 +21,7 @@ mod error;
 mod http;
 mod lookup;
 mod object;
+mod policy;
 mod refusal;
 mod registry;
 mod server;

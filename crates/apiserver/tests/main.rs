@@ -15,6 +15,7 @@ mod api {
     pub mod objects;
     pub mod patches;
     pub mod pods;
+    pub mod policy;
     pub mod quota;
     pub mod watches;
     pub mod webhook;

@@ -139,7 +139,10 @@ fn broken_archives_are_errors() {
     }
     let (status, _, err) = sh("tar cf - /nonexistent > /dev/null");
     assert_eq!(status, 2);
-    assert!(err.contains("/nonexistent: No such file or directory"), "{err}");
+    assert!(
+        err.contains("/nonexistent: Cannot stat: No such file or directory"),
+        "{err}"
+    );
     let (status, _, err) = sh("tar xf /nonexistent");
     assert_eq!(
         (status, err.as_str()),

@@ -365,7 +365,10 @@ impl Reader {
     fn nonsense(&self, error: &serde_json::Error) -> Error {
         Error::new(
             ErrorKind::Other,
-            format!("{} answers with no Kubernetes JSON", self.link.address),
+            format!(
+                "{} answers with something other than Kubernetes JSON",
+                self.link.address
+            ),
         )
         .because(error)
     }

@@ -55,7 +55,11 @@ fn a_cluster_shows_itself_to_kubectl() {
 fn get_watches_what_run_and_delete_do() {
     let Some(kubectl) = kubectl() else { return };
     let cluster = Cluster::start("watch", kubectl);
+    // Its line tells that the watch is on.
+    let nobody = r#"--overrides={"spec":{"schedulerName":"nobody"}}"#;
+    cluster.ok(&["run", "first", "--image=busybox", nobody]);
     let mut watch = cluster.follow(&["get", "pods", "-w"]);
+    watch.until(&["first", "0/1", "Pending"]);
     cluster.ok(&[
         "run",
         "kuard",

@@ -214,7 +214,7 @@ fn a_server_that_is_something_else_is_found_out() {
     );
     let path = kubeconfig(&home, address);
     let knarr = Terminal::knarr_in(home, &["--kubeconfig", &path]);
-    knarr.until("no Kubernetes JSON");
+    knarr.until("something other than Kubernetes JSON");
     leaves(knarr);
 }
 

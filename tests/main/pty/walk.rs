@@ -68,7 +68,7 @@ fn the_walk_of_a_newcomer_by_keys_alone() {
     knarr
         .keys("f")
         .until("forward to kuard")
-        .keys("0<ret>")
+        .keys("<tab>0<ret>")
         .until("forwarding");
     knarr.keys("gf").until("127.0.0.1:");
     let screen = knarr.text();

@@ -523,6 +523,8 @@ async fn a_set_based_selector_needs_no_quotes_and_a_slip_is_no_namespace() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hint_names_the_key_that_does_just_that() {
-    let tui = with_kuard("k9s").await;
+    let mut tui = with_kuard("k9s").await;
+    // What was just done is told in the place of the hints, until the next key.
+    tui.keys("j").await;
     tui.shows(&[" delete"]).hides(&["C-k delete"]);
 }

@@ -164,7 +164,7 @@ mod tests {
             (&json!("system:kube-scheduler"), &json!("system:kube-scheduler"))
         );
         let lock = find("roles", "system::leader-locking-kube-scheduler");
-        assert_eq!(lock["rules"][1]["resourceNames"], json!(["kube-scheduler"]));
+        assert_eq!(lock["rules"][0]["resources"], json!(["leases"]));
     }
 
     #[test]

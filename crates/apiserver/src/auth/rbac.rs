@@ -175,6 +175,19 @@ impl Policy {
     }
 
     /// The bindings that give the user something in a namespace (empty: cluster-wide only).
+    /// Whether the user may, and by which binding.
+    pub(crate) fn allowed(&self, user: &UserInfo, asked: &Attributes<'_>) -> Option<String> {
+        if user.in_group(MASTERS) {
+            return Some(String::new());
+        }
+        self.bound(user, asked.namespace)
+            .find(|binding| binding.rules.iter().any(|rule| rule.allows(asked)))
+            .map(|binding| {
+                let subject = format!(" to {} {:?}", "User", user.name);
+                format!("{}{subject}", binding.reason)
+            })
+    }
+
     fn bound<'a>(&'a self, user: &'a UserInfo, namespace: &'a str) -> impl Iterator<Item = &'a Binding> {
         self.bindings.iter().filter(move |binding| {
             (binding.namespace.is_empty() || binding.namespace == namespace)
@@ -238,7 +251,7 @@ fn collect(cluster_roles: &[Value], name: &str, seen: &mut Vec<String>, rules: &
 }
 
 /// The policy as of now.
-fn policy(server: &Server) -> Arc<Policy> {
+pub(crate) fn policy(server: &Server) -> Arc<Policy> {
     let store: &Store = &server.store;
     let versions = ["roles", "clusterroles", "rolebindings", "clusterrolebindings"]
         .map(|plural| store.table_version(server.slot(GROUP, plural)));
@@ -255,17 +268,7 @@ fn policy(server: &Server) -> Arc<Policy> {
 
 /// Why the request is allowed; none if it is not.
 pub(crate) fn allowed(server: &Server, user: &UserInfo, asked: &Attributes<'_>) -> Option<String> {
-    if user.in_group(MASTERS) {
-        return Some(String::new());
-    }
-    let policy = policy(server);
-    policy
-        .bound(user, asked.namespace)
-        .find(|binding| binding.rules.iter().any(|rule| rule.allows(asked)))
-        .map(|binding| {
-            let subject = format!(" to {} {:?}", "User", user.name);
-            format!("{}{subject}", binding.reason)
-        })
+    policy(server).allowed(user, asked)
 }
 
 /// Refuses with 403 what is not allowed.

@@ -4,6 +4,7 @@ use knarr_resource::Failure;
 use knarr_resource::admission::{self, Attributes, Notes};
 use serde_json::Value;
 
+use crate::policy;
 use crate::server::Server;
 use crate::webhook::{self, Rounds};
 
@@ -43,5 +44,6 @@ pub(crate) async fn validate(
     notes: &mut Notes,
 ) -> Result<(), Failure> {
     admission::validate(attributes, object, old, server, &server.options.pod_security, notes)?;
+    policy::validate(server, attributes, object, old, notes)?;
     webhook::validate(server, attributes, object, old, notes).await
 }

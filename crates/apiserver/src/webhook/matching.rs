@@ -40,6 +40,17 @@ impl<'a> Criteria<'a> {
         }
     }
 
+    /// Of the `matchConstraints` of a policy, or the `matchResources` of a binding.
+    pub(crate) fn of_policy(resources: &'a Value) -> Self {
+        Self {
+            rules: &resources["resourceRules"],
+            exclude: &resources["excludeResourceRules"],
+            namespace_selector: &resources["namespaceSelector"],
+            object_selector: &resources["objectSelector"],
+            equivalent: resources["matchPolicy"] != "Exact",
+        }
+    }
+
     /// What of the request matches, if it does: namespace, object and rules, in this order.
     pub(crate) fn matches(
         &self,
@@ -61,7 +72,7 @@ impl<'a> Criteria<'a> {
         if !selected(object) && !old.is_some_and(selected) {
             return None;
         }
-        let excluded = self.rule(self.exclude, server, request, object, old);
+        let excluded = self.rule(self.exclude, server, request, object);
         if excluded.is_some() {
             return None;
         }
@@ -71,27 +82,19 @@ impl<'a> Criteria<'a> {
                 resource: request.resource.clone(),
             });
         }
-        self.rule(self.rules, server, request, object, old)
+        self.rule(self.rules, server, request, object)
     }
 
     fn exclude_only(&self) -> bool {
         self.rules.is_null() || self.rules.as_array().is_some_and(Vec::is_empty)
     }
 
-    fn rule(
-        &self,
-        rules: &Value,
-        server: &Server,
-        request: &Attributes<'_>,
-        object: &Value,
-        old: Option<&Value>,
-    ) -> Option<Matched> {
+    fn rule(&self, rules: &Value, server: &Server, request: &Attributes<'_>, object: &Value) -> Option<Matched> {
         let rules = rules.as_array().map(Vec::as_slice).unwrap_or_default();
         let name = match request.name {
             "" => object["metadata"]["name"].as_str().unwrap_or_default(),
             name => name,
         };
-        let _ = old;
         let holds = |resource: &ResourceInfo| rules.iter().any(|rule| rule_matches(rule, request, resource, name));
         if holds(request.resource) {
             return Some(Matched {

@@ -16,6 +16,7 @@ use knarr_schema::patch;
 use serde_json::{Value, json};
 
 use crate::object::typed_for;
+use crate::policy::Facts;
 use crate::refusal;
 use crate::server::Server;
 use matching::{Criteria, Matched};
@@ -88,6 +89,28 @@ impl Webhook {
 
     fn id(&self, index: usize) -> String {
         format!("{}/{}/{index}", self.configuration, self.name)
+    }
+
+    /// What of the request the webhook is to be asked about, if it is: rules, selectors and match conditions.
+    fn matches(
+        &self,
+        server: &Server,
+        request: &Attributes<'_>,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<Option<Matched>, Failure> {
+        let Some(matched) = Criteria::of_webhook(&self.value).matches(server, request, object, old) else {
+            return Ok(None);
+        };
+        let conditions = &self.value["matchConditions"];
+        if conditions.as_array().is_none_or(Vec::is_empty) {
+            return Ok(Some(matched));
+        }
+        match Facts::new(server, request, &matched, object, old).meets(conditions, None) {
+            Ok(meets) => Ok(meets.then_some(matched)),
+            Err(_) if self.fails_open() => Ok(None),
+            Err(why) => Err(Failure::forbidden(request.resource, request.name_of(object), &why)),
+        }
     }
 
     /// Asks the webhook. The answer is its `response`.
@@ -216,7 +239,13 @@ fn reason(text: &str) -> &'static str {
 }
 
 /// `AdmissionRequest`.
-fn review(uid: &str, request: &Attributes<'_>, matched: &Matched, object: &Value, old: Option<&Value>) -> Value {
+pub(crate) fn review(
+    uid: &str,
+    request: &Attributes<'_>,
+    matched: &Matched,
+    object: &Value,
+    old: Option<&Value>,
+) -> Value {
     let kind = |resource: &ResourceInfo| {
         let below = resource.subresource(request.subresource);
         match below.filter(|below| !below.version.is_empty()) {
@@ -325,7 +354,7 @@ pub(crate) async fn mutate(
         if !rounds.calls(&id, hook.value["reinvocationPolicy"] == "IfNeeded", object) {
             continue;
         }
-        let Some(matched) = Criteria::of_webhook(&hook.value).matches(server, request, object, old) else {
+        let Some(matched) = hook.matches(server, request, object, old)? else {
             continue;
         };
         let response = match hook.ask(server, request, &matched, object, old).await {
@@ -404,7 +433,7 @@ pub(crate) async fn validate(
     let hooks = Arc::new(Webhook::all(server, false));
     let mut matching = Vec::new();
     for hook in hooks.iter() {
-        if let Some(matched) = Criteria::of_webhook(&hook.value).matches(server, request, object, old) {
+        if let Some(matched) = hook.matches(server, request, object, old)? {
             matching.push((hook, matched));
         }
     }

@@ -258,6 +258,8 @@ async fn a_webhook_that_fails_closes_the_door_or_leaves_it_open() {
     let nobody = format!("https://{}/x", closed.local_addr().expect("an address"));
     drop(closed);
     let config = |config: Value| hook.webhook(json!({"clientConfig": config}));
+    let lonely = json!({"metadata": {"name": "lonely"}, "spec": {"ports": [{"port": 443}]}});
+    cluster.post("/api/v1/namespaces/default/services", lonely).await.ok();
     for (webhook, starts, ends) in [
         (
             config(json!({"url": nobody, "caBundle": hook.ca})),
@@ -275,9 +277,9 @@ async fn a_webhook_that_fails_closes_the_door_or_leaves_it_open() {
             "service \"none\" not found",
         ),
         (
-            config(json!({"service": {"namespace": "default", "name": "kubernetes"}})),
-            "Internal error occurred: failed calling webhook \"check.example.com\": failed to call webhook: Post \"https://kubernetes.default.svc:443/?timeout=10s\": ",
-            "no endpoints available for service \"kubernetes\"",
+            config(json!({"service": {"namespace": "default", "name": "lonely"}})),
+            "Internal error occurred: failed calling webhook \"check.example.com\": failed to call webhook: Post \"https://lonely.default.svc:443/?timeout=10s\": ",
+            "no endpoints available for service \"lonely\"",
         ),
         (
             hook.webhook(json!({})),

@@ -150,7 +150,7 @@ fn names_of_services_and_pods_resolve() {
         (
             "cluster.local.",
             SOA,
-            vec!["SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5"],
+            vec!["SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 30"],
         ),
         ("shop.svc.cluster.local.", A, vec![]),
         ("svc.cluster.local.", A, vec![]),

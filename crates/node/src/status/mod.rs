@@ -2,9 +2,9 @@
 
 mod condition;
 mod container;
-mod manager;
 mod patch;
 mod phase;
+mod reporter;
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, HostIP, Pod, PodIP, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-pub(crate) use manager::Reporter;
+pub(crate) use reporter::Reporter;
 
 use crate::pod::state::{PodState, Role, Sandbox};
 
