@@ -136,8 +136,8 @@ fn notices(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
         ));
     }
     let base = theme.style(Role::Popup);
-    let mut y = screen.y + u16::from(screen.height > 3);
-    for (role, line) in lines {
+    let first = screen.y + u16::from(screen.height > 3);
+    for (y, (role, line)) in (first..).zip(lines) {
         let line = text::cut_middle(&text::clean(&line), usize::from(screen.width.saturating_sub(4))).into_owned();
         let width = text::width(&line) as u16 + 2;
         if y + 1 >= screen.bottom() || width > screen.width {
@@ -146,7 +146,6 @@ fn notices(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
         let x = screen.right() - width;
         fill(buf, Rect { x, y, width, height: 1 }, base);
         put(buf, x + 1, y, screen.right(), &line, base.patch(theme.style(role)));
-        y += 1;
     }
 }
 

@@ -28,9 +28,9 @@ pub(super) fn labels(labels: Box<Labels>) -> Arc<Labels> {
     shared(&LABELS, labels)
 }
 
-fn shared<T: ?Sized, V>(known: &Mutex<Option<Known<T>>>, value: V) -> Arc<T>
+fn shared<T, V>(known: &Mutex<Option<Known<T>>>, value: V) -> Arc<T>
 where
-    T: Hash + Eq,
+    T: Hash + Eq + ?Sized,
     V: AsRef<T> + Into<Arc<T>>,
 {
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);

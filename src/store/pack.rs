@@ -42,8 +42,11 @@ pub(super) struct Base {
     length: u32,
 }
 
+/// Bases with their JSON, the one used last at the end.
+type Warm = Vec<(Weak<Base>, Arc<[u8]>)>;
+
 thread_local! {
-    static WARM_BASES: RefCell<Vec<(Weak<Base>, Arc<[u8]>)>> = const { RefCell::new(Vec::new()) };
+    static WARM_BASES: RefCell<Warm> = const { RefCell::new(Vec::new()) };
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 

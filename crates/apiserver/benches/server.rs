@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p knarr-apiserver`. Figures of one machine compare with each other only; the floor is there for that.
 
+#![expect(clippy::disallowed_macros, reason = "a bench prints what it measured")]
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

@@ -57,6 +57,7 @@ pub struct Structural {
 
 /// `additionalProperties`.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "always behind a box, and most are of a type")]
 pub enum Additional {
     /// All fields, or none, of any type.
     Any(bool),

@@ -87,7 +87,7 @@ pub(crate) async fn handle(server: Arc<Server>, peer: Peer, request: Request<Bod
             ),
         },
     };
-    let mut response = answered.unwrap_or_else(|failure| refusal::response(failure));
+    let mut response = answered.unwrap_or_else(refusal::response);
     render::finish_status(&mut response, encoding);
     match running {
         Some(running) if lasts => response = response.map(|body| held::hold(body, running)),

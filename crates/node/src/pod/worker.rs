@@ -46,7 +46,8 @@ pub(super) struct ContainerEvent {
     pub(super) what: PodLifecycleEvent,
 }
 
-/// What a worker is at.
+/// What a worker is at, by the kubelet's names.
+#[expect(clippy::enum_variant_names, reason = "the kubelet's names")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     /// Making the pod run.

@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_data_link_to_elsewhere_deletes_nothing_there() {
-        hostile(|dir, outside| replace_data(dir, outside));
+        hostile(replace_data);
         hostile(|dir, _| replace_data(dir, Path::new("../outside")));
         hostile(|dir, _| replace_data(dir, Path::new("..")));
         hostile(|dir, outside| {

@@ -440,7 +440,8 @@ mod tests {
             told("pods", "", Operation::Create, "x", &pod, None)
         };
         assert_eq!(with(&|_| ()), None);
-        let table: [(&dyn Fn(&mut Value), &str); 7] = [
+        type Change<'a> = &'a dyn Fn(&mut Value);
+        let table: [(Change<'_>, &str); 7] = [
             (
                 &|pod| pod["metadata"]["annotations"] = json!({}),
                 "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n\" can only create mirror pods",

@@ -83,7 +83,7 @@ pub fn check(schema: &Value, path: &Path, status: bool, errors: &mut Errors) {
     Check { errors }.specified(schema, path, Level::Root);
     let structural = Structural::parse(schema);
     if errors.is_empty() {
-        defaults(&structural, &structural, path, Place::Root, errors);
+        defaults(&structural, path, Place::Root, errors);
     }
 }
 
@@ -539,7 +539,7 @@ enum Place {
 }
 
 /// Defaults must be what their own schema says.
-fn defaults(schema: &Structural, root: &Structural, path: &Path, place: Place, errors: &mut Errors) {
+fn defaults(schema: &Structural, path: &Path, place: Place, errors: &mut Errors) {
     if let Some(default) = &schema.default {
         let at = path.child("default");
         let mut pruned = default.clone();
@@ -569,14 +569,14 @@ fn defaults(schema: &Structural, root: &Structural, path: &Path, place: Place, e
             (Place::Root, "metadata" | "apiVersion" | "kind") | (Place::Metadata, _) => Place::Metadata,
             _ => Place::Inside,
         };
-        defaults(field, root, &path.child("properties").key(name), place, errors);
+        defaults(field, &path.child("properties").key(name), place, errors);
     }
     let place = if place == Place::Metadata { place } else { Place::Inside };
     if let Some(values) = schema.values() {
-        defaults(values, root, &path.child("additionalProperties"), place, errors);
+        defaults(values, &path.child("additionalProperties"), place, errors);
     }
     if let Some(inner) = &schema.items {
-        defaults(inner, root, &path.child("items"), place, errors);
+        defaults(inner, &path.child("items"), place, errors);
     }
 }
 

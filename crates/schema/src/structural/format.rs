@@ -194,7 +194,7 @@ fn isbn13(text: &str) -> bool {
             .zip([1, 3].iter().cycle())
             .map(|(value, weight)| value * weight)
             .sum();
-        values.len() == 13 && sum % 10 == 0
+        values.len() == 13 && sum.is_multiple_of(10)
     })
 }
 

@@ -43,10 +43,10 @@ fn walk(schema: &Structural, value: &Value, path: &Path, errors: &mut Errors) {
             };
             let mut seen = HashSet::new();
             for (index, item) in items.iter().enumerate() {
-                if let Some(key) = key(item) {
-                    if !seen.insert(canonical(&key)) {
-                        errors.duplicate(&path.index(index), key);
-                    }
+                if let Some(key) = key(item)
+                    && !seen.insert(canonical(&key))
+                {
+                    errors.duplicate(&path.index(index), key);
                 }
                 if let Some(inner) = &schema.items {
                     walk(inner, item, &path.index(index), errors);

@@ -130,6 +130,10 @@ fn ping(options: &Options, address: std::net::Ipv4Addr, socket: &OwnedFd, raw: b
             }
         }
         if !last {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "ping is a program of its own, without an async runtime"
+            )]
             std::thread::sleep((at + options.interval).saturating_duration_since(Instant::now()));
         }
     }

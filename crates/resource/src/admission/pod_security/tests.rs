@@ -134,7 +134,8 @@ fn the_restricted_level_says_what_it_always_said() {
         change(&mut pod["spec"]);
         said(Level::Restricted, None, &pod)
     };
-    let table: [(&dyn Fn(&mut Value), &str); 11] = [
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let table: [(Change<'_>, &str); 11] = [
         (&|_| (), ""),
         (
             &|spec| spec["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(null),
