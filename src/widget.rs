@@ -10,4 +10,4 @@ pub use canvas::{fill, put, put_line, put_right, rule_down};
 pub use input::LineEdit;
 pub use pager::{Pager, PagerState};
 pub use popup::{Anchor, List, popup};
-pub use table::{ColumnSpec, TableCell, TableRow, fit, table};
+pub use table::{ColumnSpec, TableCell, TableRow, fit, natural_width, table};

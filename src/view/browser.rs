@@ -25,7 +25,7 @@ use crate::kind::{self, Kind};
 use crate::store::{Cell, FeedState, Health, Listing, Need, ObjectId, Query, Row, Sort};
 use crate::text;
 use crate::theme::Role;
-use crate::widget::{ColumnSpec, TableCell, TableRow, fill, fit, rule_down, table};
+use crate::widget::{ColumnSpec, TableCell, TableRow, fill, fit, natural_width, rule_down, table};
 
 /// A table narrower than this has no room for a preview: columns.
 const PREVIEW_WIDTH: u16 = 110;
@@ -253,12 +253,15 @@ impl Browser {
             .collect()
     }
 
+    /// Columns grow with what was shown and stay, so that nothing moves while one scrolls. Where that would cut a text, they
+    /// are as wide as what is shown now.
     fn measure(&mut self, listing: &Listing, data: &dyn Data) {
         let now = data.now();
+        let mut shown_now = vec![0; self.widest.len()];
         let shift = usize::from(self.shows_namespace());
         for row in listing.window(self.top, usize::from(self.height).max(1)) {
             if shift == 1 {
-                self.widest[0] = self.widest[0].max(text::width(&row.id.namespace) as u16);
+                shown_now[0] = text::width(&row.id.namespace).max(shown_now[0].into()) as u16;
             }
             for (at, cell) in row.cells.iter().enumerate().take(self.kind.columns.len()) {
                 let shown = text::width(&cell.show(now)) as u16;
@@ -269,10 +272,17 @@ impl Browser {
                     Cell::Counted(number, Some(_)) => shown.max(number.to_string().len() as u16 + 12),
                     _ => shown,
                 };
-                if let Some(widest) = self.widest.get_mut(at + shift) {
+                if let Some(widest) = shown_now.get_mut(at + shift) {
                     *widest = (*widest).max(wide);
                 }
             }
+        }
+        for (widest, now) in self.widest.iter_mut().zip(&shown_now) {
+            *widest = (*widest).max(*now);
+        }
+        let (table, _) = self.preview_area(self.area);
+        if natural_width(&self.specs(listing)) > table.width {
+            self.widest = shown_now;
         }
     }
 

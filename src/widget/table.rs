@@ -56,6 +56,15 @@ pub struct TableRow<'a> {
 pub const GUTTER: u16 = 3;
 const GAP: u16 = 2;
 
+/// How wide a table is that cuts nothing.
+pub fn natural_width(columns: &[ColumnSpec]) -> u16 {
+    let widths = columns.iter().filter(|column| column.rank != u8::MAX).map(|column| {
+        let title = text::width(&column.title) as u16;
+        column.wanted.max(title).max(1) + GAP
+    });
+    widths.fold(GUTTER, u16::saturating_add).saturating_sub(GAP)
+}
+
 /// Decides which columns fit into `available` and how wide each is; `None` is left out.
 ///
 /// Texts that may be cut (names, messages) give way first, the widest of them; then the columns of the highest ranks go; only

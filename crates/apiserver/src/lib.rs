@@ -10,7 +10,7 @@
 //! 5. [`store`]: the objects, their versions and their recent history
 //!
 //! Controllers, schedulers and kubelets are ordinary clients of it. In one process they use [`ApiServer::client`], which is
-//! a real HTTP client on an in-memory connection: no socket, no TLS, and no way around authorization.
+//! a real HTTP client on an in-memory connection: no socket, no TLS, and the same authorization as for everybody.
 
 mod auth;
 mod bootstrap;

@@ -345,19 +345,22 @@ async fn a_pod_waits_until_a_node_fits_and_says_why() {
         .create(&PostParams::default(), &pod)
         .await
         .unwrap();
-    let pods = world
-        .until::<Pod>("default", |pods| {
-            let conditions = pods.get("gpu").and_then(|pod| pod.status.clone()?.conditions);
-            conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "PodScheduled" && c.status == "False"))
-        })
-        .await;
-    let condition = pods["gpu"].status.clone().unwrap().conditions.unwrap().pop().unwrap();
+    // Before the node was ready, it was its taint that spoke.
     let message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. \
                    no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
-    assert_eq!(
-        (condition.reason.as_deref(), condition.message.as_deref()),
-        (Some("Unschedulable"), Some(message))
-    );
+    world
+        .until::<Pod>("default", |pods| {
+            let conditions = pods.get("gpu").and_then(|pod| pod.status.clone()?.conditions);
+            conditions.is_some_and(|all| {
+                all.iter().any(|condition| {
+                    condition.type_ == "PodScheduled"
+                        && condition.status == "False"
+                        && condition.reason.as_deref() == Some("Unschedulable")
+                        && condition.message.as_deref() == Some(message)
+                })
+            })
+        })
+        .await;
     world.told("FailedScheduling", |m| m == message).await;
     let nodes: Api<Node> = Api::all(world.client.clone());
     let label = json!({ "metadata": { "labels": { "gpu": "true" } } });

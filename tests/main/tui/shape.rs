@@ -342,6 +342,27 @@ async fn the_welcome_names_three_keys_and_goes_for_good() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn names_are_whole_again_when_a_long_state_has_gone() {
+    // One cell less than names and states need together.
+    let whole = "a-pod-with-a-name-of-28-cells";
+    let mut tui = Tui::start(72, 20).await;
+    create_pod(tui.client(), whole).await;
+    tui.until_line(&[whole, "Running"]).await;
+    let mut broken = create_pod(tui.client(), "broken").await;
+    super::object::kill_pod(tui.client(), "broken").await;
+    broken.metadata.resource_version = None;
+    if let Some(spec) = &mut broken.spec {
+        spec.node_name = None;
+        spec.containers[0].image = Some("nowhere.example.com/none:1".into());
+    }
+    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::default_namespaced(tui.client());
+    pods.create(&PostParams::default(), &broken).await.expect("created");
+    tui.until("ImagePullBackOff").await.hides(&[whole]);
+    super::object::kill_pod(tui.client(), "broken").await;
+    tui.until_gone("broken").await.until_line(&[whole, "Running"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_command_opens_there() {
     let mut tui = Tui::with(Setup {
         start: Some("nodes".into()),
