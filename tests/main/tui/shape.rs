@@ -343,7 +343,7 @@ async fn the_welcome_names_three_keys_and_goes_for_good() {
 
 #[tokio::test(start_paused = true)]
 async fn names_are_whole_again_when_a_long_state_has_gone() {
-    // One cell less than names and states need together.
+    // Too narrow for the name beside the longest state, wide enough beside "Running".
     let whole = "a-pod-with-a-name-of-28-cells";
     let mut tui = Tui::start(72, 20).await;
     create_pod(tui.client(), whole).await;
