@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use knarr_resource::allocate::{Pool, Used};
-use knarr_resource::{Failure, ResourceInfo};
+use knarr_resource::{ResourceInfo, Status};
 use serde_json::{Map, Value};
 
 use crate::server::Server;
@@ -76,7 +76,7 @@ impl Service {
         resource: &ResourceInfo,
         service: &mut Value,
         old: Option<&Value>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Status> {
         if !Self::concerns(resource) {
             return Ok(());
         }
@@ -84,7 +84,7 @@ impl Service {
         let services: Vec<Value> = all.objects.iter().map(|object| object.value()).collect();
         pool(server)
             .assign(service, old, &Used::by(&services))
-            .map_err(|errors| Failure::invalid(&resource.group, &resource.kind, name_of(service), &errors))
+            .map_err(|errors| Status::invalid(&resource.group, &resource.kind, name_of(service), &errors))
     }
 }
 

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use knarr_cel::{Activation, Authorizer, Bindings, Budget, Decision, Env, EvalError, Program, Question, Val};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_resource::admission::{Attributes, Notes, UserInfo};
 use knarr_resource::selector::LabelSelector;
 use serde_json::{Value, json};
@@ -208,7 +208,7 @@ pub(crate) fn validate(
     object: &Value,
     old: Option<&Value>,
     notes: &mut Notes,
-) -> Result<(), Failure> {
+) -> Result<(), Status> {
     let policies = server
         .store
         .list(server.slot(GROUP, "validatingadmissionpolicies"), None)
@@ -418,7 +418,7 @@ fn settle(
     binding: &Value,
     verdict: Verdict,
     notes: &mut Notes,
-) -> Result<(), Failure> {
+) -> Result<(), Status> {
     let (message, reason) = match verdict {
         Verdict::Passed => return Ok(()),
         Verdict::Error(why) if policy["spec"]["failurePolicy"] == "Ignore" => {
@@ -461,7 +461,7 @@ fn settle(
         group => format!("{}.{group}", resource.plural),
     };
     let name = request.name_of(object);
-    Err(Failure {
+    Err(Status {
         code,
         reason,
         message: format!("{qualified} {name:?} is forbidden: {denied}"),

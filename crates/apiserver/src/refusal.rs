@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
-use knarr_resource::{Failure, ResourceInfo};
+use knarr_resource::{ResourceInfo, Status};
 use serde_json::{Value, json};
 
 use crate::store::{Expired, WriteError};
@@ -10,8 +10,8 @@ use crate::store::{Expired, WriteError};
 /// What JSON, YAML and protobuf are called in requests and responses.
 pub(crate) const MEDIA_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
-fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Failure {
-    Failure {
+fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
+    Status {
         code,
         reason,
         message: message.into(),
@@ -20,16 +20,16 @@ fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Failure
 }
 
 /// 404: nothing is served under this path.
-pub(crate) fn unknown_path() -> Failure {
-    Failure {
+pub(crate) fn unknown_path() -> Status {
+    Status {
         details: json!({}),
         ..plain(404, "NotFound", "the server could not find the requested resource")
     }
 }
 
 /// 405.
-pub(crate) fn method_not_allowed() -> Failure {
-    Failure {
+pub(crate) fn method_not_allowed() -> Status {
+    Status {
         details: json!({}),
         ..plain(
             405,
@@ -40,7 +40,7 @@ pub(crate) fn method_not_allowed() -> Failure {
 }
 
 /// 406: none of the media types will do.
-pub(crate) fn not_acceptable(protobuf: bool) -> Failure {
+pub(crate) fn not_acceptable(protobuf: bool) -> Status {
     let accepted = match protobuf {
         true => MEDIA_TYPES,
         false => "application/json, application/yaml",
@@ -49,12 +49,12 @@ pub(crate) fn not_acceptable(protobuf: bool) -> Failure {
 }
 
 /// 406 in other words.
-pub(crate) fn not_acceptable_as(message: &str) -> Failure {
+pub(crate) fn not_acceptable_as(message: &str) -> Status {
     plain(406, "NotAcceptable", message)
 }
 
 /// 415.
-pub(crate) fn unsupported_media_type(accepted: &str) -> Failure {
+pub(crate) fn unsupported_media_type(accepted: &str) -> Status {
     plain(
         415,
         "UnsupportedMediaType",
@@ -63,7 +63,7 @@ pub(crate) fn unsupported_media_type(accepted: &str) -> Failure {
 }
 
 /// 413.
-pub(crate) fn too_large(limit: usize) -> Failure {
+pub(crate) fn too_large(limit: usize) -> Status {
     plain(
         413,
         "RequestEntityTooLarge",
@@ -72,30 +72,30 @@ pub(crate) fn too_large(limit: usize) -> Failure {
 }
 
 /// 401.
-pub(crate) fn unauthorized() -> Failure {
+pub(crate) fn unauthorized() -> Status {
     plain(401, "Unauthorized", "Unauthorized")
 }
 
 /// 429: try again in a while.
-pub(crate) fn too_many_requests(message: impl Into<String>) -> Failure {
+pub(crate) fn too_many_requests(message: impl Into<String>) -> Status {
     plain(429, "TooManyRequests", message)
 }
 
 /// 500.
-pub(crate) fn internal(cause: impl std::fmt::Display) -> Failure {
-    Failure {
+pub(crate) fn internal(cause: impl std::fmt::Display) -> Status {
+    Status {
         details: json!({"causes": [{"message": cause.to_string()}]}),
         ..plain(500, "InternalError", format!("Internal error occurred: {cause}"))
     }
 }
 
 /// 503.
-pub(crate) fn unavailable(message: impl Into<String>) -> Failure {
+pub(crate) fn unavailable(message: impl Into<String>) -> Status {
     plain(503, "ServiceUnavailable", message)
 }
 
 /// 410: the version is older than the history.
-pub(crate) fn expired(version: u64, expired: &Expired) -> Failure {
+pub(crate) fn expired(version: u64, expired: &Expired) -> Status {
     plain(
         410,
         "Expired",
@@ -104,7 +104,7 @@ pub(crate) fn expired(version: u64, expired: &Expired) -> Failure {
 }
 
 /// 410: the version has not been given out, so it is of another life of this cluster.
-pub(crate) fn from_the_future(version: u64, current: u64) -> Failure {
+pub(crate) fn from_the_future(version: u64, current: u64) -> Status {
     plain(
         410,
         "Expired",
@@ -113,7 +113,7 @@ pub(crate) fn from_the_future(version: u64, current: u64) -> Failure {
 }
 
 /// 410 for a continue token.
-pub(crate) fn expired_continue(next: Option<&str>) -> Failure {
+pub(crate) fn expired_continue(next: Option<&str>) -> Status {
     let failure = plain(
         410,
         "Expired",
@@ -123,7 +123,7 @@ pub(crate) fn expired_continue(next: Option<&str>) -> Failure {
          modified, or deleted between the time the first chunk was returned and now may show up in the list.",
     );
     match next {
-        Some(token) => Failure {
+        Some(token) => Status {
             // `to_value` puts details into the Status; the token belongs into its metadata, see `response`.
             details: json!({ CONTINUE: token }),
             ..failure
@@ -136,8 +136,8 @@ pub(crate) fn expired_continue(next: Option<&str>) -> Failure {
 const CONTINUE: &str = "\0continue";
 
 /// 504: the version lies in the future of this server.
-pub(crate) fn too_new(version: u64, current: u64) -> Failure {
-    Failure {
+pub(crate) fn too_new(version: u64, current: u64) -> Status {
+    Status {
         details: json!({
             "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
             "retryAfterSeconds": 1,
@@ -151,10 +151,10 @@ pub(crate) fn too_new(version: u64, current: u64) -> Failure {
 }
 
 /// The outcome of a refused write.
-pub(crate) fn write(resource: &ResourceInfo, name: &str, error: &WriteError) -> Failure {
+pub(crate) fn write(resource: &ResourceInfo, name: &str, error: &WriteError) -> Status {
     match error {
-        WriteError::Exists => Failure::already_exists(resource, name),
-        WriteError::Missing => Failure::not_found(resource, name),
+        WriteError::Exists => Status::already_exists(resource, name),
+        WriteError::Missing => Status::not_found(resource, name),
         WriteError::Conflict => modified(resource, name),
         WriteError::Disk(_) | WriteError::Unknown(_) => internal(error),
         WriteError::Closed => unavailable("the server is shutting down"),
@@ -162,8 +162,8 @@ pub(crate) fn write(resource: &ResourceInfo, name: &str, error: &WriteError) -> 
 }
 
 /// 409: somebody else was faster.
-pub(crate) fn modified(resource: &ResourceInfo, name: &str) -> Failure {
-    Failure::conflict(
+pub(crate) fn modified(resource: &ResourceInfo, name: &str) -> Status {
+    Status::conflict(
         resource,
         name,
         "the object has been modified; please apply your changes to the latest version and try again",
@@ -171,8 +171,8 @@ pub(crate) fn modified(resource: &ResourceInfo, name: &str) -> Failure {
 }
 
 /// 504: the server gave up.
-pub(crate) fn timeout(message: &str) -> Failure {
-    Failure {
+pub(crate) fn timeout(message: &str) -> Status {
+    Status {
         details: json!({}),
         ..plain(504, "Timeout", format!("Timeout: {message}"))
     }
@@ -190,7 +190,7 @@ pub(crate) fn busy() -> Response<Body> {
 
 /// The failure as an HTTP response, without a body yet: what that is written in is known where requests come in, see
 /// [`crate::http::render::finish_status`].
-pub(crate) fn response(failure: Failure) -> Response<Body> {
+pub(crate) fn response(failure: Status) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -209,7 +209,7 @@ pub(crate) fn response(failure: Failure) -> Response<Body> {
 }
 
 /// The failure as a `Status`.
-pub(crate) fn status(failure: &Failure) -> Value {
+pub(crate) fn status(failure: &Status) -> Value {
     let mut status = failure.to_value();
     if let Some(token) = status["details"].get(CONTINUE).cloned() {
         status["metadata"]["continue"] = token;

@@ -11,7 +11,7 @@
 //! 2. [`ResourceInfo::prepare_create`] or [`ResourceInfo::prepare_update`], and field ownership of what is left;
 //! 3. the mutating phase of [`admission`], then step 2 once more, for what it put in;
 //! 4. [`ResourceInfo::identify`], then [`ResourceInfo::validate_create`] or [`ResourceInfo::validate_update`], whose errors
-//!    become a [`Failure::invalid`];
+//!    become a [`Status::invalid`];
 //! 5. the validating phase of [`admission`].
 //!
 //! Nothing here does I/O, keeps state or panics on what a client sent.
@@ -42,4 +42,4 @@ pub use meta::{generate_name, new_uid};
 pub use printer::{Column, Columns, Row, Table, age, human_duration};
 pub use quantity::{Format, Quantity};
 pub use resource::{Fields, Registry, ResourceInfo, Subresource};
-pub use status::Failure;
+pub use status::Status;

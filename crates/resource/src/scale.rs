@@ -3,7 +3,7 @@
 use crate::field::{Errors, Path, quote};
 use crate::json::{object, set};
 use crate::selector::LabelSelector;
-use crate::status::Failure;
+use crate::status::Status;
 use serde_json::{Map, Value, json};
 
 /// The `autoscaling/v1` Scale of a Deployment or ReplicaSet.
@@ -27,7 +27,7 @@ pub fn read(workload: &Value) -> Value {
 }
 
 /// Sets the replicas of a workload to those of a Scale, and the resourceVersion the client based its wish on.
-pub fn write(workload: &mut Value, scale: &Value) -> Result<(), Failure> {
+pub fn write(workload: &mut Value, scale: &Value) -> Result<(), Status> {
     let replicas = match &scale["spec"]["replicas"] {
         Value::Null => 0,
         value => value.as_i64().unwrap_or(-1),
@@ -41,7 +41,7 @@ pub fn write(workload: &mut Value, scale: &Value) -> Result<(), Failure> {
             "must be greater than or equal to 0",
         );
         let name = crate::printer::name_of(workload);
-        return Err(Failure::invalid("autoscaling", "Scale", name, &errors.into_vec()));
+        return Err(Status::invalid("autoscaling", "Scale", name, &errors.into_vec()));
     }
     if let Some(spec) = object(workload, "spec") {
         set(spec, "replicas", replicas);
@@ -81,9 +81,9 @@ fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
 
 impl Paths {
     /// The Scale of a custom resource.
-    pub fn read(&self, object: &Value) -> Result<Value, Failure> {
+    pub fn read(&self, object: &Value) -> Result<Value, Status> {
         let Some(replicas) = at(object, &self.replicas).and_then(Value::as_i64) else {
-            return Err(Failure {
+            return Err(Status {
                 code: 500,
                 reason: "InternalError",
                 message: format!(
@@ -105,9 +105,9 @@ impl Paths {
     }
 
     /// Sets the replicas of a custom resource to those of a Scale.
-    pub fn write(&self, object: &mut Value, scale: &Value) -> Result<(), Failure> {
+    pub fn write(&self, object: &mut Value, scale: &Value) -> Result<(), Status> {
         if scale["spec"]["replicas"].is_null() {
-            return Err(Failure::bad_request(format!(
+            return Err(Status::bad_request(format!(
                 "the spec replicas field {} cannot be empty",
                 quote(&self.replicas)
             )));

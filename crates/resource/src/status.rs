@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 /// A refusal, complete: code, reason, message and details.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
+pub struct Status {
     /// The HTTP status code.
     pub code: u16,
     /// The machine-readable reason, such as `NotFound`.
@@ -17,7 +17,7 @@ pub struct Failure {
     pub details: Value,
 }
 
-impl Failure {
+impl Status {
     /// 422: the object has mistakes. `kind` is the kind the client sent, which for a subresource is not the resource's.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
         let mut lines: Vec<String> = Vec::new();
@@ -183,11 +183,11 @@ mod tests {
     fn an_invalid_status_names_every_mistake_once() {
         let mut errors = Errors::new();
         errors.required(&Path::new("spec").child("a"), "");
-        let one = Failure::invalid("apps", "Deployment", "x", &errors.clone().into_vec());
+        let one = Status::invalid("apps", "Deployment", "x", &errors.clone().into_vec());
         assert_eq!(one.message, r#"Deployment.apps "x" is invalid: spec.a: Required value"#);
         errors.required(&Path::new("spec").child("a"), "");
         errors.duplicate(&Path::new("spec").child("b"), "v");
-        let two = Failure::invalid("", "Pod", "x", &errors.into_vec()).to_value();
+        let two = Status::invalid("", "Pod", "x", &errors.into_vec()).to_value();
         assert_eq!(
             two["message"],
             r#"Pod "x" is invalid: [spec.a: Required value, spec.b: Duplicate value: "v"]"#
@@ -204,11 +204,11 @@ mod tests {
     fn refusals_name_the_resource_with_its_group() {
         let deployments = find("apps", "v1", "deployments").expect("served");
         assert_eq!(
-            Failure::not_found(deployments, "x").message,
+            Status::not_found(deployments, "x").message,
             r#"deployments.apps "x" not found"#
         );
         let pods = find("", "v1", "pods").expect("served");
-        let failure = Failure::forbidden(pods, "", "no").with_cause("R", "m", "f");
+        let failure = Status::forbidden(pods, "", "no").with_cause("R", "m", "f");
         assert_eq!(failure.message, "pods is forbidden: no");
         assert_eq!(
             failure.details,

@@ -1,7 +1,7 @@
 //! Authentication: from the headers of a request to a user.
 
 use http::{HeaderMap, header};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::store;
 
 /// The user of a request: from its bearer token, or nobody in particular.
-pub(crate) fn authenticate(server: &Server, headers: &HeaderMap) -> Result<UserInfo, Failure> {
+pub(crate) fn authenticate(server: &Server, headers: &HeaderMap) -> Result<UserInfo, Status> {
     let Some(credentials) = headers.get(header::AUTHORIZATION) else {
         return Ok(UserInfo::anonymous());
     };
@@ -110,13 +110,13 @@ fn unowned(headers: &HeaderMap) -> Vec<String> {
 }
 
 /// Applies the `Impersonate-*` headers. Each part of the other identity needs its own permission.
-pub(crate) fn impersonate(server: &Server, user: UserInfo, headers: &HeaderMap) -> Result<UserInfo, Failure> {
+pub(crate) fn impersonate(server: &Server, user: UserInfo, headers: &HeaderMap) -> Result<UserInfo, Status> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(name) = text("impersonate-user") else {
         let wanted = unowned(headers);
         return match wanted.is_empty() {
             true => Ok(user),
-            false => Err(Failure::bad_request(format!(
+            false => Err(Status::bad_request(format!(
                 "requested [{}] without impersonating a user",
                 wanted.join(" ")
             ))),

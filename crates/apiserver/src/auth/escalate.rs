@@ -4,7 +4,7 @@
 //! hold all that its rules allow (or the verb `escalate` on it), and whoever binds one must hold what it allows (or the verb
 //! `bind`).
 
-use knarr_resource::{Failure, ResourceInfo};
+use knarr_resource::{ResourceInfo, Status};
 use serde_json::Value;
 
 use super::rbac::{self, Attributes, GROUP, Rule};
@@ -19,7 +19,7 @@ pub(crate) fn check(
     resource: &ResourceInfo,
     object: &Value,
     old: Option<&Value>,
-) -> Result<(), Failure> {
+) -> Result<(), Status> {
     if resource.group != GROUP || user.in_group(MASTERS) {
         return Ok(());
     }
@@ -61,7 +61,7 @@ pub(crate) fn check(
             }
             rbac::rules_of(server, plural, namespace, name).ok_or_else(|| {
                 match server.resource(GROUP, "v1", plural) {
-                    Some(roles) => Failure::not_found(&roles, name),
+                    Some(roles) => Status::not_found(&roles, name),
                     None => crate::refusal::unknown_path(),
                 }
             })?
@@ -79,7 +79,7 @@ pub(crate) fn check(
         groups.join(" "),
         missing.join("\n")
     );
-    Err(Failure::forbidden(resource, name_of(object), &why))
+    Err(Status::forbidden(resource, name_of(object), &why))
 }
 
 /// The parts of a rule that no held rule covers, as Kubernetes prints them.

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_resource::selector::LabelSelector;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -272,7 +272,7 @@ pub(crate) fn allowed(server: &Server, user: &UserInfo, asked: &Attributes<'_>) 
 }
 
 /// Refuses with 403 what is not allowed.
-pub(crate) fn check(server: &Server, user: &UserInfo, asked: &Attributes<'_>) -> Result<(), Failure> {
+pub(crate) fn check(server: &Server, user: &UserInfo, asked: &Attributes<'_>) -> Result<(), Status> {
     match allowed(server, user, asked) {
         Some(_) => Ok(()),
         None => Err(refused(user, asked)),
@@ -311,9 +311,9 @@ pub(crate) fn rules_of(server: &Server, plural: &str, namespace: &str, name: &st
 }
 
 /// 403 in the words of Kubernetes.
-pub(crate) fn refused(user: &UserInfo, asked: &Attributes<'_>) -> Failure {
+pub(crate) fn refused(user: &UserInfo, asked: &Attributes<'_>) -> Status {
     if let Some(path) = asked.path {
-        return Failure {
+        return Status {
             code: 403,
             reason: "Forbidden",
             message: format!("forbidden: User {:?} cannot {} path {path:?}", user.name, asked.verb),
@@ -342,7 +342,7 @@ pub(crate) fn refused(user: &UserInfo, asked: &Attributes<'_>) -> Failure {
             details.insert(key.into(), value.into());
         }
     }
-    Failure {
+    Status {
         code: 403,
         reason: "Forbidden",
         message: format!(

@@ -3,19 +3,19 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use serde_json::{Value, json};
 
 use super::rbac::{self, Attributes};
 use super::token::ISSUER;
 use super::{UserInfo, authn};
-use crate::http::call::Call;
 use crate::http::render;
+use crate::http::request_info::RequestInfo;
 use crate::refusal;
 use crate::server::Server;
 use crate::verb::input::{self, Expected};
 
-pub(crate) fn answer(server: &Server, call: &Call, bytes: Bytes) -> Result<Response<Body>, Failure> {
+pub(crate) fn answer(server: &Server, call: &RequestInfo, bytes: Bytes) -> Result<Response<Body>, Status> {
     let api_version = call.resource.api_version();
     let expected = Expected {
         api_version: &api_version,
@@ -28,7 +28,7 @@ pub(crate) fn answer(server: &Server, call: &Call, bytes: Bytes) -> Result<Respo
         "SubjectAccessReview" => access(server, &subject(&review["spec"])?, &review["spec"])?,
         "LocalSubjectAccessReview" => {
             if review["spec"]["resourceAttributes"]["namespace"] != call.namespace.as_str() {
-                return Err(Failure::bad_request(
+                return Err(Status::bad_request(
                     "spec.resourceAttributes.namespace must match the namespace of the request",
                 ));
             }
@@ -37,7 +37,7 @@ pub(crate) fn answer(server: &Server, call: &Call, bytes: Bytes) -> Result<Respo
         "SelfSubjectRulesReview" => {
             let namespace = review["spec"]["namespace"].as_str().unwrap_or_default();
             if namespace.is_empty() {
-                return Err(Failure::bad_request("no namespace on request"));
+                return Err(Status::bad_request("no namespace on request"));
             }
             rules(server, &call.user, namespace)
         }
@@ -59,7 +59,7 @@ pub(crate) fn answer(server: &Server, call: &Call, bytes: Bytes) -> Result<Respo
 }
 
 /// The user a SubjectAccessReview asks about.
-fn subject(spec: &Value) -> Result<UserInfo, Failure> {
+fn subject(spec: &Value) -> Result<UserInfo, Status> {
     let list = |value: &Value| -> Vec<String> {
         let items = value.as_array().into_iter().flatten();
         items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
@@ -74,15 +74,15 @@ fn subject(spec: &Value) -> Result<UserInfo, Failure> {
         },
     };
     if user.name.is_empty() && user.groups.is_empty() {
-        return Err(Failure::bad_request("at least one of user or group must be specified"));
+        return Err(Status::bad_request("at least one of user or group must be specified"));
     }
     Ok(user)
 }
 
-fn access(server: &Server, user: &UserInfo, spec: &Value) -> Result<Value, Failure> {
+fn access(server: &Server, user: &UserInfo, spec: &Value) -> Result<Value, Status> {
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     if resource.is_object() == path.is_object() {
-        return Err(Failure::bad_request(
+        return Err(Status::bad_request(
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         ));
     }

@@ -1,7 +1,7 @@
 //! Content negotiation: which of the forms of a response the client prefers.
 
 use http::{HeaderMap, header};
-use knarr_resource::{Failure, ResourceInfo};
+use knarr_resource::{ResourceInfo, Status};
 
 use super::query::Query;
 use crate::refusal;
@@ -42,7 +42,7 @@ pub(crate) struct Form {
 
 impl Form {
     /// Refuses a shape that the answer does not have.
-    pub(crate) fn fits(self, resource: &ResourceInfo, list: bool) -> Result<Self, Failure> {
+    pub(crate) fn fits(self, resource: &ResourceInfo, list: bool) -> Result<Self, Status> {
         let (wanted, really) = match self.of_list {
             Some(true) if !list => ("PartialObjectMetadataList", "not a list"),
             Some(false) if list => ("PartialObjectMetadata", "a list"),
@@ -112,7 +112,7 @@ pub(crate) fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
 }
 
 /// The best form that this server can write; in protobuf only if there is one.
-pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, protobuf: bool) -> Result<Form, Failure> {
+pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, protobuf: bool) -> Result<Form, Status> {
     let json = if pretty(headers, query) {
         Encoding::Pretty
     } else {
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn form(accept: &str) -> Result<Form, Failure> {
+    fn form(accept: &str) -> Result<Form, Status> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
         negotiate(&headers, &Query::default(), true)

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_schema::{proto, strict};
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub(crate) enum Media {
 const DRAIN: usize = 32 << 20;
 
 /// Reads the whole body, up to the limit.
-pub(crate) async fn read(mut body: Body) -> Result<Bytes, Failure> {
+pub(crate) async fn read(mut body: Body) -> Result<Bytes, Status> {
     match Limited::new(&mut body, LIMIT).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
@@ -37,7 +37,7 @@ pub(crate) async fn read(mut body: Body) -> Result<Bytes, Failure> {
             }
             Err(refusal::too_large(LIMIT))
         }
-        Err(error) => Err(Failure::bad_request(format!("the body could not be read: {error}"))),
+        Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
     }
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn essence(content_type: &str) -> &str {
 }
 
 /// What a Content-Type names. Some clients send none; YAML covers JSON, so nothing has to be guessed.
-pub(crate) fn media(content_type: &str, body: &[u8]) -> Result<Media, Failure> {
+pub(crate) fn media(content_type: &str, body: &[u8]) -> Result<Media, Status> {
     match essence(content_type) {
         "application/json" => Ok(Media::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Media::Yaml),
@@ -60,7 +60,7 @@ pub(crate) fn media(content_type: &str, body: &[u8]) -> Result<Media, Failure> {
 }
 
 /// The body as an object of a kind, and its duplicate fields.
-pub(crate) fn decode(content_type: &str, kind: &str, body: &[u8]) -> Result<(Value, Vec<String>), Failure> {
+pub(crate) fn decode(content_type: &str, kind: &str, body: &[u8]) -> Result<(Value, Vec<String>), Status> {
     let parsed = match media(content_type, body)? {
         Media::Json => {
             strict::parse_json(body).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))
@@ -73,7 +73,7 @@ pub(crate) fn decode(content_type: &str, kind: &str, body: &[u8]) -> Result<(Val
             .map_err(|error| error.to_string()),
     };
     let unusable = |why: String| {
-        Failure::bad_request(format!(
+        Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {kind}): {why} ({})",
             summary(body)
         ))

@@ -1,8 +1,7 @@
-//! From bytes on a connection to a [`Call`], and back.
+//! From bytes on a connection to a [`RequestInfo`], and back.
 
 pub(crate) mod accept;
 pub(crate) mod body;
-pub(crate) mod call;
 mod drain;
 mod gzip;
 mod held;
@@ -14,6 +13,7 @@ pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod query;
 pub(crate) mod render;
+pub(crate) mod request_info;
 mod root;
 
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 
 use crate::auth::rbac::{self, Attributes};
 use crate::auth::{UserInfo, authn};
 use crate::server::Server;
 use crate::{crd, refusal, subresource, verb};
-use call::Call;
 use path::{ResourcePath, Route};
 use query::Query;
+use request_info::RequestInfo;
 
 /// How long a request may take that is not meant to last, as in `kube-apiserver` (`--request-timeout`).
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -136,12 +136,12 @@ pub(crate) fn not_found() -> Response<Body> {
 }
 
 /// How long the request may take: at most [`DEADLINE`], less if the client says so.
-fn timeout(query: &Query) -> Result<Option<Duration>, Failure> {
+fn timeout(query: &Query) -> Result<Option<Duration>, Status> {
     let Some(wanted) = query.get("timeout") else {
         return Ok(Some(DEADLINE));
     };
     let wanted = options::duration(wanted).ok_or_else(|| {
-        Failure::bad_request(format!(
+        Status::bad_request(format!(
             "invalid timeout specified in the request URL - time: invalid duration {wanted:?}"
         ))
     })?;
@@ -158,7 +158,7 @@ async fn answer(
     route: Route,
     query: Query,
     request: Request<Body>,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, Status> {
     let (known, remote) = match peer {
         Peer::Local(user) => (Some(user), false),
         Peer::Remote => (None, true),
@@ -202,7 +202,7 @@ async fn resource(
     place: ResourcePath,
     query: Query,
     request: Request<Body>,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, Status> {
     let verb = resource_verb(request.method(), &place, &query);
     let attributes = Attributes {
         verb,
@@ -241,7 +241,7 @@ async fn resource(
         name => Some(resource.subresource(name).cloned().ok_or_else(refusal::unknown_path)?),
     };
     let (parts, body) = request.into_parts();
-    let call = Call {
+    let call = RequestInfo {
         user,
         verb,
         resource,
@@ -274,7 +274,7 @@ async fn resource(
         Some(_) => subresource::answer(server, call, body).await,
         None => {
             if verb == "create" && call.resource.is_terminating() {
-                return Err(Failure::forbidden(
+                return Err(Status::forbidden(
                     &call.resource,
                     "",
                     "create not allowed while custom resource definition is terminating",
@@ -310,7 +310,7 @@ fn connects(subresource: &str) -> bool {
 }
 
 /// Checks the permission. Who has not said who they are is asked to, rather than told no.
-fn permit(server: &Server, user: &UserInfo, attributes: &Attributes<'_>) -> Result<(), Failure> {
+fn permit(server: &Server, user: &UserInfo, attributes: &Attributes<'_>) -> Result<(), Status> {
     rbac::check(server, user, attributes)
 }
 

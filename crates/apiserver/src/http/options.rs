@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use knarr_resource::{Cause, Errors, Failure, Path};
+use knarr_resource::{Cause, Errors, Path, Status};
 use serde_json::{Value, json};
 
 use super::body::essence;
-use super::call::Call;
+use super::request_info::RequestInfo;
 
 /// The longest `fieldManager`, in bytes.
 const MANAGER: usize = 128;
 
 /// Refuses options that the verb does not know.
-pub(crate) fn check(call: &Call) -> Result<(), Failure> {
+pub(crate) fn check(call: &RequestInfo) -> Result<(), Status> {
     let kind = match call.verb {
         "create" => "CreateOptions",
         "update" => "UpdateOptions",
@@ -56,7 +56,7 @@ pub(crate) fn check(call: &Call) -> Result<(), Failure> {
 }
 
 /// The options of a write as an object, for admission.
-pub(crate) fn of(call: &Call) -> Value {
+pub(crate) fn of(call: &RequestInfo) -> Value {
     let kind = match call.verb {
         "create" => "CreateOptions",
         "update" => "UpdateOptions",
@@ -79,10 +79,10 @@ pub(crate) fn of(call: &Call) -> Value {
 }
 
 /// 422 if there is something wrong with the options of this kind.
-pub(crate) fn refuse(kind: &str, errors: Errors) -> Result<(), Failure> {
+pub(crate) fn refuse(kind: &str, errors: Errors) -> Result<(), Status> {
     match errors.into_vec() {
         errors if errors.is_empty() => Ok(()),
-        errors => Err(Failure::invalid("meta.k8s.io", kind, "", &errors)),
+        errors => Err(Status::invalid("meta.k8s.io", kind, "", &errors)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The query string of a request.
 
-use knarr_resource::Failure;
+use knarr_resource::Status;
 
 /// Decoded parameters in the order sent.
 #[derive(Clone, Debug, Default)]
@@ -34,11 +34,11 @@ impl Query {
     }
 
     /// A number, or 400.
-    pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+    pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Status> {
         match self.get(name) {
             None => Ok(None),
             Some(text) => text.parse().map(Some).map_err(|_| {
-                Failure::bad_request(format!(
+                Status::bad_request(format!(
                     "strconv.ParseInt: parsing {text:?}: invalid value for {name:?}"
                 ))
             }),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use knarr_resource::{Failure, ResourceInfo};
+use knarr_resource::{ResourceInfo, Status};
 use knarr_schema::proto;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::accept::{Encoding, Form, PROTOBUF, Shape};
-use super::call::Call;
+use super::request_info::RequestInfo;
 use crate::object::{present, typed};
 use crate::refusal;
 use crate::registry::Outcome;
@@ -42,14 +42,14 @@ enum Include {
 }
 
 impl Writer {
-    pub(crate) fn new(call: &Call, shape: Shape) -> Result<Self, Failure> {
+    pub(crate) fn new(call: &RequestInfo, shape: Shape) -> Result<Self, Status> {
         let resource = call.resource.clone();
         let include = match call.query.get("includeObject") {
             None | Some("Metadata") => Include::Metadata,
             Some("None") => Include::Nothing,
             Some("Object") => Include::Object,
             Some(other) => {
-                return Err(Failure::bad_request(format!(
+                return Err(Status::bad_request(format!(
                     "unrecognized includeObject value: {other:?}"
                 )));
             }
@@ -264,10 +264,10 @@ fn to_bytes(value: &Value) -> Bytes {
 /// A stored object as the response to a request.
 pub(crate) fn object(
     server: &Server,
-    call: &Call,
+    call: &RequestInfo,
     code: StatusCode,
     object: &Object,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, Status> {
     let form = call.form()?;
     let [head, tail] = Writer::new(call, form.shape)?.one(server, object);
     let mut bytes = Vec::with_capacity(head.len() + tail.len() + 1);
@@ -278,7 +278,12 @@ pub(crate) fn object(
 }
 
 /// An object that is not stored as the response to a request.
-pub(crate) fn value(server: &Server, call: &Call, code: StatusCode, value: Value) -> Result<Response<Body>, Failure> {
+pub(crate) fn value(
+    server: &Server,
+    call: &RequestInfo,
+    code: StatusCode,
+    value: Value,
+) -> Result<Response<Body>, Status> {
     let form = call.form()?;
     let bytes = Writer::new(call, form.shape)?.value(server, &value);
     finish(form.encoding, code, bytes)
@@ -287,10 +292,10 @@ pub(crate) fn value(server: &Server, call: &Call, code: StatusCode, value: Value
 /// What became of a write as the response to a request.
 pub(crate) fn outcome(
     server: &Server,
-    call: &Call,
+    call: &RequestInfo,
     code: StatusCode,
     outcome: Outcome,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, Status> {
     match outcome {
         Outcome::Stored(stored, _) => object(server, call, code, &stored),
         dry => value(server, call, code, dry.into_value(&call.resource)),
@@ -298,12 +303,12 @@ pub(crate) fn outcome(
 }
 
 /// Any JSON as the response to a request, whatever shape was asked for: reviews, scales, Status objects.
-pub(crate) fn plain(form: Form, code: StatusCode, value: &Value) -> Result<Response<Body>, Failure> {
+pub(crate) fn plain(form: Form, code: StatusCode, value: &Value) -> Result<Response<Body>, Status> {
     finish(form.encoding, code, to_vec(value))
 }
 
 /// JSON bytes as a response in the encoding asked for.
-pub(crate) fn finish(encoding: Encoding, code: StatusCode, json: Vec<u8>) -> Result<Response<Body>, Failure> {
+pub(crate) fn finish(encoding: Encoding, code: StatusCode, json: Vec<u8>) -> Result<Response<Body>, Status> {
     let parsed = || serde_json::from_slice::<Value>(&json).map_err(refusal::internal);
     let (media, bytes) = match encoding {
         Encoding::Json => ("application/json", json),
@@ -331,7 +336,7 @@ pub(crate) fn finish(encoding: Encoding, code: StatusCode, json: Vec<u8>) -> Res
 
 /// Writes the Status of a failure that [`refusal::response`] has begun to answer with.
 pub(crate) fn finish_status(response: &mut Response<Body>, encoding: Encoding) {
-    let Some(failure) = response.extensions_mut().remove::<Failure>() else {
+    let Some(failure) = response.extensions_mut().remove::<Status>() else {
         return;
     };
     let status = to_vec(&refusal::status(&failure));

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_schema::openapi::Document;
 use knarr_schema::proto;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub(crate) fn answer(
     path: &str,
     query: &Query,
     request: &Request<Body>,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, Status> {
     let headers = request.headers();
     let served = server.served();
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
@@ -72,7 +72,7 @@ pub(crate) fn answer(
 }
 
 /// JSON or YAML; these documents have no other shape, and older clients ask for strange ones.
-fn json_response(headers: &HeaderMap, query: &Query, value: &Value) -> Result<Response<Body>, Failure> {
+fn json_response(headers: &HeaderMap, query: &Query, value: &Value) -> Result<Response<Body>, Status> {
     let api_version = value["apiVersion"].as_str().unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let protobuf = proto::can_encode(group, version, value["kind"].as_str().unwrap_or_default());

@@ -1,6 +1,6 @@
 //! The two phases of admission: the plugins that are compiled in, then the policies and webhooks that users register.
 
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_resource::admission::{self, Attributes, Notes};
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ pub(crate) async fn mutate(
     object: &mut Value,
     old: Option<&Value>,
     notes: &mut Notes,
-) -> Result<bool, Failure> {
+) -> Result<bool, Status> {
     let before = object.clone();
     let mut rounds = Rounds::default();
     admission::mutate(attributes, object, old, server)?;
@@ -42,7 +42,7 @@ pub(crate) async fn validate(
     object: &Value,
     old: Option<&Value>,
     notes: &mut Notes,
-) -> Result<(), Failure> {
+) -> Result<(), Status> {
     admission::validate(attributes, object, old, server, &server.options.pod_security, notes)?;
     policy::validate(server, attributes, object, old, notes)?;
     webhook::validate(server, attributes, object, old, notes).await

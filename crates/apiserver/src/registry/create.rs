@@ -1,7 +1,7 @@
 //! New objects.
 
 use knarr_resource::admission::{Notes, Operation};
-use knarr_resource::{Failure, generate_name};
+use knarr_resource::{Status, generate_name};
 use knarr_schema::managed;
 use serde_json::Value;
 
@@ -23,13 +23,13 @@ pub(crate) async fn create(
     object: Value,
     track: Track,
     notes: &mut Notes,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, Status> {
     let resource = &request.resource;
     let now = server.clock.now();
     let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     if !version.is_empty() && version != "0" {
         // Upstream it is the store that finds this, and nobody makes a Status of it.
-        return Err(Failure {
+        return Err(Status {
             code: 500,
             reason: "",
             message: "resourceVersion should not be set on objects to be created".into(),
@@ -68,7 +68,7 @@ pub(crate) async fn create(
     let errors = resource.validate_create(&value);
     if !errors.is_empty() {
         let name = name_of(&value);
-        return Err(Failure::invalid(&resource.group, &resource.kind, name, &errors));
+        return Err(Status::invalid(&resource.group, &resource.kind, name, &errors));
     }
     notes.warnings.extend(resource.warnings(&value, None));
     let name = name_of(&value).to_owned();
@@ -82,7 +82,7 @@ async fn store(
     request: &Request,
     mut value: Value,
     generated: Option<String>,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, Status> {
     let resource = &request.resource;
     let slot = server.slot_of(resource);
     let mut names = GENERATE_TRIES;
@@ -93,7 +93,7 @@ async fn store(
         let charges = quota::charge(server, &attributes, &value, None)?;
         if request.dry_run {
             return match server.store.get(slot, &key) {
-                Some(_) => Err(Failure::already_exists(resource, &name)),
+                Some(_) => Err(Status::already_exists(resource, &name)),
                 None => Ok(Outcome::Dry(value, true)),
             };
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_resource::admission::{Notes, Operation};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -42,9 +42,9 @@ pub(crate) struct Preconditions {
 }
 
 impl DeleteOptions {
-    pub(crate) fn parse(value: Value) -> Result<Self, Failure> {
+    pub(crate) fn parse(value: Value) -> Result<Self, Status> {
         serde_json::from_value(value)
-            .map_err(|error| Failure::bad_request(format!("the delete options are not valid: {error}")))
+            .map_err(|error| Status::bad_request(format!("the delete options are not valid: {error}")))
     }
 
     pub(crate) fn is_dry(&self) -> bool {
@@ -94,7 +94,7 @@ pub(crate) async fn delete(
     request: &Request,
     options: &DeleteOptions,
     notes: &mut Notes,
-) -> Result<Deleted, Failure> {
+) -> Result<Deleted, Status> {
     delete_with(server, request, options, notes, |_| Ok(Vec::new())).await
 }
 
@@ -104,8 +104,8 @@ pub(crate) async fn delete_with(
     request: &Request,
     options: &DeleteOptions,
     notes: &mut Notes,
-    along: impl Fn(&Value) -> Result<Vec<Write>, Failure>,
-) -> Result<Deleted, Failure> {
+    along: impl Fn(&Value) -> Result<Vec<Write>, Status>,
+) -> Result<Deleted, Status> {
     let resource = &request.resource;
     let name = request.name.as_str();
     let slot = server.slot_of(resource);
@@ -166,11 +166,11 @@ async fn write(
     }
 }
 
-fn check_preconditions(request: &Request, live: &Object, options: &DeleteOptions) -> Result<(), Failure> {
+fn check_preconditions(request: &Request, live: &Object, options: &DeleteOptions) -> Result<(), Status> {
     let Some(preconditions) = &options.preconditions else {
         return Ok(());
     };
-    let conflict = |why: String| Err(Failure::conflict(&request.resource, &request.name, &why));
+    let conflict = |why: String| Err(Status::conflict(&request.resource, &request.name, &why));
     match &preconditions.uid {
         Some(uid) if **uid != *live.uid => {
             return conflict(format!(

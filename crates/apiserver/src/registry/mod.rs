@@ -11,7 +11,7 @@ mod update;
 use std::sync::Arc;
 
 use knarr_resource::admission::{Attributes, Operation, UserInfo};
-use knarr_resource::{Failure, ResourceInfo};
+use knarr_resource::{ResourceInfo, Status};
 use serde_json::Value;
 
 use crate::object::{name_of, present, typed_for};
@@ -47,8 +47,8 @@ impl Request {
         store::key(&self.namespace, &self.name)
     }
 
-    pub(crate) fn not_found(&self) -> Failure {
-        Failure::not_found(&self.resource, &self.name)
+    pub(crate) fn not_found(&self) -> Status {
+        Status::not_found(&self.resource, &self.name)
     }
 
     /// The request as admission sees it.
@@ -71,16 +71,16 @@ impl Request {
     }
 
     /// Refuses an object that says it belongs elsewhere than its path.
-    pub(crate) fn check_place(&self, object: &Value) -> Result<(), Failure> {
+    pub(crate) fn check_place(&self, object: &Value) -> Result<(), Status> {
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
         if self.resource.namespaced && !namespace.is_empty() && namespace != self.namespace {
-            return Err(Failure::bad_request(
+            return Err(Status::bad_request(
                 "the namespace of the provided object does not match the namespace sent on the request",
             ));
         }
         let name = name_of(object);
         if !self.name.is_empty() && !name.is_empty() && name != self.name {
-            return Err(Failure::bad_request(format!(
+            return Err(Status::bad_request(format!(
                 "the name of the object ({name}) does not match the name on the URL ({})",
                 self.name
             )));

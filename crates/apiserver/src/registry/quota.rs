@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
 use futures::future::select_all;
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_resource::admission::{Attributes, resource_quota};
 use knarr_resource::resource_list::ResourceList;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub(super) fn charge(
     request: &Attributes<'_>,
     object: &Value,
     old: Option<&Value>,
-) -> Result<Vec<Write>, Failure> {
+) -> Result<Vec<Write>, Status> {
     if !resource_quota::charges(request, object, old) {
         return Ok(Vec::new());
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use knarr_resource::admission::{Notes, Operation};
-use knarr_resource::{Cause, Failure, FieldError, Path};
+use knarr_resource::{Cause, FieldError, Path, Status};
 use knarr_schema::managed;
 use serde_json::{Value, json};
 
@@ -28,8 +28,8 @@ pub(crate) async fn update(
     request: &Request,
     track: Track,
     notes: &mut Notes,
-    mut change: impl FnMut(Value) -> Result<Value, Failure>,
-) -> Result<Outcome, Failure> {
+    mut change: impl FnMut(Value) -> Result<Value, Status>,
+) -> Result<Outcome, Status> {
     let resource = &request.resource;
     let slot = server.slot_of(resource);
     let key = request.key();
@@ -104,8 +104,8 @@ pub(crate) async fn update(
 pub(crate) async fn assign(
     server: &Server,
     request: &Request,
-    change: impl Fn(&mut Value) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    change: impl Fn(&mut Value) -> Result<(), Status>,
+) -> Result<(), Status> {
     let resource = &request.resource;
     let (slot, key) = (server.slot_of(resource), request.key());
     for _ in 0..TRIES {
@@ -163,7 +163,7 @@ async fn prepare(
     old: &Value,
     changed: Value,
     notes: &mut Notes,
-) -> Result<Value, Failure> {
+) -> Result<Value, Status> {
     let resource = &request.resource;
     let mut next = changed;
     request.check_place(&next)?;
@@ -196,12 +196,7 @@ async fn prepare(
     }
     let errors = resource.validate_update(&next, old, request.below());
     if !errors.is_empty() {
-        return Err(Failure::invalid(
-            &resource.group,
-            &resource.kind,
-            &request.name,
-            &errors,
-        ));
+        return Err(Status::invalid(&resource.group, &resource.kind, &request.name, &errors));
     }
     if request.subresource.is_empty() {
         notes.warnings.extend(resource.warnings(&next, Some(old)));
@@ -212,12 +207,12 @@ async fn prepare(
 }
 
 /// Refuses a change that is based on another object of the same name, or on another version of this one.
-fn check_basis(request: &Request, old: &Value, next: &Value) -> Result<(), Failure> {
+fn check_basis(request: &Request, old: &Value, next: &Value) -> Result<(), Status> {
     let resource = &request.resource;
     let text = |object: &Value, key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
     let (uid, own) = (text(next, "uid"), text(old, "uid"));
     if !uid.is_empty() && uid != own {
-        return Err(Failure::conflict(
+        return Err(Status::conflict(
             resource,
             &request.name,
             &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {own}"),
@@ -230,7 +225,7 @@ fn check_basis(request: &Request, old: &Value, next: &Value) -> Result<(), Failu
             value,
             detail,
         };
-        Failure::invalid(&resource.group, &resource.kind, &request.name, &[error])
+        Status::invalid(&resource.group, &resource.kind, &request.name, &[error])
     };
     match text(next, "resourceVersion").as_str() {
         "" | "0" if request.verb == "update" && !resource.updates_unconditionally() => {

@@ -48,14 +48,14 @@ pub(crate) type Source = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
 /// Why a group was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum Status {
     /// It is surely not on disk.
     Refused { reason: String, full: bool },
     /// It may be there at the next start.
     Unknown(String),
 }
 
-impl Failure {
+impl Status {
     fn refused(error: &io::Error) -> Self {
         Self::Refused {
             reason: error.to_string(),
@@ -233,8 +233,8 @@ impl Log {
     }
 
     /// Writes a group, all of it or nothing; it is on disk when this returns. Deletions of what is not there do no harm.
-    pub(crate) fn append(&mut self, rows: &[Row], version: u64) -> Result<(), Failure> {
-        self.mend().map_err(|error| Failure::refused(&error))?;
+    pub(crate) fn append(&mut self, rows: &[Row], version: u64) -> Result<(), Status> {
+        self.mend().map_err(|error| Status::refused(&error))?;
         let payload = frame::payload(version, rows);
         self.write_frame(Kind::Group, self.group + 1, &payload)?;
         self.group += 1;
@@ -242,10 +242,10 @@ impl Log {
         Ok(())
     }
 
-    fn write_frame(&mut self, kind: Kind, group: u64, payload: &[u8]) -> Result<(), Failure> {
+    fn write_frame(&mut self, kind: Kind, group: u64, payload: &[u8]) -> Result<(), Status> {
         let mut bytes = Vec::with_capacity(payload.len() + frame::HEAD);
         frame::write(&mut bytes, self.out.id, kind, group, payload)
-            .map_err(|reason| Failure::Refused { reason, full: false })?;
+            .map_err(|reason| Status::Refused { reason, full: false })?;
         let written = match self.out.file.write(&bytes, self.out.end) {
             Err(error) => {
                 self.state = State::Cut;
@@ -264,9 +264,9 @@ impl Log {
                     if self.state == State::Cut {
                         self.state = State::Fine;
                     }
-                    Failure::refused(&error)
+                    Status::refused(&error)
                 }
-                Err(_) => Failure::Unknown(error.to_string()),
+                Err(_) => Status::Unknown(error.to_string()),
             }),
         }
     }
@@ -293,13 +293,13 @@ impl Log {
     }
 
     /// Mends the file and tries whether there is room for more than a few bytes.
-    pub(crate) fn probe(&mut self) -> Result<(), Failure> {
-        self.mend().map_err(|error| Failure::refused(&error))?;
+    pub(crate) fn probe(&mut self) -> Result<(), Status> {
+        self.mend().map_err(|error| Status::refused(&error))?;
         let end = self.out.end;
         self.write_frame(Kind::Room, self.group, &[0; 64 << 10])?;
         self.out.end = end;
         self.state = State::Cut;
-        self.mend().map_err(|error| Failure::refused(&error))?;
+        self.mend().map_err(|error| Status::refused(&error))?;
         if !self.reserved {
             self.reserve();
         }
@@ -403,10 +403,10 @@ impl Log {
     }
 
     /// Notes that all is well: from now on damage to the last group can be told from a write that was cut off.
-    pub(crate) fn close(mut self) -> Result<(), Failure> {
+    pub(crate) fn close(mut self) -> Result<(), Status> {
         self.abandon();
         let _ = self.disk.remove(NEW);
-        self.mend().map_err(|error| Failure::refused(&error))?;
+        self.mend().map_err(|error| Status::refused(&error))?;
         self.write_frame(Kind::Close, self.group, &[])
     }
 

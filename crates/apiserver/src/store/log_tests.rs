@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::disk::Disk;
-use super::log::{self, Failure, Log, Row, Tuning};
+use super::log::{self, Log, Row, Status, Tuning};
 use super::replay::Content;
 use super::sim::{Fault, Sim};
 use crate::error::Error;
@@ -107,8 +107,8 @@ fn work(log: &mut Log, memory: &Memory, groups: std::ops::Range<u64>) -> Vec<Row
                 memory.set(n + 1, after);
                 possible = vec![memory.rows()];
             }
-            Err(Failure::Refused { .. }) => {}
-            Err(Failure::Unknown(_)) => possible.push(after),
+            Err(Status::Refused { .. }) => {}
+            Err(Status::Unknown(_)) => possible.push(after),
         }
         log.tend(memory.live());
     }
@@ -205,7 +205,7 @@ fn what_a_failing_disk_may_still_hold_is_called_unknown() {
     memory.set(1, memory.with(&group(0)));
     // The write arrives, everything from the sync on fails.
     disk.fail_at(1, Fault::PowerCut);
-    assert!(matches!(log.append(&group(3), 2), Err(Failure::Unknown(_))));
+    assert!(matches!(log.append(&group(3), 2), Err(Status::Unknown(_))));
     let kept = content(&disk.after_power_cut(1)).unwrap();
     assert_eq!((kept.rows, kept.version), (memory.with(&group(3)), 2));
     let lost = content(&disk.after_power_cut(0)).unwrap();

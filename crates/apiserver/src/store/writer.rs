@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::log::{Failure, Log, Row};
+use super::log::{Log, Row, Status};
 use super::object::{Change, Draft, Event, Index, Object, Slot};
 use super::replay::Content;
 use super::{Inner, Spec, TransactError, WriteError};
@@ -111,7 +111,7 @@ struct Batch {
 }
 
 /// What a group came to.
-type Outcome = Result<(), Failure>;
+type Outcome = Result<(), Status>;
 
 pub(super) struct Writer {
     inner: Arc<Inner>,
@@ -198,12 +198,12 @@ impl Writer {
         batch.durable |= batch.version - self.durable_version > UNSYNCED;
         batch.durable |= !self.lingering.is_empty() && self.since.elapsed() >= LINGER;
         let mut outcome = self.commit(&batch, true).await;
-        if let Err(Failure::Refused { reason, full: true }) = &outcome {
+        if let Err(Status::Refused { reason, full: true }) = &outcome {
             self.note(reason);
             if let Some(deletions) = batch.only_deletions(&self.inner, self.version, reason) {
                 batch = deletions;
                 outcome = self.commit(&batch, false).await;
-                if matches!(outcome, Err(Failure::Refused { full: true, .. })) && self.give_room().await {
+                if matches!(outcome, Err(Status::Refused { full: true, .. })) && self.give_room().await {
                     outcome = self.commit(&batch, false).await;
                 }
             }
@@ -231,7 +231,7 @@ impl Writer {
         if !self.persists {
             return Ok(());
         }
-        let gone = || Failure::Unknown("the database is gone: the thread that wrote to it failed".into());
+        let gone = || Status::Unknown("the database is gone: the thread that wrote to it failed".into());
         if !batch.durable || (batch.rows.is_empty() && (self.lingering.is_empty() || !all)) {
             return self.log.is_some().then_some(()).ok_or_else(gone);
         }
@@ -291,8 +291,8 @@ impl Writer {
             Err(failure) => {
                 self.note(failure.reason());
                 let error = match &failure {
-                    Failure::Refused { reason, .. } => WriteError::Disk(reason.clone()),
-                    Failure::Unknown(reason) => {
+                    Status::Refused { reason, .. } => WriteError::Disk(reason.clone()),
+                    Status::Unknown(reason) => {
                         // Perhaps they are on disk, with these versions.
                         self.version = batch.version;
                         WriteError::Unknown(reason.clone())

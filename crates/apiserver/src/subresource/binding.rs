@@ -4,11 +4,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use knarr_resource::admission::{Notes, Operation};
-use knarr_resource::{Failure, bind};
+use knarr_resource::{Status, bind};
 use serde_json::json;
 
-use crate::http::call::Call;
 use crate::http::render;
+use crate::http::request_info::RequestInfo;
 use crate::object::name_of;
 use crate::refusal;
 use crate::registry::{self, Request, admission};
@@ -16,7 +16,7 @@ use crate::server::Server;
 use crate::verb::input::{self, Expected};
 
 /// Serves `pods/NAME/binding`, and the older `bindings`, where the object names the pod.
-pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<Response<Body>, Failure> {
+pub(crate) async fn post(server: &Server, call: &RequestInfo, bytes: Bytes) -> Result<Response<Body>, Status> {
     let expected = Expected {
         api_version: "v1",
         kind: "Binding",
@@ -29,9 +29,7 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: Bytes) -> Result<R
     let name = match call.name.as_str() {
         "" => name_of(&binding).to_owned(),
         name if !name_of(&binding).is_empty() && name_of(&binding) != name => {
-            return Err(Failure::bad_request(
-                "name in URL does not match name in Binding object",
-            ));
+            return Err(Status::bad_request("name in URL does not match name in Binding object"));
         }
         name => name.to_owned(),
     };

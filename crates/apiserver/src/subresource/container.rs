@@ -3,21 +3,21 @@
 use axum::body::Body;
 use http::{Request, Response};
 use jiff::Timestamp;
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_resource::admission::{Notes, Operation};
 use knarr_stream::backend::{BackendError, ExecOptions, LogOptions};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 use super::node;
-use crate::http::call::Call;
+use crate::http::request_info::RequestInfo;
 use crate::refusal;
 use crate::registry::admission;
 use crate::server::Server;
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-pub(crate) async fn log(server: &Server, call: &Call) -> Result<Response<Body>, Failure> {
+pub(crate) async fn log(server: &Server, call: &RequestInfo) -> Result<Response<Body>, Status> {
     let pod = pod(server, call)?;
     let options = log_options(call, &pod)?;
     // Before a pod has a node it has no logs, which is not an error.
@@ -29,19 +29,19 @@ pub(crate) async fn log(server: &Server, call: &Call) -> Result<Response<Body>, 
         .logs(&node::pod_ref(&pod), options)
         .await
         .map_err(|error| match error {
-            BackendError::NotFound(message) => Failure {
+            BackendError::NotFound(message) => Status {
                 code: 404,
                 reason: "NotFound",
                 message,
                 details: Value::Null,
             },
-            BackendError::BadRequest(message) => Failure::bad_request(message),
+            BackendError::BadRequest(message) => Status::bad_request(message),
             BackendError::Internal(message) => refusal::internal(message),
         })?;
     Ok(knarr_stream::logs(stream))
 }
 
-pub(crate) async fn connect(server: &Server, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+pub(crate) async fn connect(server: &Server, call: RequestInfo, body: Body) -> Result<Response<Body>, Status> {
     let pod = pod(server, &call)?;
     let _notes = connecting(server, &call).await?;
     let name = call.subresource.as_ref().map_or("", |subresource| subresource.name);
@@ -60,12 +60,12 @@ pub(crate) async fn connect(server: &Server, call: Call, body: Body) -> Result<R
         tty: call.query.flag("tty"),
     };
     if !options.stdin && !options.stdout && !options.stderr {
-        return Err(Failure::bad_request(
+        return Err(Status::bad_request(
             "you must specify at least 1 of stdin, stdout, stderr",
         ));
     }
     if name == "exec" && options.command.is_empty() {
-        return Err(Failure::bad_request(
+        return Err(Status::bad_request(
             "you must specify at least one command for the container",
         ));
     }
@@ -78,7 +78,7 @@ pub(crate) async fn connect(server: &Server, call: Call, body: Body) -> Result<R
 }
 
 /// Asks admission whether the stream may be opened. The options are the object, as with every CONNECT.
-pub(super) async fn connecting(server: &Server, call: &Call) -> Result<Notes, Failure> {
+pub(super) async fn connecting(server: &Server, call: &RequestInfo) -> Result<Notes, Status> {
     let mut options = json!({});
     if let Some(subresource) = &call.subresource {
         options["kind"] = json!(subresource.kind);
@@ -111,12 +111,12 @@ pub(super) async fn connecting(server: &Server, call: &Call) -> Result<Notes, Fa
     Ok(notes)
 }
 
-fn pod(server: &Server, call: &Call) -> Result<Value, Failure> {
+fn pod(server: &Server, call: &RequestInfo) -> Result<Value, Status> {
     let object = server.store.get(server.slot_of(&call.resource), &call.key());
     Ok(object.ok_or_else(|| call.not_found())?.value())
 }
 
-fn log_options(call: &Call, pod: &Value) -> Result<LogOptions, Failure> {
+fn log_options(call: &RequestInfo, pod: &Value) -> Result<LogOptions, Status> {
     let query = &call.query;
     let invalid = |field: &str, value: &str, detail: &str| {
         let error = knarr_resource::FieldError {
@@ -125,7 +125,7 @@ fn log_options(call: &Call, pod: &Value) -> Result<LogOptions, Failure> {
             value: value.into(),
             detail: detail.into(),
         };
-        Failure::invalid("", "PodLogOptions", &call.name, &[error])
+        Status::invalid("", "PodLogOptions", &call.name, &[error])
     };
     let since = query.number::<i64>("sinceSeconds")?;
     if let Some(seconds) = since.filter(|seconds| *seconds < 1) {
@@ -142,7 +142,7 @@ fn log_options(call: &Call, pod: &Value) -> Result<LogOptions, Failure> {
         }
         Some(text) => Some(
             text.parse::<Timestamp>()
-                .map_err(|_| Failure::bad_request(format!("sinceTime {text:?} is no RFC 3339 time")))?,
+                .map_err(|_| Status::bad_request(format!("sinceTime {text:?} is no RFC 3339 time")))?,
         ),
     };
     let tail = query.number::<i64>("tailLines")?;
@@ -171,7 +171,7 @@ fn log_options(call: &Call, pod: &Value) -> Result<LogOptions, Failure> {
 }
 
 /// The container a request is about: the one it names, the one the pod names, or the only one.
-fn container(call: &Call, pod: &Value) -> Result<String, Failure> {
+fn container(call: &RequestInfo, pod: &Value) -> Result<String, Status> {
     let names = |list: &str| -> Vec<String> {
         let containers = pod["spec"][list].as_array().into_iter().flatten();
         containers
@@ -191,7 +191,7 @@ fn container(call: &Call, pod: &Value) -> Result<String, Failure> {
     if let Some(name) = call.query.get("container") {
         return match known(name) {
             true => Ok(name.to_owned()),
-            false => Err(Failure::bad_request(format!(
+            false => Err(Status::bad_request(format!(
                 "container {name} is not valid for pod {}",
                 call.name
             ))),
@@ -214,5 +214,5 @@ fn container(call: &Call, pod: &Value) -> Result<String, Failure> {
             message.push_str(&format!(" or one of the {what} containers: [{}]", list.join(" ")));
         }
     }
-    Err(Failure::bad_request(message))
+    Err(Status::bad_request(message))
 }

@@ -2,31 +2,31 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_resource::admission::{Notes, Operation};
 use knarr_resource::selector::LabelSelector;
 use serde_json::{Value, json};
 
 use crate::http::body;
-use crate::http::call::Call;
 use crate::http::render;
+use crate::http::request_info::RequestInfo;
 use crate::refusal;
 use crate::registry::{self, DeleteOptions, Request, admission};
 use crate::server::Server;
 use crate::store::{Expect, Write};
 
-pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
+pub(crate) async fn post(server: &Server, call: &RequestInfo, bytes: &[u8]) -> Result<Response<Body>, Status> {
     let (eviction, _) = body::decode(call.header("content-type"), "Eviction", bytes)?;
     let api_version = eviction["apiVersion"].as_str().unwrap_or("policy/v1");
     let kind = eviction["kind"].as_str().unwrap_or("Eviction");
     if (api_version, kind) != ("policy/v1", "Eviction") {
-        return Err(Failure::bad_request(format!(
+        return Err(Status::bad_request(format!(
             "no kind {kind:?} is registered for version {api_version:?}"
         )));
     }
     let name = eviction["metadata"]["name"].as_str().unwrap_or_default();
     if !name.is_empty() && name != call.name {
-        return Err(Failure::bad_request(
+        return Err(Status::bad_request(
             "name in URL does not match name in Eviction object",
         ));
     }
@@ -59,7 +59,7 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<R
 }
 
 /// Takes one disruption out of the budget that protects the pod.
-fn charge_budget(server: &Server, call: &Call, pod: &Value) -> Result<Vec<Write>, Failure> {
+fn charge_budget(server: &Server, call: &RequestInfo, pod: &Value) -> Result<Vec<Write>, Status> {
     let Some(budgets) = server.resource("policy", "v1", "poddisruptionbudgets") else {
         return Ok(Vec::new());
     };

@@ -12,16 +12,16 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::Response;
-use knarr_resource::Failure;
+use knarr_resource::Status;
 
 use crate::http::body::read;
-use crate::http::call::Call;
+use crate::http::request_info::RequestInfo;
 use crate::refusal;
 use crate::server::Server;
 use crate::verb::{self, patch, update};
 
 /// Answers a request for a subresource.
-pub(crate) async fn answer(server: Arc<Server>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(server: Arc<Server>, call: RequestInfo, body: Body) -> Result<Response<Body>, Status> {
     let Some(subresource) = &call.subresource else {
         return Err(refusal::unknown_path());
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_stream::backend::{Backend, PodRef};
 use serde_json::Value;
 
@@ -25,14 +25,12 @@ pub(crate) fn node_of(pod: &Value) -> &str {
 }
 
 /// What serves a pod's streams.
-pub(crate) fn backend(server: &Server, pod: &Value) -> Result<Arc<dyn Backend>, Failure> {
+pub(crate) fn backend(server: &Server, pod: &Value) -> Result<Arc<dyn Backend>, Status> {
     let node = node_of(pod);
     if node.is_empty() {
         let name = &pod["metadata"]["name"];
         let name = name.as_str().unwrap_or_default();
-        return Err(Failure::bad_request(format!(
-            "pod {name} does not have a host assigned"
-        )));
+        return Err(Status::bad_request(format!("pod {name} does not have a host assigned")));
     }
     server
         .backend(node)

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_stream::backend::{Backend, BackendError, Duplex, PodRef};
 use rand::RngExt;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::node;
-use crate::http::call::Call;
+use crate::http::request_info::RequestInfo;
 use crate::object::name_of;
 use crate::refusal;
 use crate::server::Server;
@@ -30,7 +30,7 @@ enum Target {
     Address(SocketAddr),
 }
 
-pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(server: &Server, call: RequestInfo, body: Body) -> Result<Response<Body>, Status> {
     let prefix = {
         let path = call.parts.uri.path();
         let rest = call.rest.as_deref().unwrap_or_default();
@@ -52,7 +52,7 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Result<Re
 }
 
 /// What a node tells of itself. `NAME` and `NAME:PORT` are the same here: its server has no socket.
-async fn node_page(server: &Server, call: &Call) -> Result<Response<Body>, Failure> {
+async fn node_page(server: &Server, call: &RequestInfo) -> Result<Response<Body>, Status> {
     let (name, _) = split(&call.name)?;
     let Some(backend) = server.backend(name) else {
         let message = format!("error dialing backend: node {name:?} cannot be reached");
@@ -88,7 +88,13 @@ fn redirect(prefix: &str, query: Option<&str>) -> Response<Body> {
     response
 }
 
-async fn forward(call: Call, body: Body, target: Target, path: &str, prefix: &str) -> Result<Response<Body>, Failure> {
+async fn forward(
+    call: RequestInfo,
+    body: Body,
+    target: Target,
+    path: &str,
+    prefix: &str,
+) -> Result<Response<Body>, Status> {
     let path_and_query = match call.parts.uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
@@ -117,22 +123,22 @@ async fn forward(call: Call, body: Body, target: Target, path: &str, prefix: &st
 }
 
 /// `name`, `name:port` or `scheme:name:port`, as name and port.
-fn split(name: &str) -> Result<(&str, &str), Failure> {
+fn split(name: &str) -> Result<(&str, &str), Status> {
     let parts: Vec<&str> = name.split(':').collect();
     match parts.as_slice() {
         [name] => Ok((name, "")),
         [name, port] => Ok((name, port)),
         ["" | "http", name, port] => Ok((name, port)),
-        ["https", ..] => Err(Failure::bad_request("https targets are not supported by this proxy")),
-        _ => Err(Failure::bad_request(format!("invalid proxy target {name:?}"))),
+        ["https", ..] => Err(Status::bad_request("https targets are not supported by this proxy")),
+        _ => Err(Status::bad_request(format!("invalid proxy target {name:?}"))),
     }
 }
 
-fn pod(server: &Server, call: &Call) -> Result<Target, Failure> {
+fn pod(server: &Server, call: &RequestInfo) -> Result<Target, Status> {
     let (name, port) = split(&call.name)?;
     let pod = server
         .find("", "pods", &call.namespace, name)
-        .ok_or_else(|| Failure::not_found(&call.resource, name))?;
+        .ok_or_else(|| Status::not_found(&call.resource, name))?;
     let port = match port {
         // The first port the pod declares.
         "" => pod["spec"]["containers"]
@@ -148,7 +154,7 @@ fn pod(server: &Server, call: &Call) -> Result<Target, Failure> {
     to_pod(server, &pod, port)
 }
 
-fn to_pod(server: &Server, pod: &Value, port: u16) -> Result<Target, Failure> {
+fn to_pod(server: &Server, pod: &Value, port: u16) -> Result<Target, Status> {
     Ok(Target::Pod {
         backend: node::backend(server, pod)?,
         pod: node::pod_ref(pod),
@@ -157,19 +163,19 @@ fn to_pod(server: &Server, pod: &Value, port: u16) -> Result<Target, Failure> {
     })
 }
 
-fn number(port: &str) -> Result<u16, Failure> {
+fn number(port: &str) -> Result<u16, Status> {
     port.parse()
         .ok()
         .filter(|port| *port > 0)
-        .ok_or_else(|| Failure::bad_request(format!("invalid port {port:?}")))
+        .ok_or_else(|| Status::bad_request(format!("invalid port {port:?}")))
 }
 
 /// A ready endpoint of a Service, chosen at random as a load balancer would.
-fn service(server: &Server, call: &Call) -> Result<Target, Failure> {
+fn service(server: &Server, call: &RequestInfo) -> Result<Target, Status> {
     let (name, asked) = split(&call.name)?;
     let service = server
         .find("", "services", &call.namespace, name)
-        .ok_or_else(|| Failure::not_found(&call.resource, name))?;
+        .ok_or_else(|| Status::not_found(&call.resource, name))?;
     let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
     let port = match asked {
         "" => match ports.as_slice() {
@@ -205,7 +211,7 @@ fn service(server: &Server, call: &Call) -> Result<Target, Failure> {
     target(server, call, address, *port)
 }
 
-fn target(server: &Server, call: &Call, address: &Value, port: u16) -> Result<Target, Failure> {
+fn target(server: &Server, call: &RequestInfo, address: &Value, port: u16) -> Result<Target, Status> {
     let reference = &address["targetRef"];
     if reference["kind"] == "Pod" {
         let name = reference["name"].as_str().unwrap_or_default();
@@ -218,7 +224,7 @@ fn target(server: &Server, call: &Call, address: &Value, port: u16) -> Result<Ta
     let ip = address["ip"].as_str().and_then(|ip| ip.parse().ok());
     match ip {
         Some(ip) if is_proxyable(ip) => Ok(Target::Address(SocketAddr::new(ip, port))),
-        _ => Err(Failure::bad_request("address not allowed")),
+        _ => Err(Status::bad_request("address not allowed")),
     }
 }
 

@@ -3,12 +3,12 @@
 use axum::body::Body;
 use http::{Response, StatusCode};
 use knarr_resource::admission::Notes;
-use knarr_resource::{Failure, scale};
+use knarr_resource::{Status, scale};
 use knarr_schema::managed::{self, ApplyOptions};
 use serde_json::{Value, json};
 
-use crate::http::call::Call;
 use crate::http::render;
+use crate::http::request_info::RequestInfo;
 use crate::object::present;
 use crate::refusal;
 use crate::registry::{self, Track};
@@ -22,7 +22,7 @@ const SCALE: Expected<'_> = Expected {
     kind: "Scale",
 };
 
-pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(server: &Server, call: &RequestInfo, bytes: &[u8]) -> Result<Response<Body>, Status> {
     let form = call.form()?;
     if call.verb == "get" {
         let live = server.store.get(server.slot_of(&call.resource), &call.key());
@@ -58,21 +58,21 @@ pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result
 }
 
 /// The Scale of an object; a custom resource says where its replicas are.
-fn read(call: &Call, object: &Value) -> Result<Value, Failure> {
+fn read(call: &RequestInfo, object: &Value) -> Result<Value, Status> {
     match paths(call) {
         Some(paths) => paths.read(object),
         None => Ok(scale::read(object)),
     }
 }
 
-fn write(call: &Call, object: &mut Value, scaled: &Value) -> Result<(), Failure> {
+fn write(call: &RequestInfo, object: &mut Value, scaled: &Value) -> Result<(), Status> {
     match paths(call) {
         Some(paths) => paths.write(object, scaled),
         None => scale::write(object, scaled),
     }
 }
 
-fn paths(call: &Call) -> Option<&scale::Paths> {
+fn paths(call: &RequestInfo) -> Option<&scale::Paths> {
     call.resource.definition.as_ref()?.scale.as_ref()
 }
 
@@ -82,7 +82,7 @@ enum Change {
 }
 
 impl Change {
-    fn apply(&self, server: &Server, call: &Call, mut scale: Value) -> Result<Value, Failure> {
+    fn apply(&self, server: &Server, call: &RequestInfo, mut scale: Value) -> Result<Value, Status> {
         let schema = &SCALE.schema();
         match self {
             Self::Whole(whole) => Ok(whole.clone()),

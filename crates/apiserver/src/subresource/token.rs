@@ -4,12 +4,12 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use knarr_resource::admission::{Notes, Operation};
-use knarr_resource::{Cause, Failure, FieldError, Path, new_uid};
+use knarr_resource::{Cause, FieldError, Path, Status, new_uid};
 use serde_json::{Value, json};
 
 use crate::auth::token::ISSUER;
-use crate::http::call::Call;
 use crate::http::render;
+use crate::http::request_info::RequestInfo;
 use crate::refusal;
 use crate::registry::admission;
 use crate::server::Server;
@@ -19,7 +19,7 @@ const DEFAULT_SECONDS: i64 = 3600;
 const SHORTEST_SECONDS: i64 = 600;
 const LONGEST_SECONDS: i64 = 1 << 32;
 
-pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
+pub(crate) async fn post(server: &Server, call: &RequestInfo, bytes: &[u8]) -> Result<Response<Body>, Status> {
     let expected = Expected {
         api_version: "authentication.k8s.io/v1",
         kind: "TokenRequest",
@@ -74,7 +74,7 @@ pub(crate) async fn post(server: &Server, call: &Call, bytes: &[u8]) -> Result<R
     Ok(response)
 }
 
-fn check_duration(call: &Call, seconds: i64) -> Result<(), Failure> {
+fn check_duration(call: &RequestInfo, seconds: i64) -> Result<(), Status> {
     let detail = match seconds {
         ..SHORTEST_SECONDS => "may not specify a duration less than 10 minutes",
         SHORTEST_SECONDS..=LONGEST_SECONDS => return Ok(()),
@@ -86,7 +86,7 @@ fn check_duration(call: &Call, seconds: i64) -> Result<(), Failure> {
         value: json!(seconds),
         detail: detail.into(),
     };
-    Err(Failure::invalid(
+    Err(Status::invalid(
         "authentication.k8s.io",
         "TokenRequest",
         &call.name,
@@ -95,7 +95,7 @@ fn check_duration(call: &Call, seconds: i64) -> Result<(), Failure> {
 }
 
 /// Ties the token to a pod or secret: it ends with that.
-fn bind(server: &Server, call: &Call, reference: &Value, bound: &mut Value) -> Result<(), Failure> {
+fn bind(server: &Server, call: &RequestInfo, reference: &Value, bound: &mut Value) -> Result<(), Status> {
     if reference.is_null() {
         return Ok(());
     }
@@ -104,7 +104,7 @@ fn bind(server: &Server, call: &Call, reference: &Value, bound: &mut Value) -> R
         ("v1", "Pod") => ("pods", "pod"),
         ("v1", "Secret") => ("secrets", "secret"),
         (version, kind) => {
-            return Err(Failure::bad_request(format!(
+            return Err(Status::bad_request(format!(
                 "cannot bind token for serviceaccount {:?} to an object of kind {kind:?} of {version:?}",
                 call.name
             )));
@@ -114,11 +114,11 @@ fn bind(server: &Server, call: &Call, reference: &Value, bound: &mut Value) -> R
     let object = server.find("", plural, &call.namespace, name).ok_or_else(|| {
         server
             .resource("", "v1", plural)
-            .map_or_else(refusal::unknown_path, |resource| Failure::not_found(&resource, name))
+            .map_or_else(refusal::unknown_path, |resource| Status::not_found(&resource, name))
     })?;
     let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
     if !text("uid").is_empty() && text("uid") != uid {
-        return Err(Failure {
+        return Err(Status {
             code: 409,
             reason: "Conflict",
             message: format!(
@@ -131,7 +131,7 @@ fn bind(server: &Server, call: &Call, reference: &Value, bound: &mut Value) -> R
     if plural == "pods" {
         let own = object["spec"]["serviceAccountName"].as_str().unwrap_or("default");
         if own != call.name {
-            return Err(Failure::bad_request(format!(
+            return Err(Status::bad_request(format!(
                 "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
                 call.name
             )));

@@ -2,17 +2,17 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_resource::admission::Notes;
 
 use super::input::{self, Expected};
-use crate::http::call::Call;
 use crate::http::render;
+use crate::http::request_info::RequestInfo;
 use crate::refusal;
 use crate::registry::{self, Track};
 use crate::server::Server;
 
-pub(crate) async fn answer(server: &Server, call: &Call, body: &[u8]) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(server: &Server, call: &RequestInfo, body: &[u8]) -> Result<Response<Body>, Status> {
     call.form()?;
     let api_version = call.resource.api_version();
     let expected = Expected {

@@ -6,19 +6,19 @@ use axum::body::Body;
 use futures::future::join_all;
 use http::{Response, StatusCode};
 use knarr_resource::admission::Notes;
-use knarr_resource::{Cause, Errors, Failure, Path};
+use knarr_resource::{Cause, Errors, Path, Status};
 use serde_json::{Value, json};
 
 use super::select::Selection;
-use crate::http::call::Call;
 use crate::http::render::{self, Writer};
+use crate::http::request_info::RequestInfo;
 use crate::http::{body, options};
 use crate::registry::{self, DeleteOptions, Deleted, Request};
 use crate::server::Server;
 use crate::store::Object;
 
 /// The options from the body if there is one, else from the query.
-fn read(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, Failure> {
+fn read(call: &RequestInfo, bytes: &[u8]) -> Result<DeleteOptions, Status> {
     let mut options = if bytes.trim_ascii().is_empty() {
         DeleteOptions {
             grace_period_seconds: call.query.number("gracePeriodSeconds")?,
@@ -47,19 +47,19 @@ fn read(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, Failure> {
 }
 
 /// Refuses a body that is something else. Every group has these options under its own name.
-fn check_kind(call: &Call, value: &Value) -> Result<(), Failure> {
+fn check_kind(call: &RequestInfo, value: &Value) -> Result<(), Status> {
     let text = |key: &str| value[key].as_str().unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     let known = matches!(api_version, "" | "v1" | "meta.k8s.io/v1") || api_version == call.resource.api_version();
     if !known || !matches!(kind, "" | "DeleteOptions") {
-        return Err(Failure::bad_request(format!(
+        return Err(Status::bad_request(format!(
             "no kind {kind:?} is registered for version {api_version:?}"
         )));
     }
     Ok(())
 }
 
-fn check(asked: &DeleteOptions) -> Result<(), Failure> {
+fn check(asked: &DeleteOptions) -> Result<(), Status> {
     let path = Path::new("propagationPolicy");
     let mut errors = Errors::new();
     if asked.propagation_policy.is_some() && asked.orphan_dependents.is_some() {
@@ -79,7 +79,7 @@ fn check(asked: &DeleteOptions) -> Result<(), Failure> {
 }
 
 /// The request for one object with these options.
-fn request(call: &Call, namespace: &str, name: &str, options: &DeleteOptions) -> Request {
+fn request(call: &RequestInfo, namespace: &str, name: &str, options: &DeleteOptions) -> Request {
     Request {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
@@ -89,7 +89,7 @@ fn request(call: &Call, namespace: &str, name: &str, options: &DeleteOptions) ->
     }
 }
 
-pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(server: &Server, call: &RequestInfo, bytes: &[u8]) -> Result<Response<Body>, Status> {
     let options = read(call, bytes)?;
     let mut notes = Notes::default();
     let request = request(call, &call.namespace, &call.name, &options);
@@ -109,7 +109,7 @@ pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result
 }
 
 /// Kinds whose deletion has always been answered with the object instead of a Status.
-fn answers_with_object(call: &Call) -> bool {
+fn answers_with_object(call: &RequestInfo) -> bool {
     matches!(
         call.resource.storage.as_str(),
         "pods"
@@ -126,7 +126,7 @@ fn answers_with_object(call: &Call) -> bool {
 const AT_ONCE: usize = 512;
 
 /// Deletes everything selected, and answers with what that was.
-pub(crate) async fn collection(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
+pub(crate) async fn collection(server: &Server, call: &RequestInfo, bytes: &[u8]) -> Result<Response<Body>, Status> {
     let options = &read(call, bytes)?;
     let form = call.form()?;
     let selection = Selection::of(call)?;
@@ -156,7 +156,7 @@ pub(crate) async fn collection(server: &Server, call: &Call, bytes: &[u8]) -> Re
     render::finish(form.encoding, StatusCode::OK, writer.list(server, &deleted, &meta))
 }
 
-async fn one(server: &Server, call: &Call, object: &Object, options: &DeleteOptions) -> Result<Deleted, Failure> {
+async fn one(server: &Server, call: &RequestInfo, object: &Object, options: &DeleteOptions) -> Result<Deleted, Status> {
     let request = request(call, object.namespace(), object.name(), options);
     registry::delete(server, &request, options, &mut Notes::default()).await
 }

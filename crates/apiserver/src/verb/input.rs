@@ -1,11 +1,11 @@
 //! Objects that clients send: decoded, checked against their type, and pruned.
 
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_schema::{Schema, lookup, strict};
 use serde_json::Value;
 
 use crate::http::body;
-use crate::http::call::Call;
+use crate::http::request_info::RequestInfo;
 
 /// What is done about fields that the type does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,19 +30,19 @@ impl Expected<'_> {
     }
 }
 
-pub(crate) fn field_validation(call: &Call) -> Result<FieldValidation, Failure> {
+pub(crate) fn field_validation(call: &RequestInfo) -> Result<FieldValidation, Status> {
     match call.query.get("fieldValidation") {
         None | Some("Warn") => Ok(FieldValidation::Warn),
         Some("Ignore") => Ok(FieldValidation::Ignore),
         Some("Strict") => Ok(FieldValidation::Strict),
-        Some(other) => Err(Failure::bad_request(format!(
+        Some(other) => Err(Status::bad_request(format!(
             "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
         ))),
     }
 }
 
 /// Reads a body as an object of the expected kind. Returns it with the warnings for the client.
-pub(crate) fn read(call: &Call, expected: &Expected<'_>, bytes: &[u8]) -> Result<(Value, Vec<String>), Failure> {
+pub(crate) fn read(call: &RequestInfo, expected: &Expected<'_>, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     let (mut object, duplicates) = body::decode(call.header("content-type"), expected.kind, bytes)?;
     check_kind(&mut object, expected)?;
     let warnings = check_fields(call, expected, &mut object, duplicates)?;
@@ -50,9 +50,9 @@ pub(crate) fn read(call: &Call, expected: &Expected<'_>, bytes: &[u8]) -> Result
 }
 
 /// The path has already said what is meant, so kind and version may be missing; but they may not contradict it.
-fn check_kind(object: &mut Value, expected: &Expected<'_>) -> Result<(), Failure> {
+fn check_kind(object: &mut Value, expected: &Expected<'_>) -> Result<(), Status> {
     let Some(map) = object.as_object_mut() else {
-        return Err(Failure::bad_request("the body is not an object"));
+        return Err(Status::bad_request("the body is not an object"));
     };
     let Expected { api_version, kind } = *expected;
     match map.get("apiVersion").and_then(Value::as_str).unwrap_or_default() {
@@ -60,7 +60,7 @@ fn check_kind(object: &mut Value, expected: &Expected<'_>) -> Result<(), Failure
             map.insert("apiVersion".into(), api_version.into());
         }
         own if own != api_version => {
-            return Err(Failure::bad_request(format!(
+            return Err(Status::bad_request(format!(
                 "the API version in the data ({own}) does not match the expected API version ({api_version})"
             )));
         }
@@ -71,7 +71,7 @@ fn check_kind(object: &mut Value, expected: &Expected<'_>) -> Result<(), Failure
             map.insert("kind".into(), kind.into());
         }
         own if own != kind => {
-            return Err(Failure::bad_request(format!(
+            return Err(Status::bad_request(format!(
                 "{own} in version {:?} cannot be handled as a {kind}: the kind in the data ({own}) does not match the expected kind ({kind})",
                 version_of(api_version)
             )));
@@ -86,11 +86,11 @@ fn version_of(api_version: &str) -> &str {
 }
 
 fn check_fields(
-    call: &Call,
+    call: &RequestInfo,
     expected: &Expected<'_>,
     object: &mut Value,
     duplicates: Vec<String>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<String>, Status> {
     let validation = field_validation(call)?;
     let schema = &match expected.api_version == call.resource.api_version() && expected.kind == call.resource.kind {
         true => call.resource.schema.clone(),
@@ -98,7 +98,7 @@ fn check_fields(
     };
     let unusable = |why: &str| {
         let (kind, version) = (expected.kind, version_of(expected.api_version));
-        Failure::bad_request(format!(
+        Status::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
         ))
     };

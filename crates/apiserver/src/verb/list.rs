@@ -4,13 +4,13 @@ use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Response, StatusCode};
-use knarr_resource::{Cause, Errors, Failure, Path};
+use knarr_resource::{Cause, Errors, Path, Status};
 use serde_json::{Value, json};
 
 use super::select::Selection;
-use crate::http::call::Call;
 use crate::http::options;
 use crate::http::render::{self, Writer};
+use crate::http::request_info::RequestInfo;
 use crate::refusal;
 use crate::server::Server;
 use crate::store::{self, Object, Page};
@@ -30,7 +30,7 @@ struct Next {
     after: String,
 }
 
-pub(crate) fn answer(server: &Server, call: &Call) -> Result<Response<Body>, Failure> {
+pub(crate) fn answer(server: &Server, call: &RequestInfo) -> Result<Response<Body>, Status> {
     let form = call.form()?;
     let selection = Selection::of(call)?;
     let limit = call.query.number::<i64>("limit")?.unwrap_or(0);
@@ -56,7 +56,7 @@ pub(crate) fn answer(server: &Server, call: &Call) -> Result<Response<Body>, Fai
 }
 
 /// The objects that the request selects, up to its limit.
-fn page(server: &Server, call: &Call, selection: &Selection, limit: usize) -> Result<Page, Failure> {
+fn page(server: &Server, call: &RequestInfo, selection: &Selection, limit: usize) -> Result<Page, Status> {
     let slot = server.slot_of(&call.resource);
     let from = |after: Option<&str>, version| {
         let wanted = |object: &Object| selection.matches(object);
@@ -66,7 +66,7 @@ fn page(server: &Server, call: &Call, selection: &Selection, limit: usize) -> Re
     let wanted = version_match(call, version)?;
     if let Some(token) = call.query.get("continue") {
         if version.is_some_and(|version| version != 0) {
-            return Err(Failure::bad_request(
+            return Err(Status::bad_request(
                 "specifying resource version is not allowed when using continue",
             ));
         }
@@ -103,7 +103,7 @@ fn page(server: &Server, call: &Call, selection: &Selection, limit: usize) -> Re
     from(None, None).map_err(|expired| refusal::expired(expired.oldest, &expired))
 }
 
-fn version_match(call: &Call, version: Option<u64>) -> Result<Match, Failure> {
+fn version_match(call: &RequestInfo, version: Option<u64>) -> Result<Match, Status> {
     let path = Path::new("resourceVersionMatch");
     let mut errors = Errors::new();
     let mut forbid = |path: &Path, why: &str| errors.push(path, Cause::Forbidden, Value::Null, why);
@@ -146,7 +146,7 @@ fn version_match(call: &Call, version: Option<u64>) -> Result<Match, Failure> {
 }
 
 /// Refuses a version that this server has not given out yet.
-pub(crate) fn reached(server: &Server, version: u64) -> Result<(), Failure> {
+pub(crate) fn reached(server: &Server, version: u64) -> Result<(), Status> {
     let current = server.store.version();
     if version > current {
         return Err(refusal::too_new(version, current));
@@ -159,8 +159,8 @@ fn token(version: Option<u64>, after: &str) -> String {
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": after}).to_string())
 }
 
-fn parse(token: &str) -> Result<Next, Failure> {
-    let invalid = || Failure::bad_request("continue key is not valid: incorrect encoding or version");
+fn parse(token: &str) -> Result<Next, Status> {
+    let invalid = || Status::bad_request("continue key is not valid: incorrect encoding or version");
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
     if value["v"] != "meta.k8s.io/v1" {

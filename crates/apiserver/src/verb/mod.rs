@@ -13,17 +13,17 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 
 use crate::auth::review;
-use crate::http::call::Call;
+use crate::http::request_info::RequestInfo;
 use crate::http::{body, render};
 use crate::refusal;
 use crate::server::Server;
 use crate::subresource::binding;
 
 /// Answers a request for a resource itself.
-pub(crate) async fn answer(server: Arc<Server>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(server: Arc<Server>, call: RequestInfo, body: Body) -> Result<Response<Body>, Status> {
     let Some(warning) = deprecation(&call) else {
         return dispatch(server, call, body).await;
     };
@@ -33,14 +33,14 @@ pub(crate) async fn answer(server: Arc<Server>, call: Call, body: Body) -> Resul
 }
 
 /// What is said to whoever uses a kind that others have replaced.
-fn deprecation(call: &Call) -> Option<&'static str> {
+fn deprecation(call: &RequestInfo) -> Option<&'static str> {
     match (call.resource.group.as_str(), call.resource.plural.as_str()) {
         ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         _ => None,
     }
 }
 
-async fn dispatch(server: Arc<Server>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+async fn dispatch(server: Arc<Server>, call: RequestInfo, body: Body) -> Result<Response<Body>, Status> {
     if call.resource.plural == "bindings" {
         return binding::post(&server, &call, body::read(body).await?).await;
     }
@@ -60,7 +60,7 @@ async fn dispatch(server: Arc<Server>, call: Call, body: Body) -> Result<Respons
 }
 
 /// One object.
-pub(crate) fn get(server: &Server, call: &Call) -> Result<Response<Body>, Failure> {
+pub(crate) fn get(server: &Server, call: &RequestInfo) -> Result<Response<Body>, Status> {
     let object = server
         .store
         .get(server.slot_of(&call.resource), &call.key())

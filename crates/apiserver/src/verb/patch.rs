@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Response, StatusCode};
 use knarr_resource::admission::Notes;
-use knarr_resource::{Cause, Failure, FieldError, Path};
+use knarr_resource::{Cause, FieldError, Path, Status};
 use knarr_schema::managed::{self, ApplyError, ApplyOptions};
 use knarr_schema::patch::{self, PatchError};
 use knarr_schema::{Schema, strict};
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::input::{self, Expected, FieldValidation};
 use crate::http::body;
-use crate::http::call::Call;
 use crate::http::render;
+use crate::http::request_info::RequestInfo;
 use crate::refusal;
 use crate::registry::{self, Track};
 use crate::server::Server;
@@ -33,13 +33,12 @@ pub(crate) enum Patch {
 
 impl Patch {
     /// Reads the body as its Content-Type says.
-    pub(crate) fn read(call: &Call, bytes: &[u8]) -> Result<(Self, Vec<String>), Failure> {
-        let json = || {
-            strict::parse_json(bytes).map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))
-        };
+    pub(crate) fn read(call: &RequestInfo, bytes: &[u8]) -> Result<(Self, Vec<String>), Status> {
+        let json =
+            || strict::parse_json(bytes).map_err(|error| Status::bad_request(format!("error decoding patch: {error}")));
         let object = |(value, duplicates): (Value, Vec<String>)| match value.is_object() {
             true => Ok((value, duplicates)),
-            false => Err(Failure::bad_request(format!(
+            false => Err(Status::bad_request(format!(
                 "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
                 body::go_type(&value)
             ))),
@@ -48,11 +47,11 @@ impl Patch {
             "application/json-patch+json" => {
                 let (value, duplicates) = json()?;
                 match value.as_array().map(Vec::len) {
-                    None => Err(Failure::bad_request(format!(
+                    None => Err(Status::bad_request(format!(
                         "error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
                         body::go_type(&value)
                     ))),
-                    Some(length) if length > OPERATIONS => Err(Failure {
+                    Some(length) if length > OPERATIONS => Err(Status {
                         code: 413,
                         reason: "RequestEntityTooLarge",
                         message: format!(
@@ -73,9 +72,9 @@ impl Patch {
             }
             "application/apply-patch+yaml" => {
                 let (value, duplicates) = strict::parse_yaml(bytes)
-                    .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?;
+                    .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
                 if let Some(duplicate) = duplicates.first() {
-                    return Err(Failure::bad_request(format!("error decoding YAML: {duplicate}")));
+                    return Err(Status::bad_request(format!("error decoding YAML: {duplicate}")));
                 }
                 object((value, duplicates)).map(|(value, more)| (Self::Apply(value), more))
             }
@@ -106,11 +105,11 @@ impl Patch {
 }
 
 /// The refusal for a patch that does not fit.
-pub(crate) fn refuse(error: PatchError) -> Failure {
+pub(crate) fn refuse(error: PatchError) -> Status {
     match error {
-        PatchError::BadRequest(message) => Failure::bad_request(message),
+        PatchError::BadRequest(message) => Status::bad_request(message),
         // Details that named the object would make kubectl leave out the message.
-        PatchError::Invalid(why) => Failure {
+        PatchError::Invalid(why) => Status {
             code: 422,
             reason: "Invalid",
             message: format!("the server rejected our request due to an error in our request: {why}"),
@@ -119,7 +118,7 @@ pub(crate) fn refuse(error: PatchError) -> Failure {
     }
 }
 
-pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(server: &Server, call: &RequestInfo, bytes: &[u8]) -> Result<Response<Body>, Status> {
     let (patch, duplicates) = Patch::read(call, bytes)?;
     if let Patch::Apply(applied) = &patch {
         return apply(server, call, applied).await;
@@ -133,7 +132,7 @@ pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result
         let mut next = live;
         patch.change(schema, &mut next).map_err(refuse)?;
         if !next.is_object() {
-            return Err(Failure::bad_request("the patch left no object"));
+            return Err(Status::bad_request("the patch left no object"));
         }
         warnings = duplicates.clone();
         warnings.extend(
@@ -154,13 +153,13 @@ pub(crate) async fn answer(server: &Server, call: &Call, bytes: &[u8]) -> Result
 
 /// What a patched object may not have: fields or types that its kind does not know.
 fn check(
-    call: &Call,
+    call: &RequestInfo,
     patch: &Patch,
     validation: FieldValidation,
     unknown: &mut Vec<String>,
     schema: &Schema,
     next: &mut Value,
-) -> Result<(), Failure> {
+) -> Result<(), Status> {
     let bad_patch = |why: String| {
         let error = FieldError {
             path: Path::new("patch"),
@@ -171,12 +170,12 @@ fn check(
             }),
             detail: why,
         };
-        Failure::invalid("", "", "", &[error])
+        Status::invalid("", "", "", &[error])
     };
     if let Some(error) = strict::type_errors(schema, next).into_iter().next() {
         return Err(match patch {
             Patch::Strategic(_) => bad_patch(error),
-            _ => Failure::bad_request(format!(
+            _ => Status::bad_request(format!(
                 "{} in version {:?} cannot be handled as a {}: {error}",
                 call.resource.kind, call.resource.version, call.resource.kind
             )),
@@ -214,7 +213,7 @@ fn go(value: &Value) -> String {
 }
 
 /// Server-side apply: creates the object if it is not there.
-async fn apply(server: &Server, call: &Call, applied: &Value) -> Result<Response<Body>, Failure> {
+async fn apply(server: &Server, call: &RequestInfo, applied: &Value) -> Result<Response<Body>, Status> {
     let request = call.request();
     let mut problems = Vec::new();
     let mut require = |field: &str, detail: &str| {
@@ -229,7 +228,7 @@ async fn apply(server: &Server, call: &Call, applied: &Value) -> Result<Response
         require("fieldManager", "is required for apply patch");
     }
     if !problems.is_empty() {
-        return Err(Failure::invalid("meta.k8s.io", "PatchOptions", "", &problems));
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &problems));
     }
     let api_version = call.resource.api_version();
     let expected = Expected {
@@ -241,18 +240,18 @@ async fn apply(server: &Server, call: &Call, applied: &Value) -> Result<Response
         // Go prints the core group as nothing.
         let version = text("apiVersion");
         let slash = if version.contains('/') { "" } else { "/" };
-        return Err(Failure::bad_request(format!(
+        return Err(Status::bad_request(format!(
             "invalid object type: {slash}{version}, Kind={}",
             text("kind")
         )));
     }
     request.check_place(applied)?;
     if !applied["metadata"]["managedFields"].is_null() {
-        return Err(Failure::bad_request("metadata.managedFields must be nil"));
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     let schema = &call.resource.schema;
     if let Some(errors) = managed::type_errors(schema, applied) {
-        return Err(Failure::bad_request(format!(
+        return Err(Status::bad_request(format!(
             "failed to create typed patch object ({}/{}; {api_version}, Kind={}): {errors}",
             call.namespace, call.name, expected.kind
         )));
@@ -292,9 +291,9 @@ async fn apply(server: &Server, call: &Call, applied: &Value) -> Result<Response
     Ok(response)
 }
 
-fn refuse_apply(error: ApplyError) -> Failure {
+fn refuse_apply(error: ApplyError) -> Status {
     match error {
-        ApplyError::Invalid(message) => Failure::bad_request(message),
+        ApplyError::Invalid(message) => Status::bad_request(message),
         ApplyError::Conflicts { message, conflicts } => {
             let causes: Vec<Value> = conflicts
                 .iter()
@@ -306,7 +305,7 @@ fn refuse_apply(error: ApplyError) -> Failure {
                     })
                 })
                 .collect();
-            Failure {
+            Status {
                 code: 409,
                 reason: "Conflict",
                 message,

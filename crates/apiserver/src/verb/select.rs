@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use knarr_resource::selector::{FieldSelector, LabelSelector};
-use knarr_resource::{Failure, ResourceInfo};
+use knarr_resource::{ResourceInfo, Status};
 
-use crate::http::call::Call;
+use crate::http::request_info::RequestInfo;
 use crate::object::present;
 use crate::store::{self, Lane, Object};
 
@@ -20,7 +20,7 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    pub(crate) fn of(call: &Call) -> Result<Self, Failure> {
+    pub(crate) fn of(call: &RequestInfo) -> Result<Self, Status> {
         let labels = call.query.get("labelSelector").unwrap_or_default();
         let mut fields = call.query.get("fieldSelector").unwrap_or_default().to_owned();
         // The old form of a watch on one object: its path names the object.
@@ -31,7 +31,7 @@ impl Selection {
         Ok(Self {
             native: call.resource.native,
             resource: call.resource.clone(),
-            labels: LabelSelector::parse(labels).map_err(Failure::bad_request)?,
+            labels: LabelSelector::parse(labels).map_err(Status::bad_request)?,
             fields: FieldSelector::parse(&call.resource, &fields)?,
         })
     }
@@ -47,7 +47,7 @@ impl Selection {
     }
 
     /// The smallest part of its table in which everything that is selected is.
-    pub(crate) fn lane(&self, call: &Call) -> Lane {
+    pub(crate) fn lane(&self, call: &RequestInfo) -> Lane {
         let scope = match call.resource.namespaced {
             true => call.scope(),
             false => Some(""),

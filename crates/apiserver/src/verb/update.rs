@@ -2,19 +2,19 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use knarr_resource::Failure;
+use knarr_resource::Status;
 use knarr_resource::admission::Notes;
 use serde_json::Value;
 
 use super::input::{self, Expected};
-use crate::http::call::Call;
 use crate::http::render;
+use crate::http::request_info::RequestInfo;
 use crate::object::name_of;
 use crate::refusal;
 use crate::registry::{self, Track};
 use crate::server::Server;
 
-pub(crate) async fn answer(server: &Server, call: &Call, body: &[u8]) -> Result<Response<Body>, Failure> {
+pub(crate) async fn answer(server: &Server, call: &RequestInfo, body: &[u8]) -> Result<Response<Body>, Status> {
     let api_version = call.resource.api_version();
     let expected = Expected {
         api_version: &api_version,
@@ -49,9 +49,9 @@ pub(crate) async fn answer(server: &Server, call: &Call, body: &[u8]) -> Result<
 }
 
 /// The path says which object is replaced, but the object has to agree in words: an empty one is a mistake.
-pub(crate) fn check_name(call: &Call, object: &Value) -> Result<(), Failure> {
+pub(crate) fn check_name(call: &RequestInfo, object: &Value) -> Result<(), Status> {
     match name_of(object) {
-        "" => Err(Failure::bad_request(format!(
+        "" => Err(Status::bad_request(format!(
             "the name of the object ({} based on URL) was undeterminable: name must be provided",
             call.name
         ))),

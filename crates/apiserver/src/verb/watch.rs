@@ -13,7 +13,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{Stream, stream};
 use http::{HeaderValue, Response, header};
-use knarr_resource::{Cause, Errors, Failure, Path};
+use knarr_resource::{Cause, Errors, Path, Status};
 use knarr_schema::proto;
 use rand::RngExt;
 use serde_json::Value;
@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::list;
 use super::select::Selection;
 use crate::http::accept::Encoding;
-use crate::http::call::Call;
 use crate::http::render::Writer;
+use crate::http::request_info::RequestInfo;
 use crate::refusal;
 use crate::server::Server;
 use crate::store::{Change, Event, Lane, Object, Slot};
@@ -65,7 +65,7 @@ struct Watch {
     ended: bool,
 }
 
-pub(crate) fn answer(server: Arc<Server>, call: Call) -> Result<Response<Body>, Failure> {
+pub(crate) fn answer(server: Arc<Server>, call: RequestInfo) -> Result<Response<Body>, Status> {
     let form = call.form()?;
     if form.encoding == Encoding::Yaml {
         return Err(refusal::not_acceptable_as(
@@ -130,7 +130,7 @@ pub(crate) fn answer(server: Arc<Server>, call: Call) -> Result<Response<Body>, 
 }
 
 /// `sendInitialEvents`, if given, with its rules.
-fn initial_events(call: &Call, bookmarks: bool) -> Result<Option<bool>, Failure> {
+fn initial_events(call: &RequestInfo, bookmarks: bool) -> Result<Option<bool>, Status> {
     let wanted = call
         .query
         .get("sendInitialEvents")
@@ -159,7 +159,7 @@ fn initial_events(call: &Call, bookmarks: bool) -> Result<Option<bool>, Failure>
     }
     match errors.into_vec() {
         errors if errors.is_empty() => Ok(wanted),
-        errors => Err(Failure::invalid("meta.k8s.io", "ListOptions", "", &errors)),
+        errors => Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors)),
     }
 }
 
@@ -241,7 +241,7 @@ impl Watch {
     }
 
     /// Ends the watch with an error event. The response has long begun, so this is how a watch fails.
-    fn expire(&mut self, failure: &Failure) {
+    fn expire(&mut self, failure: &Status) {
         let status = failure.to_value().to_string();
         self.send("ERROR", status.into(), Bytes::new());
         self.ended = true;

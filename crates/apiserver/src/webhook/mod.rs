@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use knarr_resource::admission::{Attributes, Notes};
-use knarr_resource::{Failure, ResourceInfo, new_uid};
+use knarr_resource::{ResourceInfo, Status, new_uid};
 use knarr_schema::patch;
 use serde_json::{Value, json};
 
@@ -98,7 +98,7 @@ impl Webhook {
         request: &Attributes<'_>,
         object: &Value,
         old: Option<&Value>,
-    ) -> Result<Option<Matched>, Failure> {
+    ) -> Result<Option<Matched>, Status> {
         let Some(matched) = Criteria::of_webhook(&self.value).matches(server, request, object, old) else {
             return Ok(None);
         };
@@ -109,7 +109,7 @@ impl Webhook {
         match Facts::new(server, request, &matched, object, old).meets(conditions, None) {
             Ok(meets) => Ok(meets.then_some(matched)),
             Err(_) if self.fails_open() => Ok(None),
-            Err(why) => Err(Failure::forbidden(request.resource, request.name_of(object), &why)),
+            Err(why) => Err(Status::forbidden(request.resource, request.name_of(object), &why)),
         }
     }
 
@@ -123,7 +123,7 @@ impl Webhook {
         old: Option<&Value>,
     ) -> Result<Value, Failed> {
         if request.dry_run && !matches!(self.value["sideEffects"].as_str(), Some("None" | "NoneOnDryRun")) {
-            return Err(Failed::Refused(Failure::bad_request(format!(
+            return Err(Failed::Refused(Status::bad_request(format!(
                 "admission webhook {:?} does not support dry run",
                 self.name
             ))));
@@ -152,7 +152,7 @@ impl Webhook {
     }
 
     /// What a call that failed means for the request.
-    fn failed(&self, failed: Failed, notes: &mut Notes, round: &str) -> Result<(), Failure> {
+    fn failed(&self, failed: Failed, notes: &mut Notes, round: &str) -> Result<(), Status> {
         match failed {
             Failed::Refused(failure) => Err(failure),
             Failed::Call(why) if self.fails_open() => {
@@ -168,7 +168,7 @@ impl Webhook {
     }
 
     /// Takes warnings and annotations over, and refuses if the webhook does.
-    fn verdict(&self, response: &Value, notes: &mut Notes) -> Result<(), Failure> {
+    fn verdict(&self, response: &Value, notes: &mut Notes) -> Result<(), Status> {
         for warning in response["warnings"]
             .as_array()
             .into_iter()
@@ -191,13 +191,13 @@ impl Webhook {
 /// Why a webhook did not answer.
 enum Failed {
     /// It was not asked, and the request cannot go on.
-    Refused(Failure),
+    Refused(Status),
     /// It was asked in vain.
     Call(String),
 }
 
 /// The refusal of a webhook as a Status.
-fn denied(name: &str, status: &Value) -> Failure {
+fn denied(name: &str, status: &Value) -> Status {
     let text = |key: &str| status[key].as_str().unwrap_or_default();
     let head = format!("admission webhook {name:?} denied the request");
     let message = match (text("message"), text("reason")) {
@@ -206,7 +206,7 @@ fn denied(name: &str, status: &Value) -> Failure {
         (message, _) => format!("{head}: {message}"),
     };
     let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok());
-    Failure {
+    Status {
         code: code.filter(|code| (400..600).contains(code)).unwrap_or(400),
         reason: reason(text("reason")),
         message,
@@ -347,7 +347,7 @@ pub(crate) async fn mutate(
     old: Option<&Value>,
     rounds: &mut Rounds,
     notes: &mut Notes,
-) -> Result<bool, Failure> {
+) -> Result<bool, Status> {
     let mut changed = false;
     for (index, hook) in Webhook::all(server, true).iter().enumerate() {
         let id = hook.id(index);
@@ -379,7 +379,7 @@ impl Webhook {
         matched: &Matched,
         response: &Value,
         object: &mut Value,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, Status> {
         use base64::Engine;
         let text = response["patch"].as_str().unwrap_or_default();
         if text.is_empty() {
@@ -429,7 +429,7 @@ pub(crate) async fn validate(
     object: &Value,
     old: Option<&Value>,
     notes: &mut Notes,
-) -> Result<(), Failure> {
+) -> Result<(), Status> {
     let hooks = Arc::new(Webhook::all(server, false));
     let mut matching = Vec::new();
     for hook in hooks.iter() {

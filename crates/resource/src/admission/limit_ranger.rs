@@ -6,7 +6,7 @@ use super::{Attributes, Lookup, Operation};
 use crate::json::{absent, items, items_mut, object, set, text};
 use crate::quantity::Quantity;
 use crate::resource_list::{Amount, ResourceList, of_pod};
-use crate::status::Failure;
+use crate::status::Status;
 use serde_json::Value;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
@@ -86,7 +86,7 @@ pub(super) fn validate(
     object: &Value,
     old: Option<&Value>,
     lookup: &dyn Lookup,
-) -> Result<(), Failure> {
+) -> Result<(), Status> {
     if !concerns(request, old) {
         return Ok(());
     }
@@ -101,7 +101,7 @@ pub(super) fn validate(
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        return Err(Failure::forbidden(request.resource, request.name_of(object), &why));
+        return Err(Status::forbidden(request.resource, request.name_of(object), &why));
     }
     Ok(())
 }

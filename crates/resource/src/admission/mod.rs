@@ -16,7 +16,7 @@ mod service_account;
 mod toleration;
 
 use crate::json::{absent, existing, keep};
-use crate::status::Failure;
+use crate::status::Status;
 pub use attributes::{Attributes, Notes, Operation, UserInfo};
 pub use pod_security::{Level, PodSecurity};
 pub use priority::system_classes;
@@ -38,7 +38,7 @@ pub fn mutate(
     object: &mut Value,
     old: Option<&Value>,
     lookup: &dyn Lookup,
-) -> Result<(), Failure> {
+) -> Result<(), Status> {
     namespace::admit(request, lookup)?;
     limit_ranger::mutate(request, object, old, lookup);
     if request.creates("pods") {
@@ -66,7 +66,7 @@ pub fn validate(
     lookup: &dyn Lookup,
     security: &PodSecurity,
     notes: &mut Notes,
-) -> Result<(), Failure> {
+) -> Result<(), Status> {
     limit_ranger::validate(request, object, old, lookup)?;
     if request.creates("pods") {
         service_account::validate(request, object, lookup)?;

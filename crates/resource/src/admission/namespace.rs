@@ -2,15 +2,15 @@
 
 use super::{Attributes, Lookup, Operation};
 use crate::json::{absent, text};
-use crate::status::Failure;
+use crate::status::Status;
 
 /// Namespaces the cluster itself lives in.
 const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
 
-pub(super) fn admit(request: &Attributes<'_>, lookup: &dyn Lookup) -> Result<(), Failure> {
+pub(super) fn admit(request: &Attributes<'_>, lookup: &dyn Lookup) -> Result<(), Status> {
     let resource = request.resource;
     if request.operation == Operation::Delete && request.is_about("namespaces") && PROTECTED.contains(&request.name) {
-        return Err(Failure::forbidden(
+        return Err(Status::forbidden(
             resource,
             request.name,
             "this namespace may not be deleted",
@@ -21,14 +21,14 @@ pub(super) fn admit(request: &Attributes<'_>, lookup: &dyn Lookup) -> Result<(),
         return Ok(());
     }
     let Some(namespace) = lookup.get("", "namespaces", "", request.namespace) else {
-        return Err(Failure::missing("", "namespaces", request.namespace));
+        return Err(Status::missing("", "namespaces", request.namespace));
     };
     let going = !absent(&namespace["metadata"], "deletionTimestamp");
     if going || text(&namespace["status"], "phase") == "Terminating" {
         let name = request.namespace;
         let why = format!("unable to create new content in namespace {name} because it is being terminated");
         let cause = format!("namespace {name} is being terminated");
-        return Err(Failure::forbidden(resource, request.name, &why).with_cause(
+        return Err(Status::forbidden(resource, request.name, &why).with_cause(
             "NamespaceTerminating",
             &cause,
             "metadata.namespace",

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::{Attributes, Lookup, Operation};
 use crate::field::quote;
 use crate::json::{absent, entries, equal, items, text};
-use crate::status::Failure;
+use crate::status::Status;
 use serde_json::Value;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -36,7 +36,7 @@ pub(super) fn admit(
     object: &Value,
     old: Option<&Value>,
     lookup: &dyn Lookup,
-) -> Result<(), Failure> {
+) -> Result<(), Status> {
     let Some(node) = request.user.node() else {
         return Ok(());
     };
@@ -67,20 +67,20 @@ struct Plugin<'a> {
 }
 
 impl Plugin<'_> {
-    fn refuse(&self, why: &str) -> Result<(), Failure> {
+    fn refuse(&self, why: &str) -> Result<(), Status> {
         let name = self.request.name_of(self.object);
-        Err(Failure::forbidden(self.request.resource, name, why))
+        Err(Status::forbidden(self.request.resource, name, why))
     }
 
     /// Refuses unless it holds.
-    fn require(&self, holds: bool, why: impl FnOnce(&str) -> String) -> Result<(), Failure> {
+    fn require(&self, holds: bool, why: impl FnOnce(&str) -> String) -> Result<(), Status> {
         if holds {
             return Ok(());
         }
         self.refuse(&why(&quote(self.node)))
     }
 
-    fn pod(&self) -> Result<(), Failure> {
+    fn pod(&self) -> Result<(), Status> {
         let operation = self.request.operation;
         let on_node = |pod: &Value| text(&pod["spec"], "nodeName") == self.node;
         match (self.request.subresource, operation) {
@@ -109,7 +109,7 @@ impl Plugin<'_> {
             ("eviction", Operation::Create) => {
                 let pod = self.lookup.get("", "pods", self.request.namespace, self.request.name);
                 let Some(pod) = pod else {
-                    return Err(Failure::not_found(self.request.resource, self.request.name));
+                    return Err(Status::not_found(self.request.resource, self.request.name));
                 };
                 let node = self.node;
                 self.require(on_node(&pod), |_| {
@@ -123,7 +123,7 @@ impl Plugin<'_> {
         }
     }
 
-    fn mirror_pod(&self) -> Result<(), Failure> {
+    fn mirror_pod(&self) -> Result<(), Status> {
         let pod = self.object;
         self.require(!absent(&pod["metadata"]["annotations"], MIRROR), |node| {
             format!("pod does not have \"{MIRROR}\" annotation, node {node} can only create mirror pods")
@@ -163,7 +163,7 @@ impl Plugin<'_> {
         }
     }
 
-    fn node(&self) -> Result<(), Failure> {
+    fn node(&self) -> Result<(), Status> {
         let name = match self.request.name {
             "" => text(&self.object["metadata"], "name"),
             name => name,
@@ -200,7 +200,7 @@ impl Plugin<'_> {
         }
     }
 
-    fn claim(&self) -> Result<(), Failure> {
+    fn claim(&self) -> Result<(), Status> {
         if self.request.subresource != "status" {
             return self.refuse("may only update PVC status");
         }
@@ -225,7 +225,7 @@ impl Plugin<'_> {
         })
     }
 
-    fn token(&self) -> Result<(), Failure> {
+    fn token(&self) -> Result<(), Status> {
         if self.request.operation != Operation::Create || self.request.subresource != "token" {
             return Ok(());
         }
@@ -268,18 +268,18 @@ impl Plugin<'_> {
         })
     }
 
-    fn lease(&self) -> Result<(), Failure> {
+    fn lease(&self) -> Result<(), Status> {
         if self.request.namespace != LEASES {
             return self.refuse(&format!("can only access leases in the \"{LEASES}\" system namespace"));
         }
         self.own_name("can only access node lease with the same name as the requesting node")
     }
 
-    fn csi_node(&self) -> Result<(), Failure> {
+    fn csi_node(&self) -> Result<(), Status> {
         self.own_name("can only access CSINode with the same name as the requesting node")
     }
 
-    fn own_name(&self, why: &str) -> Result<(), Failure> {
+    fn own_name(&self, why: &str) -> Result<(), Status> {
         let name = match self.request.operation {
             Operation::Create => text(&self.object["metadata"], "name"),
             _ => self.request.name,

@@ -3,7 +3,7 @@
 use super::{Attributes, Lookup, Operation};
 use crate::json::{absent, blank, object, set, text};
 use crate::kind::SYSTEM_CLASSES;
-use crate::status::Failure;
+use crate::status::Status;
 use serde_json::{Value, json};
 
 const GROUP: &str = "scheduling.k8s.io";
@@ -25,8 +25,8 @@ pub fn system_classes() -> Vec<Value> {
         .collect()
 }
 
-pub(super) fn mutate(request: &Attributes<'_>, pod: &mut Value, lookup: &dyn Lookup) -> Result<(), Failure> {
-    let refuse = |why: &str| Failure::forbidden(request.resource, request.name, why);
+pub(super) fn mutate(request: &Attributes<'_>, pod: &mut Value, lookup: &dyn Lookup) -> Result<(), Status> {
+    let refuse = |why: &str| Status::forbidden(request.resource, request.name, why);
     let Some(spec) = object(pod, "spec") else {
         return Ok(());
     };
@@ -65,7 +65,7 @@ pub(super) fn mutate(request: &Attributes<'_>, pod: &mut Value, lookup: &dyn Loo
 }
 
 /// Only one class can be what pods get that name none.
-pub(super) fn validate(request: &Attributes<'_>, class: &Value, lookup: &dyn Lookup) -> Result<(), Failure> {
+pub(super) fn validate(request: &Attributes<'_>, class: &Value, lookup: &dyn Lookup) -> Result<(), Status> {
     let writes = matches!(request.operation, Operation::Create | Operation::Update) && request.subresource.is_empty();
     if !writes || !request.is_resource(GROUP, "priorityclasses") || class["globalDefault"] != true {
         return Ok(());
@@ -75,7 +75,7 @@ pub(super) fn validate(request: &Attributes<'_>, class: &Value, lookup: &dyn Loo
         Some(default) if request.operation == Operation::Create || text(&default["metadata"], "name") != name => {
             let other = text(&default["metadata"], "name");
             let why = format!("PriorityClass {other} is already marked as default. Only one default can exist");
-            Err(Failure::forbidden(request.resource, request.name_of(class), &why))
+            Err(Status::forbidden(request.resource, request.name_of(class), &why))
         }
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use super::{Attributes, Operation};
 use crate::json::{absent, entries, items, text};
 use crate::kind::pod::quality_of_service;
 use crate::resource_list::{Amount, ResourceList, of_pod};
-use crate::status::Failure;
+use crate::status::Status;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,13 +227,13 @@ pub fn charge(
     object: &Value,
     old: Option<&Value>,
     now: Timestamp,
-) -> Result<Option<ResourceList>, Failure> {
+) -> Result<Option<ResourceList>, Status> {
     let (group, plural) = (request.resource.group.as_str(), request.resource.plural.as_str());
     if !matches(quota, group, plural, object) {
         return Ok(None);
     }
     let name = text(&quota["metadata"], "name");
-    let refuse = |why: String| Failure::forbidden(request.resource, request.name_of(object), &why);
+    let refuse = |why: String| Status::forbidden(request.resource, request.name_of(object), &why);
     let (hard, used) = (
         ResourceList::of(&quota["status"]["hard"]),
         ResourceList::of(&quota["status"]["used"]),

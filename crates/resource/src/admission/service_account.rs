@@ -4,7 +4,7 @@ use super::{Attributes, Lookup};
 use crate::json::{absent, blank, items, items_mut, object, set, text};
 use crate::kind::pod::same_account;
 use crate::meta::suffix;
-use crate::status::Failure;
+use crate::status::Status;
 use serde_json::{Value, json};
 
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -14,8 +14,8 @@ const TOKEN_SECONDS: i64 = 3607;
 /// Pods that a kubelet made from a file, and only mirrors to the API.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-pub(super) fn mutate(request: &Attributes<'_>, pod: &mut Value, lookup: &dyn Lookup) -> Result<(), Failure> {
-    let refuse = |why: &str| Failure::forbidden(request.resource, request.name, why);
+pub(super) fn mutate(request: &Attributes<'_>, pod: &mut Value, lookup: &dyn Lookup) -> Result<(), Status> {
+    let refuse = |why: &str| Status::forbidden(request.resource, request.name, why);
     if !absent(&pod["metadata"]["annotations"], MIRROR) {
         if !blank(&pod["spec"], "serviceAccountName") {
             return Err(refuse("a mirror pod may not reference service accounts"));
@@ -51,8 +51,8 @@ pub(super) fn mutate(request: &Attributes<'_>, pod: &mut Value, lookup: &dyn Loo
 }
 
 /// Refuses pods that reach for secrets they may not have, whoever put the references in.
-pub(super) fn validate(request: &Attributes<'_>, pod: &Value, lookup: &dyn Lookup) -> Result<(), Failure> {
-    let refuse = |why: &str| Err(Failure::forbidden(request.resource, request.name, why));
+pub(super) fn validate(request: &Attributes<'_>, pod: &Value, lookup: &dyn Lookup) -> Result<(), Status> {
+    let refuse = |why: &str| Err(Status::forbidden(request.resource, request.name, why));
     let spec = &pod["spec"];
     let name = text(spec, "serviceAccountName");
     if !absent(&pod["metadata"]["annotations"], MIRROR) {

@@ -2,7 +2,7 @@
 
 use crate::field::quote;
 use crate::resource::{Fields, ResourceInfo};
-use crate::status::Failure;
+use crate::status::Status;
 use serde_json::Value;
 
 /// Conditions on fields, all of which must be met.
@@ -18,18 +18,18 @@ struct Term {
 
 impl FieldSelector {
     /// Parses the text form for a resource; only the fields that the resource offers can be asked for.
-    pub fn parse(resource: &ResourceInfo, selector: &str) -> Result<Self, Failure> {
+    pub fn parse(resource: &ResourceInfo, selector: &str) -> Result<Self, Status> {
         let mut terms = Vec::new();
         let offered = resource.fields(&Value::Null);
         for part in split(selector).into_iter().filter(|part| !part.is_empty()) {
             let Some((label, equal, value)) = halves(part) else {
-                return Err(Failure::bad_request(format!(
+                return Err(Status::bad_request(format!(
                     "invalid selector: '{selector}'; can't understand '{part}'"
                 )));
             };
-            let value = unescape(value).map_err(Failure::bad_request)?;
+            let value = unescape(value).map_err(Status::bad_request)?;
             if offered.get(label).is_none() {
-                return Err(Failure::bad_request(unknown(label, &offered)));
+                return Err(Status::bad_request(unknown(label, &offered)));
             }
             terms.push(Term {
                 label: label.to_owned(),

@@ -12,7 +12,7 @@ use std::fmt;
 use super::{Attributes, Lookup, Notes, Operation};
 use crate::field::{Errors, FieldError, Path};
 use crate::json::{items, text};
-use crate::status::Failure;
+use crate::status::Status;
 use checks::{Pod, Violation};
 use serde_json::Value;
 
@@ -170,7 +170,7 @@ impl PodSecurity {
         old: Option<&Value>,
         lookup: &dyn Lookup,
         notes: &mut Notes,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Status> {
         if !matches!(request.operation, Operation::Create | Operation::Update) {
             return Ok(());
         }
@@ -196,7 +196,7 @@ impl PodSecurity {
         old: Option<&Value>,
         lookup: &dyn Lookup,
         notes: &mut Notes,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Status> {
         if self.is_exempt(request.namespace) {
             notes.annotate("pod-security.kubernetes.io/exempt", "namespace");
             return Ok(());
@@ -213,7 +213,7 @@ impl PodSecurity {
             return Ok(());
         }
         let why = format!("violates PodSecurity \"{}\": {}", policy.enforce, details(&violations));
-        Err(Failure::forbidden(request.resource, request.name, &why))
+        Err(Status::forbidden(request.resource, request.name, &why))
     }
 
     /// Only pods are refused: a workload may wait for its namespace to be labelled.
@@ -256,7 +256,7 @@ impl PodSecurity {
         old: Option<&Value>,
         lookup: &dyn Lookup,
         notes: &mut Notes,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Status> {
         let name = text(&namespace["metadata"], "name");
         let (policy, errors) = self.policy(&namespace["metadata"]["labels"]);
         let (before, old_errors) = match old {
@@ -266,7 +266,7 @@ impl PodSecurity {
         // Labels that were wrong before do not keep anybody from changing others.
         if !errors.is_empty() && errors != old_errors {
             let resource = request.resource;
-            return Err(Failure::invalid(&resource.group, &resource.kind, request.name, &errors));
+            return Err(Status::invalid(&resource.group, &resource.kind, request.name, &errors));
         }
         let stricter = policy.enforce != before.enforce
             && policy.enforce.level != Level::Privileged

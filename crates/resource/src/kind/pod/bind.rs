@@ -4,14 +4,14 @@ use crate::field::{Errors, Path};
 use crate::json::{absent, blank, entries, items, object, set, text};
 use crate::meta::stamp;
 use crate::printer::name_of;
-use crate::status::Failure;
+use crate::status::Status;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// Assigns a pod to the node that a Binding names.
 ///
 /// A pod is bound once: of two schedulers that choose at the same time, the second is told so.
-pub fn bind(pod: &mut Value, binding: &Value, now: Timestamp) -> Result<(), Failure> {
+pub fn bind(pod: &mut Value, binding: &Value, now: Timestamp) -> Result<(), Status> {
     let target = &binding["target"];
     let name = name_of(pod).to_owned();
     let mut errors = Errors::new();
@@ -23,7 +23,7 @@ pub fn bind(pod: &mut Value, binding: &Value, now: Timestamp) -> Result<(), Fail
         errors.required(&Path::new("target").child("name"), "");
     }
     if !errors.is_empty() {
-        return Err(Failure::invalid("", "Binding", &name, &errors.into_vec()));
+        return Err(Status::invalid("", "Binding", &name, &errors.into_vec()));
     }
     let uid = text(&binding["metadata"], "uid");
     let refused = if !uid.is_empty() && pod["metadata"]["uid"] != uid {
@@ -42,7 +42,7 @@ pub fn bind(pod: &mut Value, binding: &Value, now: Timestamp) -> Result<(), Fail
         None
     };
     if let Some(why) = refused {
-        return Err(Failure {
+        return Err(Status {
             code: 409,
             reason: "Conflict",
             message: format!("Operation cannot be fulfilled on pods/binding {name:?}: {why}"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::request::Parts;
-use knarr_resource::{Failure, ResourceInfo, Subresource};
+use knarr_resource::{ResourceInfo, Status, Subresource};
 use knarr_schema::proto;
 
 use super::accept::{self, Form};
@@ -15,7 +15,7 @@ use crate::registry::Request;
 use crate::store;
 
 /// What a verb gets to work with, besides the body.
-pub(crate) struct Call {
+pub(crate) struct RequestInfo {
     pub user: UserInfo,
     pub verb: &'static str,
     pub resource: Arc<ResourceInfo>,
@@ -30,7 +30,7 @@ pub(crate) struct Call {
     pub parts: Parts,
 }
 
-impl Call {
+impl RequestInfo {
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.parts.headers
     }
@@ -52,7 +52,7 @@ impl Call {
         (!self.namespace.is_empty()).then_some(self.namespace.as_str())
     }
 
-    pub(crate) fn form(&self) -> Result<Form, Failure> {
+    pub(crate) fn form(&self) -> Result<Form, Status> {
         let resource = &self.resource;
         let protobuf = proto::can_encode(&resource.group, &resource.version, &resource.kind);
         let form = accept::negotiate(self.headers(), &self.query, protobuf)?;
@@ -86,7 +86,7 @@ impl Call {
         }
     }
 
-    pub(crate) fn not_found(&self) -> Failure {
-        Failure::not_found(&self.resource, &self.name)
+    pub(crate) fn not_found(&self) -> Status {
+        Status::not_found(&self.resource, &self.name)
     }
 }
