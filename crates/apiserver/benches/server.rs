@@ -13,7 +13,7 @@ use divan::counter::ItemsCount;
 use futures::future::join_all;
 use http::Request;
 use http_body_util::BodyExt;
-use knarr_apiserver::{ApiServer, Options};
+use knarr_apiserver::{ApiServer, Options, UserInfo};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -39,7 +39,7 @@ impl Cluster {
         };
         let (server, client) = runtime.block_on(async {
             let server = ApiServer::start(options).await.expect("it starts");
-            let client = server.client("admin", &["system:masters"]);
+            let client = server.client(UserInfo::authenticated("admin", &["system:masters"]));
             (server, client)
         });
         Self {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
-use knarr_apiserver::{ApiServer, Options, Token};
+use knarr_apiserver::{ApiServer, Options, Token, UserInfo};
 use kube::Api;
 use kube::api::PostParams;
 use tokio::net::TcpListener;
@@ -29,7 +29,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Options::default()
     })
     .await?;
-    let accounts: Api<ServiceAccount> = Api::default_namespaced(server.client("admin", &["system:masters"]));
+    let accounts: Api<ServiceAccount> =
+        Api::default_namespaced(server.client(UserInfo::authenticated("admin", &["system:masters"])));
     let mut account = ServiceAccount::default();
     account.metadata.name = Some("default".into());
     // It is there already when the database is not new.

@@ -9,8 +9,8 @@
 //!    mechanics of patches and field ownership from `knarr-schema`
 //! 5. [`store`]: the objects, their versions and their recent history
 //!
-//! Controllers, schedulers and kubelets are ordinary clients of it. In one process they use [`ApiServer::client`], which is
-//! a real HTTP client on an in-memory connection: no socket, no TLS, and the same authorization as for everybody.
+//! Controllers, schedulers and kubelets are ordinary clients of it. In one process they use [`ApiServer::client`], whose
+//! requests go straight to the server: no socket, no TLS, no framing, and the same authorization as for everybody.
 
 mod auth;
 mod bootstrap;
@@ -40,7 +40,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
-pub use knarr_resource::admission::{Level, PodSecurity};
+pub use knarr_resource::admission::{Level, PodSecurity, UserInfo};
 
 /// The Kubernetes version whose API is served.
 pub const KUBERNETES_VERSION: &str = "v1.37.0";
@@ -120,9 +120,8 @@ impl ApiServer {
     /// A client in this process that acts as `user`. Members of the group `system:masters` may do everything.
     ///
     /// Must be called on a tokio runtime. It opens no sockets and sets no timers, so it works under paused time.
-    pub fn client(&self, user: &str, groups: &[&str]) -> kube::Client {
-        let user = auth::UserInfo::authenticated(user, groups);
-        kube::Client::new(http::memory::connect(self.server.clone(), user), "default")
+    pub fn client(&self, user: UserInfo) -> kube::Client {
+        kube::Client::new(http::local::Local::new(self.server.clone(), user), "default")
     }
 
     /// Serves HTTP/1.1 and HTTP/2 over TLS until `shutdown`, and then lets open requests finish for a moment.

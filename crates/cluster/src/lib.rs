@@ -12,7 +12,7 @@
 //! ```
 //!
 //! All of it runs in this process, except for the containers and, where the host allows namespaces, the small node
-//! process that owns them. Components talk to the API server through clients on in-memory connections. With
+//! process that owns them. Components talk to the API server through clients in the same process. With
 //! [`Storage::Memory`], [`RuntimeChoice::Hollow`] and no listener a cluster touches neither disk nor network, starts in
 //! milliseconds and follows tokio's paused clock: made for tests, of controllers for example:
 //!

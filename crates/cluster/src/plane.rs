@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
-use knarr_apiserver::{ApiServer, Token};
+use knarr_apiserver::{ApiServer, Token, UserInfo};
 use knarr_image::ImageStore;
 use knarr_node::Kubelet;
 use knarr_runtime::{Mode, Runtime};
@@ -202,7 +202,7 @@ impl ControlPlane {
         }
 
         tasks.spawn(knarr_control::run(
-            server.client("system:kube-controller-manager", &[MASTERS]),
+            server.client(UserInfo::authenticated("system:kube-controller-manager", &[MASTERS])),
             knarr_control::Options {
                 clock: options.clock.clone(),
                 ca_pem: identity.ca_pem.clone(),
@@ -219,7 +219,7 @@ impl ControlPlane {
         };
         let dns = networked.then(|| IpAddr::from(network.dns_ip));
         if networked {
-            let client = server.client("system:kube-proxy", &[MASTERS]);
+            let client = server.client(UserInfo::authenticated("system:kube-proxy", &[MASTERS]));
             let runtime = chosen.runtime.clone();
             let serve = move |ended| knarr_network::run(client.clone(), runtime.clone(), network.clone(), ended);
             tasks.spawn(in_each_network(chosen.runtime.clone(), control.clone(), serve));
@@ -245,7 +245,7 @@ impl ControlPlane {
                 node.manifest_dir = Some(directory.create_sub("manifests")?);
             }
             let user = format!("system:node:{name}");
-            let client = server.client(&user, &["system:nodes", MASTERS]);
+            let client = server.client(UserInfo::authenticated(&user, &["system:nodes", MASTERS]));
             let runtime = chosen.runtime.clone();
             let kubelet = Kubelet::start(client, runtime, images.clone(), node, control.clone()).await;
             let kubelet = kubelet.doing(|| format!("the node {name:?} does not start"))?;
@@ -383,7 +383,7 @@ impl Running {
 
     /// A client in this process that acts as somebody.
     pub fn client_as(&self, user: &str, groups: &[&str]) -> Client {
-        self.server.client(user, groups)
+        self.server.client(UserInfo::authenticated(user, groups))
     }
 
     /// The API server.

@@ -13,7 +13,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use knarr_apiserver::ApiServer;
+use knarr_apiserver::{ApiServer, UserInfo};
 use knarr_clock::Clock;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::runtime::watcher::{self, watcher};
@@ -51,7 +51,10 @@ impl World {
             ca_pem: "PEM".into(),
             ..Default::default()
         };
-        let client = server.client("system:kube-controller-manager", &["system:masters"]);
+        let client = server.client(UserInfo::authenticated(
+            "system:kube-controller-manager",
+            &["system:masters"],
+        ));
         tokio::spawn(knarr_control::run(client.clone(), options, shutdown.clone()));
         let world = Self {
             client,

@@ -7,7 +7,7 @@ mod gzip;
 mod held;
 pub(crate) mod inflight;
 pub(crate) mod listen;
-pub(crate) mod memory;
+pub(crate) mod local;
 pub(crate) mod metrics;
 pub(crate) mod options;
 pub(crate) mod path;
@@ -36,7 +36,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Who is at the other end of a connection.
 pub(crate) enum Peer {
-    /// A component in this process, authenticated when its connection was made.
+    /// A component in this process, authenticated when its client was made.
     Local(UserInfo),
     /// Somebody whose requests say who they are.
     Remote,
@@ -44,8 +44,9 @@ pub(crate) enum Peer {
 
 /// Answers one request.
 pub(crate) async fn handle(server: Arc<Server>, peer: Peer, request: Request<Body>) -> Response<Body> {
+    let remote = matches!(peer, Peer::Remote);
     let (parts, body) = request.into_parts();
-    if parts.version == Version::HTTP_11 && !parts.headers.contains_key(header::HOST) {
+    if remote && parts.version == Version::HTTP_11 && !parts.headers.contains_key(header::HOST) {
         return close(text(
             StatusCode::BAD_REQUEST,
             "400 Bad Request: missing required Host header",
@@ -56,7 +57,6 @@ pub(crate) async fn handle(server: Arc<Server>, peer: Peer, request: Request<Bod
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let route = path::route(request.uri().path());
     let lasts = route.lasts(&query);
-    let remote = matches!(peer, Peer::Remote);
     let apply = request
         .headers()
         .get(header::CONTENT_TYPE)

@@ -14,7 +14,7 @@ fn can(verb: &str, resource: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn nobody_may_do_more_than_their_roles_say() {
     let cluster = Cluster::start().await;
-    let jane = cluster.server.client("jane", &["developers"]);
+    let jane = cluster.client_as("jane", &["developers"]);
     let list = send(&jane, Method::GET, PODS, &[], "").await;
     let message =
         "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"";
@@ -93,7 +93,7 @@ async fn a_role_can_be_limited_to_names_and_be_added_to() {
     for name in ["mine", "other"] {
         cluster.post(CONFIGMAPS, configmap(name, json!({}))).await.ok();
     }
-    let one = cluster.server.client("system:serviceaccount:default:one", &[]);
+    let one = cluster.client_as("system:serviceaccount:default:one", &[]);
     assert_eq!(
         send(&one, Method::GET, &format!("{CONFIGMAPS}/mine"), &[], "")
             .await
@@ -108,7 +108,7 @@ async fn a_role_can_be_limited_to_names_and_be_added_to() {
     );
     assert_eq!(send(&one, Method::GET, CONFIGMAPS, &[], "").await.code, 403);
 
-    let view = cluster.server.client("system:serviceaccount:default:view", &[]);
+    let view = cluster.client_as("system:serviceaccount:default:view", &[]);
     assert_eq!(
         send(&view, Method::GET, "/api/v1/namespaces/default/secrets", &[], "")
             .await
@@ -140,7 +140,7 @@ async fn nobody_gives_away_rights_they_do_not_have() {
     };
     let bindings = format!("{RBAC}/namespaces/default/rolebindings");
     cluster.post(&bindings, bind("jane", "admin", "jane")).await.ok();
-    let jane = cluster.server.client("jane", &[]);
+    let jane = cluster.client_as("jane", &[]);
     let post = |path: String, body: Value| {
         let jane = jane.clone();
         async move { send(&jane, Method::POST, &path, JSON, body.to_string()).await }
@@ -212,7 +212,7 @@ async fn reviews_answer_who_may_do_what() {
     let path = format!("{REVIEWS}/selfsubjectaccessreviews");
     let answer = cluster.post(&path, can("delete", "pods")).await;
     assert_eq!((answer.code, &answer.ok()["status"]["allowed"]), (201, &json!(true)));
-    let jane = cluster.server.client("jane", &["developers"]);
+    let jane = cluster.client_as("jane", &["developers"]);
     let denied = send(&jane, Method::POST, &path, JSON, can("delete", "pods").to_string())
         .await
         .ok();
@@ -272,7 +272,7 @@ async fn impersonation_needs_a_right_for_every_part_of_the_identity() {
         "system:authenticated"
     ]);
     assert_eq!(info["groups"], groups);
-    let jane = cluster.server.client("jane", &[]);
+    let jane = cluster.client_as("jane", &[]);
     let refused = send(
         &jane,
         Method::POST,

@@ -122,7 +122,7 @@ async fn mistakes_of_the_object_are_told_before_those_of_policy() {
 #[tokio::test(start_paused = true)]
 async fn a_kubelet_keeps_to_its_node() {
     let cluster = Cluster::start().await;
-    let kubelet = cluster.server.client("system:node:n", &["system:nodes"]);
+    let kubelet = cluster.client_as("system:node:n", &["system:nodes"]);
     let node = json!({"metadata": {"name": "n"}});
     let made = send(&kubelet, Method::POST, "/api/v1/nodes", JSON, node.to_string())
         .await

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use knarr_apiserver::{ApiServer, Options, Token};
+use knarr_apiserver::{ApiServer, Options, Token, UserInfo};
 use knarr_clock::Clock;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ impl Cluster {
 
     pub async fn with(options: Options) -> Self {
         let server = ApiServer::start(options).await.expect("starts");
-        let admin = server.client("admin", &["system:masters"]);
+        let admin = server.client(UserInfo::authenticated("admin", &["system:masters"]));
         let cluster = Self { server, admin };
         // In a whole cluster a controller gives every namespace this account, without which there are no pods.
         let account = json!({"metadata": {"name": "default"}});
@@ -71,6 +71,11 @@ impl Cluster {
             .await;
         assert!(matches!(answer.code, 201 | 409), "{answer:?}");
         cluster
+    }
+
+    /// A client that acts as somebody.
+    pub fn client_as(&self, user: &str, groups: &[&str]) -> kube::Client {
+        self.server.client(UserInfo::authenticated(user, groups))
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {

@@ -11,7 +11,7 @@ async fn restart(cluster: Cluster, path: &std::path::Path) -> Cluster {
             Err(knarr_apiserver::Error::InUse { .. }) => tokio::task::yield_now().await,
             started => {
                 let server = started.unwrap();
-                let admin = server.client("admin", &["system:masters"]);
+                let admin = server.client(knarr_apiserver::UserInfo::authenticated("admin", &["system:masters"]));
                 return Cluster { server, admin };
             }
         }

@@ -251,7 +251,7 @@ async fn walk(cluster: Cluster, seed: u64) {
     let mut clients = JoinSet::new();
     for id in 0..6 {
         let mut client = Client {
-            client: cluster.server.client(&format!("client-{id}"), &["system:masters"]),
+            client: cluster.client_as(&format!("client-{id}"), &["system:masters"]),
             clock: clock.clone(),
             rng: SmallRng::seed_from_u64(seed * 100 + id),
             done: Vec::new(),

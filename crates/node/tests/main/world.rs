@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Node, Pod, ServiceAccount};
-use knarr_apiserver::ApiServer;
+use knarr_apiserver::{ApiServer, UserInfo};
 use knarr_clock::Clock;
 use knarr_image::ImageStore;
 use knarr_node::hollow::Hollow;
@@ -54,7 +54,7 @@ impl World {
             ..Default::default()
         };
         let server = ApiServer::start(options).await.unwrap();
-        let client = server.client("system:admin", &["system:masters"]);
+        let client = server.client(UserInfo::authenticated("system:admin", &["system:masters"]));
         let account: ServiceAccount = object(json!({ "metadata": { "name": "default" } }));
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
         accounts.create(&PostParams::default(), &account).await.unwrap();
