@@ -89,7 +89,9 @@ fn decoder() -> Decoder {
 
 fn decode(pages: &[Vec<u8>]) -> Vec<Arc<Object>> {
     let mut decoder = decoder();
-    let parsed = pages.iter().map(|page| decoder.page(page).expect("a list"));
+    let parsed = pages
+        .iter()
+        .map(|page| decoder.page(page, Timestamp::UNIX_EPOCH).expect("a list"));
     parsed.flat_map(|Page { objects, .. }| objects).collect()
 }
 

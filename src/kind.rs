@@ -34,53 +34,8 @@ use serde_json::Value;
 
 use crate::cluster::Resource;
 use crate::document::Document;
-use crate::store::{Cell, Health, Object};
+use crate::store::{Cell, Column, Health, Object};
 use crate::text;
-
-/// One column of a kind's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// Header, upper case, as `kubectl get` has it.
-    pub title: &'static str,
-    /// Numbers, ratios and ages stand on the right.
-    pub right: bool,
-    /// Narrowest useful width in columns.
-    pub min: u16,
-    /// 0 is always shown; the highest goes first when the terminal is narrow.
-    pub rank: u8,
-    /// Only shown in wide tables.
-    pub wide: bool,
-}
-
-impl Column {
-    /// A text column.
-    pub const fn text(title: &'static str, min: u16, rank: u8) -> Self {
-        Self {
-            title,
-            right: false,
-            min,
-            rank,
-            wide: false,
-        }
-    }
-
-    /// A right-aligned column.
-    pub const fn number(title: &'static str, min: u16, rank: u8) -> Self {
-        Self {
-            title,
-            right: true,
-            min,
-            rank,
-            wide: false,
-        }
-    }
-
-    /// The same column, shown in wide tables only.
-    #[must_use]
-    pub const fn wide(self) -> Self {
-        Self { wide: true, ..self }
-    }
-}
 
 /// What describe is made from.
 pub struct Subject<'a> {
@@ -189,7 +144,8 @@ pub fn find(resource: &Resource) -> &'static Kind {
 pub fn row_maker(resource: &Resource) -> crate::store::RowMaker {
     let kind = find(resource);
     crate::store::RowMaker {
-        titles: kind.columns.iter().map(|column| column.title).collect(),
+        columns: kind.columns.into(),
+        tabular: std::ptr::eq(kind, &generic::GENERIC),
         make: Arc::new(move |object, changed| crate::store::row_of(object, changed, kind.row)),
     }
 }

@@ -4,6 +4,7 @@
 //! immutable [`Listing`]; the [`Catalog`] keeps feeds and lenses for the union of all views' needs.
 
 mod catalog;
+mod column;
 mod feed;
 mod filter;
 mod index;
@@ -17,6 +18,7 @@ mod row;
 mod rows;
 
 pub use catalog::{Catalog, MakeRow, RowMaker};
+pub use column::Column;
 pub use feed::{Decoder, Event, Page};
 pub use filter::Filter;
 pub use index::Change;

@@ -43,14 +43,15 @@ struct Status<'a> {
     phase: Option<&'a RawValue>,
 }
 
-/// Name, age, and the health that conditions and phase by their usual names tell.
+/// What the server's table shows, else name and age, and the health that conditions and phase by their usual names tell.
 pub(super) fn row(object: &Object) -> (Health, Vec<Cell>) {
     let json = object.json();
     let parsed: Partial<'_> = parse(&json);
-    (
-        health(&parsed),
-        vec![Cell::text(&object.id.name), parsed.metadata.created.cell()],
-    )
+    let cells = match &object.cells {
+        Some(cells) => cells.to_vec(),
+        None => vec![Cell::text(&object.id.name), parsed.metadata.created.cell()],
+    };
+    (health(&parsed), cells)
 }
 
 /// Most custom resources have a `Ready` or `Available` condition or a phase; without either, there is nothing to say.

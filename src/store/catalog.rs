@@ -9,7 +9,7 @@ use knarr_clock::Clock;
 
 use super::feed::{Feed, Spec};
 use crate::cluster::{Link, Resource};
-use crate::store::{Listing, Need, Object, Query, Row};
+use crate::store::{Column, Listing, Need, Object, Query, Row};
 
 /// Most feeds that go on although nobody needs them: with a preview open, every row the cursor rests on has one.
 pub(super) const MOST_IDLE: usize = 4;
@@ -17,8 +17,10 @@ pub(super) const MOST_IDLE: usize = 4;
 /// Makes the rows of one resource: the columns belong to the kinds, which the store does not know.
 #[derive(Clone)]
 pub struct RowMaker {
-    /// Titles of the columns, in the order of a row's cells: what a filter calls them.
-    pub titles: Arc<[&'static str]>,
+    /// The columns, in the order of a row's cells. Those of the server take their place when it makes a table.
+    pub columns: Arc<[Column]>,
+    /// Whether the server is asked for a table: nothing better is known of the kind.
+    pub tabular: bool,
     /// The row of an object, and when it was last seen to change.
     pub make: MakeRow,
 }

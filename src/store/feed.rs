@@ -6,6 +6,7 @@
 
 mod keeper;
 mod reader;
+mod table;
 mod wire;
 
 pub use wire::{Decoder, Event, Page};
@@ -18,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::catalog::{Notifier, RowMaker};
 use crate::cluster::Link;
-use crate::store::{FeedState, Listing, Need, Object, Query, Sort};
+use crate::store::{Column, FeedState, Listing, Need, Object, Query, Sort};
 use keeper::Keeper;
 
 /// News on their way from the reader to the keeper.
@@ -29,6 +30,8 @@ const QUEUE: usize = 64;
 enum News {
     /// A list begins.
     Begin,
+    /// The server's table has these columns.
+    Columns(Arc<[Column]>),
     /// Some objects of the list.
     Page(Vec<Arc<Object>>),
     /// The list is complete: what it did not name is gone.
@@ -165,7 +168,7 @@ impl Feed {
             progress: Progress::default(),
         });
         let (out, news) = mpsc::channel(QUEUE);
-        let reader = reader::Reader::new(link, query, clock.clone(), out, shared.clone());
+        let reader = reader::Reader::new(link, query, maker.tabular, clock.clone(), out, shared.clone());
         let keeper = Keeper::new(shared.clone(), maker, clock, notifier);
         let task = tokio::spawn(async move {
             tokio::select! {

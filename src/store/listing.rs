@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::index::{Change, Index};
 use super::rows::Rows;
 use crate::error::Error;
-use crate::store::{Row, Sort};
+use crate::store::{Column, Row, Sort};
 
 /// How far around its last place a row is looked for before anything dearer.
 const NEIGHBOURS: usize = 16;
@@ -36,6 +36,8 @@ pub enum FeedState {
 pub struct Listing {
     /// How the feed is doing.
     pub state: FeedState,
+    /// The columns, in the order of a row's cells; none before anything is known.
+    pub columns: Arc<[Column]>,
     /// Rows before the filter.
     pub total: usize,
     /// Rows (before the filter) that need attention.
@@ -118,6 +120,7 @@ impl FromIterator<Arc<Row>> for Listing {
         let generation = index.read().generation;
         Self {
             state: FeedState::Live,
+            columns: Arc::default(),
             total: rows.len(),
             faults: rows.iter().filter(|row| row.health.needs_attention()).count(),
             stand_in: false,

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::pack::Packed;
+use crate::store::Cell;
 
 /// Names one object for good: a later object of the same name has another UID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub struct Object {
     pub id: ObjectId,
     /// `metadata.resourceVersion`.
     pub resource_version: Box<str>,
+    /// What the server's table shows of it, when it was asked for one.
+    pub cells: Option<Arc<[Cell]>>,
     packed: Packed,
 }
 
@@ -47,6 +50,7 @@ impl Object {
         Self {
             id,
             resource_version: resource_version.into(),
+            cells: None,
             packed,
         }
     }
@@ -56,9 +60,14 @@ impl Object {
         self.packed.json()
     }
 
-    /// Whether two versions of an object are the same JSON.
+    /// The same object with what the server's table shows of it.
+    pub(super) fn shown(self, cells: Option<Arc<[Cell]>>) -> Self {
+        Self { cells, ..self }
+    }
+
+    /// Whether two versions of an object are the same JSON, and shown alike.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.packed.is_same(&other.packed)
+        self.cells == other.cells && self.packed.is_same(&other.packed)
     }
 
     /// Parses the parts that `T` names.

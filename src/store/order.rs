@@ -119,7 +119,9 @@ impl Key {
         let signed = |value: i128| (value as u128 ^ (1 << 127)).to_be_bytes();
         match cell {
             Cell::Empty => Some(()),
-            Cell::Int(number) | Cell::Counted(number, _) => self.put(&(*number as u64 ^ (1 << 63)).to_be_bytes()),
+            Cell::Int(number) | Cell::Counted(number, _) | Cell::Duration(number, _) => {
+                self.put(&(*number as u64 ^ (1 << 63)).to_be_bytes())
+            }
             Cell::Ratio(ready, wanted) => {
                 // The bits of floats that are not negative compare like the floats.
                 let share = f64::from(*ready) / f64::from((*wanted).max(1));
@@ -207,7 +209,10 @@ mod tests {
             (-2..3_i64).prop_map(|count| Cell::Counted(count, None)),
             (0..4_u32, 0..4_u32).prop_map(|(ready, wanted)| Cell::Ratio(ready, wanted)),
             prop_oneof![-2..3_i128, any::<i128>()].prop_map(|value| Cell::Quantity(Box::new(value), "q".into())),
-            second.prop_map(|second| Cell::Age(Timestamp::from_second(second).unwrap())),
+            second
+                .clone()
+                .prop_map(|second| Cell::Age(Timestamp::from_second(second).unwrap())),
+            second.prop_map(|second| Cell::Duration(second, "d".into())),
         ]
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::intern;
 use crate::store::{Object, ObjectId};
@@ -56,6 +56,8 @@ pub enum Cell {
     Quantity(Box<i128>, Arc<str>),
     /// The age of this moment.
     Age(Timestamp),
+    /// A time that something took, in seconds with its original text: sorts by length.
+    Duration(i64, Arc<str>),
 }
 
 impl Cell {
@@ -81,11 +83,18 @@ impl Cell {
         }
     }
 
+    /// A time that something took, as `text` has it.
+    pub fn duration(duration: SignedDuration, text: &str) -> Self {
+        Cell::Duration(duration.as_secs(), intern::word(&text::clean(text)))
+    }
+
     /// What is shown at `now`.
     pub fn show(&self, now: Timestamp) -> Cow<'_, str> {
         match self {
             Cell::Empty => Cow::Borrowed("-"),
-            Cell::Text(text) | Cell::Status(_, text) | Cell::Quantity(_, text) => Cow::Borrowed(text),
+            Cell::Text(text) | Cell::Status(_, text) | Cell::Quantity(_, text) | Cell::Duration(_, text) => {
+                Cow::Borrowed(text)
+            }
             Cell::Int(number) | Cell::Counted(number, None) => Cow::Owned(number.to_string()),
             Cell::Ratio(ready, wanted) => Cow::Owned(format!("{ready}/{wanted}")),
             Cell::Counted(number, Some(at)) => Cow::Owned(format!("{number} ({} ago)", text::age(*at, now))),
@@ -95,7 +104,7 @@ impl Cell {
 
     /// Order within one column: numbers by value, ages youngest first, empty cells last.
     pub fn order(&self, other: &Self) -> Ordering {
-        use Cell::{Age, Counted, Empty, Int, Quantity, Ratio, Status, Text};
+        use Cell::{Age, Counted, Duration, Empty, Int, Quantity, Ratio, Status, Text};
         match (self, other) {
             (Empty, Empty) => Ordering::Equal,
             (Empty, _) => Ordering::Greater,
@@ -109,6 +118,7 @@ impl Cell {
             }
             (Quantity(a, _), Quantity(b, _)) => a.cmp(b),
             (Age(a), Age(b)) => b.cmp(a),
+            (Duration(a, _), Duration(b, _)) => a.cmp(b),
             (a, b) => rank(a).cmp(&rank(b)),
         }
     }
@@ -121,9 +131,10 @@ pub(super) fn rank(cell: &Cell) -> u8 {
         Cell::Ratio(..) => 1,
         Cell::Quantity(..) => 2,
         Cell::Age(_) => 3,
-        Cell::Status(..) => 4,
-        Cell::Text(_) => 5,
-        Cell::Empty => 6,
+        Cell::Duration(..) => 4,
+        Cell::Status(..) => 5,
+        Cell::Text(_) => 6,
+        Cell::Empty => 7,
     }
 }
 

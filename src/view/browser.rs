@@ -22,7 +22,7 @@ use crate::cluster::Resource;
 use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
 use crate::kind::{self, Kind};
-use crate::store::{Cell, FeedState, Health, Listing, Need, ObjectId, Query, Row, Sort};
+use crate::store::{Cell, Column, FeedState, Health, Listing, Need, ObjectId, Query, Row, Sort};
 use crate::text;
 use crate::theme::Role;
 use crate::widget::{ColumnSpec, TableCell, TableRow, fill, fit, natural_width, rule_down, table};
@@ -37,6 +37,8 @@ const NOTICED: i128 = 800;
 pub struct Browser {
     resource: Arc<Resource>,
     kind: &'static Kind,
+    /// Those of the kind until the server has said its own.
+    columns: Arc<[Column]>,
     need: Need,
     /// What narrows it, for the crumbs: `on node knarr`, `app=web`.
     scope_note: String,
@@ -88,6 +90,7 @@ impl Browser {
         }
         Self {
             resource,
+            columns: kind.columns.into(),
             kind,
             need,
             scope_note: String::new(),
@@ -184,13 +187,13 @@ impl Browser {
                 middle: true,
             });
         }
-        for column in self.kind.columns {
+        for column in self.columns.iter() {
             let at = specs.len();
             specs.push(ColumnSpec {
-                title: column.title.into(),
+                title: column.title.to_string(),
                 right: column.right,
                 min: column.min,
-                wanted: match column.title {
+                wanted: match &*column.title {
                     _ if column.wide && !self.wide => 0,
                     // Ages change their width as they grow; nothing beside them should move then.
                     "AGE" => wanted(at).max(5),
@@ -203,8 +206,8 @@ impl Browser {
                 },
                 // "4 (8s ago)" has a short form.
                 elastic: column.title == "RESTARTS"
-                    || !column.right && !matches!(column.title, "STATUS" | "READY" | "TYPE" | "ROLES"),
-                middle: matches!(column.title, "NAME" | "OBJECT" | "NODE" | "IMAGES"),
+                    || !column.right && !matches!(&*column.title, "STATUS" | "READY" | "TYPE" | "ROLES"),
+                middle: matches!(&*column.title, "NAME" | "OBJECT" | "NODE" | "IMAGES"),
             });
         }
         let sorted = self.sorted_column();
@@ -263,7 +266,7 @@ impl Browser {
             if shift == 1 {
                 shown_now[0] = text::width(&row.id.namespace).max(shown_now[0].into()) as u16;
             }
-            for (at, cell) in row.cells.iter().enumerate().take(self.kind.columns.len()) {
+            for (at, cell) in row.cells.iter().enumerate().take(self.columns.len()) {
                 let shown = text::width(&cell.show(now)) as u16;
                 // Ages grow without news: they get the room of the longest from the start.
                 let wide = match cell {
@@ -288,10 +291,9 @@ impl Browser {
 
     fn sort_by(&mut self, line: &Line) -> Result<()> {
         let titles = || {
-            self.kind
-                .columns
+            self.columns
                 .iter()
-                .map(|column| column.title)
+                .map(|column| &*column.title)
                 .collect::<Vec<_>>()
                 .join(", ")
         };
@@ -299,7 +301,6 @@ impl Browser {
             .first()
             .ok_or_else(|| Error::usage("sort by which column?").hint(titles()))?;
         let column = self
-            .kind
             .columns
             .iter()
             .position(|column| column.title.eq_ignore_ascii_case(wanted));
@@ -449,6 +450,10 @@ impl View for Browser {
 
     fn sync(&mut self, data: &dyn Data) {
         let listing = data.listing(&self.need);
+        if !listing.columns.is_empty() && listing.columns != self.columns {
+            self.columns = listing.columns.clone();
+            self.widest = vec![0; self.columns.len() + usize::from(self.shows_namespace())];
+        }
         let loading = listing.state == FeedState::Loading;
         if let Some(at) = self.wanted.as_ref().and_then(|uid| listing.position(uid, self.index)) {
             self.move_to(&listing, at);
@@ -565,7 +570,7 @@ impl View for Browser {
             "filter.keep" => self.hidden = None,
             "table.wide" => {
                 self.wide = !self.wide;
-                if !self.kind.columns.iter().any(|column| column.wide) {
+                if !self.columns.iter().any(|column| column.wide) {
                     return Err(Error::usage(format!("{} have no more columns", self.resource.plural)));
                 }
             }
@@ -590,7 +595,7 @@ impl View for Browser {
             }
             "filter.set" => {
                 let text = line.args.join(" ");
-                let titles: Vec<&str> = self.kind.columns.iter().map(|column| column.title).collect();
+                let titles: Vec<&str> = self.columns.iter().map(|column| &*column.title).collect();
                 crate::store::Filter::parse(&text, &titles)?;
                 self.need.filter = text;
                 self.sync(data);
@@ -634,7 +639,7 @@ impl View for Browser {
             cells.extend(
                 row.cells
                     .iter()
-                    .take(self.kind.columns.len())
+                    .take(self.columns.len())
                     .map(|cell| table_cell(cell, look, now)),
             );
             cells.extend(self.label_columns.iter().map(|key| TableCell {

@@ -118,7 +118,7 @@ fn kinds(out: &mut String) {
                 if column.wide {
                     format!("({})", column.title)
                 } else {
-                    column.title.to_owned()
+                    column.title.to_string()
                 }
             })
             .collect();

@@ -7,6 +7,7 @@ mod object;
 mod server;
 mod shape;
 mod states;
+mod table;
 mod walk;
 
 pub(crate) use harness::{Desk, Setup, Tui};

@@ -92,6 +92,15 @@ impl Keeper {
                 self.named.clear();
                 self.published();
             }
+            News::Columns(columns) => {
+                self.flush();
+                self.maker.columns = columns;
+                // Filters and orders are made of the columns.
+                self.lenses.clear();
+                self.orders.clear();
+                self.refit();
+                self.published();
+            }
             News::Page(objects) => {
                 let changes: Vec<Change> = objects.iter().filter_map(|object| self.listed(object)).collect();
                 self.named.extend(objects.iter().map(|object| object.id.uid.clone()));
@@ -200,9 +209,9 @@ impl Keeper {
             if self.lenses.iter().any(|(_, _, known)| Arc::ptr_eq(known, &slot)) {
                 continue;
             }
+            let titles: Vec<&str> = self.maker.columns.iter().map(|column| &*column.title).collect();
             // The view has refused what cannot be parsed; another's filter may still come here with other columns.
-            let filter =
-                Filter::parse(&spec.filter, &self.maker.titles).unwrap_or_else(|_| Filter::literal(&spec.filter));
+            let filter = Filter::parse(&spec.filter, &titles).unwrap_or_else(|_| Filter::literal(&spec.filter));
             let mut lens = Lens::new(spec.sort, filter, spec.faults);
             if order_of(&self.orders, &lens).is_none() {
                 let rows = self.index.read().rows.values().cloned().collect::<Vec<_>>();
@@ -248,6 +257,7 @@ impl Keeper {
         let known = self.index.read();
         Listing {
             state: self.state.clone(),
+            columns: self.maker.columns.clone(),
             total: known.rows.len(),
             faults: self.faults,
             index: self.index.clone(),

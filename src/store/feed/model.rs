@@ -192,7 +192,8 @@ fn keeper() -> Keeper {
         progress: Progress::default(),
     });
     let maker = RowMaker {
-        titles: Arc::new(TITLES),
+        columns: TITLES.map(|title| Column::text(title, 4, 0)).into(),
+        tabular: false,
         make: Arc::new(make),
     };
     Keeper::new(shared, maker, Clock::system(), Arc::new(Notifier::new(Arc::new(|| ()))))

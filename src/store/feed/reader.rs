@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::wire::{Decoder, Event, Page};
-use super::{News, Shared};
+use super::{News, Shared, table};
 use crate::cluster::{Link, Read};
 use crate::error::{Error, ErrorKind};
 use crate::store::{FeedState, Query};
@@ -54,6 +54,8 @@ pub(super) struct Reader {
     clock: Clock,
     out: mpsc::Sender<News>,
     shared: Arc<Shared>,
+    /// Whether the server is asked for a table.
+    tabular: bool,
     watchable: bool,
     state: FeedState,
     heard: Timestamp,
@@ -78,13 +80,21 @@ struct Over;
 type Tried<T> = Result<Result<T, Trouble>, Over>;
 
 impl Reader {
-    pub(super) fn new(link: Link, query: Query, clock: Clock, out: mpsc::Sender<News>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        link: Link,
+        query: Query,
+        tabular: bool,
+        clock: Clock,
+        out: mpsc::Sender<News>,
+        shared: Arc<Shared>,
+    ) -> Self {
         let verbs = &query.resource.verbs;
         Self {
             decoder: Decoder::new(&query.resource),
             watchable: verbs.is_empty() || query.resource.can("watch"),
             heard: clock.now(),
             state: FeedState::Loading,
+            tabular,
             pause: PAUSE.0,
             link,
             query,
@@ -200,6 +210,7 @@ impl Reader {
                 }
                 Err(trouble) => return Ok(Err(trouble)),
             };
+            self.columns().await?;
             self.send(News::Page(page.objects)).await?;
             if page.next.is_empty() {
                 self.send(News::End).await?;
@@ -220,7 +231,7 @@ impl Reader {
         let response = self.begin(&request, LIST_SILENCE).await?;
         let body = self.collect(response.into_body(), LARGEST_PAGE).await?;
         self.decoder
-            .page(&body)
+            .page(&body, self.clock.now())
             .map_err(|error| Trouble::Broken(self.nonsense(&error)))
     }
 
@@ -249,7 +260,9 @@ impl Reader {
                 if line.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }
-                match self.decoder.event(&line) {
+                let event = self.decoder.event(&line, self.clock.now());
+                self.columns().await?;
+                match event {
                     Ok(Event::Set(object)) => {
                         version.clear();
                         version.push_str(&object.resource_version);
@@ -278,6 +291,9 @@ impl Reader {
     fn request(&self) -> Read {
         let path = self.query.resource.path(self.query.namespace.as_deref());
         let mut request = Read::new(path, format!("list {}", self.query.resource.full_name()));
+        if self.tabular {
+            request = request.param("includeObject", "Object");
+        }
         for (name, selector) in [
             ("labelSelector", &self.query.labels),
             ("fieldSelector", &self.query.fields),
@@ -292,7 +308,14 @@ impl Reader {
     /// Sends a request, and waits for the head of a good answer.
     async fn begin(&mut self, request: &Read, silence: Duration) -> Result<http::Response<Body>, Trouble> {
         let headers = [
-            (http::header::ACCEPT, "application/json"),
+            (
+                http::header::ACCEPT,
+                if self.tabular {
+                    table::ACCEPT
+                } else {
+                    "application/json"
+                },
+            ),
             // A compressed watch would hold events back until a block is full.
             (http::header::ACCEPT_ENCODING, "identity"),
         ];
@@ -379,6 +402,14 @@ impl Reader {
             error,
         })
         .await
+    }
+
+    /// Passes on the columns when the server has said others than before.
+    async fn columns(&mut self) -> Result<(), Over> {
+        match self.decoder.new_columns() {
+            Some(columns) => self.send(News::Columns(columns)).await,
+            None => Ok(()),
+        }
     }
 
     async fn tell(&mut self, state: FeedState) -> Result<(), Over> {

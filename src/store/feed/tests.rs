@@ -106,7 +106,8 @@ fn maker() -> RowMaker {
         )
     };
     RowMaker {
-        titles: Arc::new(["NAME", "COUNT"]),
+        columns: [Column::text("NAME", 4, 0), Column::number("COUNT", 4, 0)].into(),
+        tabular: false,
         make: Arc::new(move |object, changed| row_of(object, changed, make)),
     }
 }
@@ -599,7 +600,8 @@ async fn an_age_filter_follows_the_time_without_any_event() {
         let link = bench.catalog.link().cloned();
         let born = clock.now();
         let make = RowMaker {
-            titles: Arc::new(["AGE"]),
+            columns: [Column::number("AGE", 4, 0)].into(),
+            tabular: false,
             make: Arc::new(move |object, changed| row_of(object, changed, |_| (Health::None, vec![Cell::Age(born)]))),
         };
         let mut catalog = Catalog::new(

@@ -7,12 +7,14 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::table::{self, Definition, RawRow};
 use crate::cluster::Resource;
 use crate::store::pack::Packer;
-use crate::store::{Object, ObjectId};
+use crate::store::{Column, Object, ObjectId};
 
 /// One page of a list.
 #[derive(Debug, Default)]
@@ -50,14 +52,24 @@ pub struct Decoder {
     /// Thousands of objects share a few namespaces.
     namespaces: HashSet<Arc<str>>,
     packer: Packer,
+    /// The columns of the server's table, as last said, and whether they have been passed on.
+    definitions: Vec<Definition>,
+    said: bool,
 }
 
+/// A list, or a table.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RawPage<'a> {
     #[serde(default)]
     metadata: ListMeta,
     #[serde(borrow, default)]
     items: Option<Vec<&'a RawValue>>,
+    /// Said once for each watch.
+    #[serde(default)]
+    column_definitions: Option<Vec<Definition>>,
+    #[serde(borrow, default)]
+    rows: Option<Vec<RawRow<'a>>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -99,6 +111,8 @@ struct Meta<'a> {
     #[serde(borrow)]
     resource_version: Cow<'a, str>,
     #[serde(borrow)]
+    creation_timestamp: Option<&'a RawValue>,
+    #[serde(borrow)]
     managed_fields: Option<&'a RawValue>,
 }
 
@@ -111,30 +125,42 @@ impl Decoder {
             kind: field("kind", &resource.kind),
             namespaces: HashSet::new(),
             packer: Packer::default(),
+            definitions: Vec::new(),
+            said: true,
         }
     }
 
-    /// Decodes a page of a list. An item that is no object with metadata is left out: one broken item of an aggregated
-    /// API must not hide the others.
+    /// The columns of the server's table, when it has said others than before.
+    pub(super) fn new_columns(&mut self) -> Option<Arc<[Column]>> {
+        (!std::mem::replace(&mut self.said, true)).then(|| table::columns(&self.definitions))
+    }
+
+    /// Decodes a page of a list or a table, received at `now`. An item that is no object with metadata is left out: one broken item of
+    /// an aggregated API must not hide the others.
     ///
     /// # Errors
     ///
-    /// Fails when the body is no list.
-    pub fn page(&mut self, body: &[u8]) -> Result<Page, serde_json::Error> {
+    /// Fails when the body is neither.
+    pub fn page(&mut self, body: &[u8], now: Timestamp) -> Result<Page, serde_json::Error> {
         let page: RawPage<'_> = serde_json::from_slice(body)?;
+        self.define(page.column_definitions);
         let items = page.items.unwrap_or_default();
-        let objects = items.into_iter().filter_map(|item| match self.object(item) {
-            Ok(object) => Some(object),
-            Err(error) => {
-                tracing::warn!(%error, "left out an item of a list that is no object");
-                None
-            }
-        });
+        let mut objects = Vec::with_capacity(items.len());
+        objects.extend(items.into_iter().filter_map(|item| known(self.object(item))));
+        let rows = page.rows.unwrap_or_default();
+        objects.extend(rows.iter().filter_map(|row| known(self.row(row, now))));
         Ok(Page {
-            objects: objects.collect(),
+            objects,
             next: page.metadata.next,
             resource_version: page.metadata.resource_version,
         })
+    }
+
+    fn define(&mut self, definitions: Option<Vec<Definition>>) {
+        if let Some(definitions) = definitions.filter(|new| !new.is_empty() && *new != self.definitions) {
+            self.definitions = definitions;
+            self.said = false;
+        }
     }
 
     /// Decodes a line of a watch.
@@ -142,7 +168,7 @@ impl Decoder {
     /// # Errors
     ///
     /// Fails when the line is no watch event.
-    pub fn event(&mut self, line: &[u8]) -> Result<Event, serde_json::Error> {
+    pub fn event(&mut self, line: &[u8], now: Timestamp) -> Result<Event, serde_json::Error> {
         #[derive(Deserialize, Default)]
         #[serde(default)]
         struct Status {
@@ -151,20 +177,10 @@ impl Decoder {
         let event: RawEvent<'_> = serde_json::from_slice(line)?;
         Ok(match &*event.kind {
             // As in a list: an item that is no object must not hide the others, nor break the watch at the same place for ever.
-            "ADDED" | "MODIFIED" => match self.object(event.object) {
-                Ok(object) => Event::Set(object),
-                Err(error) => {
-                    tracing::warn!(%error, "left out an event about something that is no object");
-                    Event::Other
-                }
-            },
-            "DELETED" => match self.object(event.object) {
-                Ok(object) => Event::Gone(object.id.uid.clone(), object.resource_version.to_string()),
-                Err(error) => {
-                    tracing::warn!(%error, "left out an event about something that is no object");
-                    Event::Other
-                }
-            },
+            "ADDED" | "MODIFIED" => known(self.subject(event.object, now)).map_or(Event::Other, Event::Set),
+            "DELETED" => known(self.subject(event.object, now)).map_or(Event::Other, |object| {
+                Event::Gone(object.id.uid.clone(), object.resource_version.to_string())
+            }),
             "BOOKMARK" => {
                 let head: Head<'_> = serde_json::from_str(event.object.get())?;
                 Event::Bookmark(head.metadata.resource_version.into_owned())
@@ -177,7 +193,33 @@ impl Decoder {
         })
     }
 
+    /// What an event is about: an object, or a table with the row of one.
+    fn subject(&mut self, json: &RawValue, now: Timestamp) -> Result<Arc<Object>, serde_json::Error> {
+        // A watch goes on as the list began.
+        if self.definitions.is_empty() {
+            return self.object(json);
+        }
+        let table: RawPage<'_> = serde_json::from_str(json.get())?;
+        self.define(table.column_definitions);
+        match table.rows.unwrap_or_default().first() {
+            Some(row) => self.row(row, now),
+            None => Err(serde::de::Error::missing_field("rows")),
+        }
+    }
+
+    fn row(&mut self, row: &RawRow<'_>, now: Timestamp) -> Result<Arc<Object>, serde_json::Error> {
+        let json = row.object.ok_or_else(|| serde::de::Error::missing_field("object"))?;
+        let (object, raw, created) = self.read(json)?;
+        let cells = table::cells(&self.definitions, &row.cells, created, &raw, now);
+        Ok(Arc::new(object.shown(Some(cells.into()))))
+    }
+
     fn object(&mut self, json: &RawValue) -> Result<Arc<Object>, serde_json::Error> {
+        self.read(json).map(|(object, ..)| Arc::new(object))
+    }
+
+    /// The object, its JSON as it is kept, and when it was created.
+    fn read(&mut self, json: &RawValue) -> Result<(Object, String, Option<Timestamp>), serde_json::Error> {
         let text = json.get();
         let head: Head<'_> = serde_json::from_str(text)?;
         let Meta {
@@ -185,8 +227,10 @@ impl Decoder {
             namespace,
             uid,
             resource_version,
+            creation_timestamp,
             managed_fields,
         } = &head.metadata;
+        let created = creation_timestamp.and_then(|time| time.get().trim_matches('"').parse().ok());
         let uid: Arc<str> = match &**uid {
             // Computed objects (metrics, component statuses) have none; their name must do.
             "" => format!("{namespace}/{name}").into(),
@@ -210,7 +254,7 @@ impl Decoder {
             uid,
         };
         let packed = self.packer.pack(&id.namespace, &id.name, &raw);
-        Ok(Arc::new(Object::packed(id, resource_version, packed)))
+        Ok((Object::packed(id, resource_version, packed), raw, created))
     }
 
     fn namespace(&mut self, name: &str) -> Arc<str> {
@@ -221,6 +265,13 @@ impl Decoder {
         self.namespaces.insert(new.clone());
         new
     }
+}
+
+/// An object, unless it could not be read: that is written to the log.
+fn known(object: Result<Arc<Object>, serde_json::Error>) -> Option<Arc<Object>> {
+    object
+        .inspect_err(|error| tracing::warn!(%error, "left out something in a list or a watch that is no object"))
+        .ok()
 }
 
 /// The bytes of `"managedFields": value` and one comma beside it.
@@ -250,6 +301,11 @@ fn managed(text: &str, value: &RawValue) -> Option<std::ops::Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Cell;
+
+    fn now() -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
 
     fn decoder() -> Decoder {
         Decoder::new(&Resource {
@@ -262,7 +318,7 @@ mod tests {
 
     fn one(item: &str) -> Arc<Object> {
         let body = format!(r#"{{"kind":"PodList","items":[{item}],"metadata":{{"resourceVersion":"9"}}}}"#);
-        let page = decoder().page(body.as_bytes()).expect("a list");
+        let page = decoder().page(body.as_bytes(), now()).expect("a list");
         page.objects.first().cloned().expect("one object")
     }
 
@@ -300,26 +356,75 @@ mod tests {
     #[test]
     fn a_null_list_is_empty_and_a_broken_item_hides_no_other() {
         let page = decoder()
-            .page(br#"{"items":null,"metadata":{"continue":"c"}}"#)
+            .page(br#"{"items":null,"metadata":{"continue":"c"}}"#, now())
             .expect("a list");
         assert!(page.objects.is_empty());
         assert_eq!(page.next, "c");
         let page = decoder()
-            .page(br#"{"items":[7,{"metadata":{"name":"a"}},{}]}"#)
+            .page(br#"{"items":[7,{"metadata":{"name":"a"}},{}]}"#, now())
             .expect("a list");
         assert_eq!(page.objects.len(), 1);
-        assert!(decoder().page(b"<html>").is_err());
+        assert!(decoder().page(b"<html>", now()).is_err());
     }
 
     #[test]
     fn the_type_may_follow_the_object() {
         let mut decoder = decoder();
         let line = br#"{"object":{"kind":"Pod","metadata":{"uid":"u","resourceVersion":"7"}},"type":"DELETED"}"#;
-        assert!(matches!(decoder.event(line), Ok(Event::Gone(uid, version)) if &*uid == "u" && version == "7"));
+        assert!(matches!(decoder.event(line, now()), Ok(Event::Gone(uid, version)) if &*uid == "u" && version == "7"));
         let line = br#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"12","creationTimestamp":null}}}"#;
-        assert!(matches!(decoder.event(line), Ok(Event::Bookmark(version)) if version == "12"));
+        assert!(matches!(decoder.event(line, now()), Ok(Event::Bookmark(version)) if version == "12"));
         let line = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;
-        assert!(matches!(decoder.event(line), Ok(Event::Error(410, _))));
-        assert!(decoder.event(b"{}").is_err());
+        assert!(matches!(decoder.event(line, now()), Ok(Event::Error(410, _))));
+        assert!(decoder.event(b"{}", now()).is_err());
+    }
+
+    #[test]
+    fn a_table_is_a_list_of_its_objects_with_cells_and_says_its_columns_when_they_are_new() {
+        let mut decoder = decoder();
+        let definitions = r#""columnDefinitions":[{"name":"Name","type":"string","format":"name","priority":0},{"name":"Replicas","type":"integer","priority":1}]"#;
+        let row = |name: &str, count: u8| {
+            format!(
+                r#"{{"cells":["{name}",{count}],"object":{{"metadata":{{"name":"{name}","uid":"{name}","resourceVersion":"4"}}}}}}"#
+            )
+        };
+        let body = format!(
+            r#"{{"kind":"Table","metadata":{{"resourceVersion":"9"}},{definitions},"rows":[{},{{"cells":["no object"]}}]}}"#,
+            row("a", 3)
+        );
+        let page = decoder.page(body.as_bytes(), now()).expect("a table");
+        assert_eq!((page.objects.len(), &*page.resource_version), (1, "9"));
+        assert_eq!(
+            page.objects[0].cells.as_deref(),
+            Some(&[Cell::text("a"), Cell::Int(3)][..])
+        );
+        assert_eq!(page.objects[0].value()["kind"], "Pod");
+        let columns = decoder.new_columns().expect("columns");
+        assert_eq!(
+            (&*columns[1].title, columns[1].right, columns[1].wide),
+            ("REPLICAS", true, true)
+        );
+
+        let event = |kind: &str, definitions: &str| {
+            format!(
+                r#"{{"type":"{kind}","object":{{"kind":"Table",{definitions}"rows":[{}]}}}}"#,
+                row("a", 4)
+            )
+        };
+        let set = decoder
+            .event(event("MODIFIED", "").as_bytes(), now())
+            .expect("an event");
+        assert!(
+            matches!(set, Event::Set(object) if object.cells.as_deref().is_some_and(|cells| cells[1] == Cell::Int(4)))
+        );
+        decoder
+            .event(event("MODIFIED", &format!("{definitions},")).as_bytes(), now())
+            .expect("an event");
+        assert!(decoder.new_columns().is_none(), "they are the same");
+        let gone = decoder.event(event("DELETED", "").as_bytes(), now()).expect("an event");
+        assert!(matches!(gone, Event::Gone(uid, version) if &*uid == "a" && version == "4"));
+        let bookmark =
+            br#"{"type":"BOOKMARK","object":{"kind":"Table","metadata":{"resourceVersion":"12"},"rows":[]}}"#;
+        assert!(matches!(decoder.event(bookmark, now()), Ok(Event::Bookmark(version)) if version == "12"));
     }
 }

@@ -153,7 +153,7 @@ fn anywhere(row: &Row, numbers: bool, passes: impl Fn(&str) -> bool) -> bool {
 fn text_of(cell: &Cell, passes: impl Fn(&str) -> bool) -> bool {
     match cell {
         Cell::Empty | Cell::Age(_) => false,
-        Cell::Text(text) | Cell::Status(_, text) | Cell::Quantity(_, text) => passes(text),
+        Cell::Text(text) | Cell::Status(_, text) | Cell::Quantity(_, text) | Cell::Duration(_, text) => passes(text),
         Cell::Int(number) | Cell::Counted(number, _) => passes(Digits::new().write(format_args!("{number}"))),
         Cell::Ratio(ready, wanted) => passes(Digits::new().write(format_args!("{ready}/{wanted}"))),
     }
@@ -208,6 +208,10 @@ fn compare(cell: &Cell, op: Op, value: &Value, now: Timestamp) -> bool {
         },
         Cell::Quantity(known, text) => match value.thousandths {
             Some(wanted) => by_value(**known, wanted),
+            None => op.holds_text(text, &value.text),
+        },
+        Cell::Duration(known, text) => match value.duration {
+            Some(wanted) => by_value(i128::from(*known), i128::from(wanted.as_secs())),
             None => op.holds_text(text, &value.text),
         },
         Cell::Age(since) => {
