@@ -76,6 +76,11 @@ impl Quantity {
         }
     }
 
+    /// So many things.
+    pub fn count(things: usize) -> Self {
+        Self::new(i64::try_from(things).unwrap_or(i64::MAX))
+    }
+
     /// An amount in thousandths.
     pub const fn from_milli(amount: i64) -> Self {
         Self {

@@ -3,57 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::quantity::{Format, Quantity};
+use knarr_apimachinery::Quantity;
 use serde_json::{Map, Value};
-
-/// A quantity that remembers how it was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Amount {
-    /// How much.
-    pub quantity: Quantity,
-    /// Whether in powers of ten or of two.
-    pub format: Format,
-}
-
-impl Amount {
-    /// A plain count.
-    pub fn count(count: usize) -> Self {
-        Self {
-            quantity: Quantity::from_units(count),
-            format: Format::DecimalSi,
-        }
-    }
-
-    /// From JSON: text, or a number.
-    pub fn of(value: &Value) -> Option<Self> {
-        let format = Format::of(value.as_str().unwrap_or_default());
-        let quantity = Quantity::of(value)?;
-        Some(Self { quantity, format })
-    }
-
-    /// As Kubernetes adds: nothing takes the form of what is added to it.
-    fn add(&mut self, other: Self) {
-        if self.quantity == Quantity::ZERO {
-            self.format = other.format;
-        }
-        self.quantity = self.quantity.plus(other.quantity);
-    }
-}
-
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.quantity.to_text(self.format))
-    }
-}
 
 /// `v1.ResourceList`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ResourceList(BTreeMap<String, Amount>);
+pub struct ResourceList(BTreeMap<String, Quantity>);
 
 impl ResourceList {
     /// From JSON; what is no quantity is left out.
     pub fn of(value: &Value) -> Self {
-        let amounts = crate::json::entries(value).filter_map(|(name, value)| Some((name.clone(), Amount::of(value)?)));
+        let amounts =
+            crate::json::entries(value).filter_map(|(name, value)| Some((name.clone(), Quantity::of(value)?)));
         Self(amounts.collect())
     }
 
@@ -67,20 +28,20 @@ impl ResourceList {
     }
 
     /// One amount.
-    pub fn get(&self, name: &str) -> Option<Amount> {
+    pub fn get(&self, name: &str) -> Option<Quantity> {
         self.0.get(name).copied()
     }
 
     /// Sets one amount.
-    pub fn insert(&mut self, name: &str, amount: Amount) {
+    pub fn insert(&mut self, name: &str, amount: Quantity) {
         self.0.insert(name.to_owned(), amount);
     }
 
     /// Adds to one amount.
-    pub fn add(&mut self, name: &str, amount: Amount) {
+    pub fn add(&mut self, name: &str, amount: Quantity) {
         self.0
             .entry(name.to_owned())
-            .and_modify(|own| own.add(amount))
+            .and_modify(|own| *own = own.plus(amount))
             .or_insert(amount);
     }
 
@@ -96,11 +57,7 @@ impl ResourceList {
     pub fn minus(&self, other: &Self) -> Self {
         let mut result = self.clone();
         for (name, amount) in other.iter() {
-            let negative = Amount {
-                quantity: amount.quantity.negated(),
-                ..amount
-            };
-            result.add(name, negative);
+            result.add(name, amount.negated());
         }
         result
     }
@@ -108,19 +65,19 @@ impl ResourceList {
     /// Raises each amount to that of `other`.
     pub fn raise(&mut self, other: &Self) {
         for (name, amount) in other.iter() {
-            if self.get(name).is_none_or(|own| own.quantity < amount.quantity) {
+            if self.get(name).is_none_or(|own| own < amount) {
                 self.insert(name, amount);
             }
         }
     }
 
     /// Keeps the names for which `keep` holds.
-    pub fn retain(&mut self, mut keep: impl FnMut(&str, Amount) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, Quantity) -> bool) {
         self.0.retain(|name, amount| keep(name, *amount));
     }
 
     /// All amounts, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Amount)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Quantity)> {
         self.0.iter().map(|(name, amount)| (name.as_str(), *amount))
     }
 
@@ -135,8 +92,8 @@ impl ResourceList {
     }
 }
 
-impl FromIterator<(String, Amount)> for ResourceList {
-    fn from_iter<I: IntoIterator<Item = (String, Amount)>>(iter: I) -> Self {
+impl FromIterator<(String, Quantity)> for ResourceList {
+    fn from_iter<I: IntoIterator<Item = (String, Quantity)>>(iter: I) -> Self {
         Self(iter.into_iter().collect())
     }
 }
@@ -193,7 +150,7 @@ mod tests {
         let mut list = ResourceList::of(&json!({"memory": "512Mi", "cpu": "500m"}));
         list.add_all(&ResourceList::of(&json!({"memory": "1G", "cpu": 1, "pods": "2"})));
         assert_eq!(list.to_string(), "cpu=1500m,memory=1536870912,pods=2");
-        list.add("memory", Amount::of(&json!("536870912")).expect("a quantity"));
+        list.add("memory", Quantity::of(&json!("536870912")).expect("a quantity"));
         let less = list.minus(&ResourceList::of(&json!({"cpu": "2", "memory": "1G"})));
         assert_eq!(less.to_value(), json!({"cpu": "-500m", "memory": "1Gi", "pods": "2"}));
     }

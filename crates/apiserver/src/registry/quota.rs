@@ -244,7 +244,7 @@ fn count(server: &Server, quota: &Value, namespace: &str) -> ResourceList {
     used.retain(|name, _| hard.get(name).is_some());
     let missing: Vec<&str> = hard.names().filter(|name| used.get(name).is_none()).collect();
     for name in missing {
-        used.insert(name, knarr_resource::resource_list::Amount::count(0));
+        used.insert(name, knarr_apimachinery::Quantity::ZERO);
     }
     used
 }

@@ -4,9 +4,9 @@
 
 use super::{Attributes, Lookup, Operation};
 use crate::json::{absent, items, items_mut, object, set, text};
-use crate::quantity::Quantity;
-use crate::resource_list::{Amount, ResourceList, of_pod};
+use crate::resource_list::{ResourceList, of_pod};
 use crate::status::Status;
+use knarr_apimachinery::Quantity;
 use serde_json::Value;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
@@ -52,7 +52,7 @@ fn fill(pod: &mut Value, requests: &ResourceList, limits: &ResourceList) {
         for container in items_mut(spec, list) {
             let name = text(container, "name").to_owned();
             for (key, defaults) in [("requests", requests), ("limits", limits)] {
-                let missing: Vec<(&str, Amount)> = defaults
+                let missing: Vec<(&str, Quantity)> = defaults
                     .iter()
                     .filter(|(resource, _)| absent(&container["resources"][key], resource))
                     .collect();
@@ -168,66 +168,58 @@ impl Asked<'_> {
         }
     }
 
-    fn at_least(&self, name: &str, least: Amount) -> Result<(), String> {
+    fn at_least(&self, name: &str, least: Quantity) -> Result<(), String> {
         let rule = format!("minimum {name} usage per {} is {least}", self.kind);
         let Some(request) = self.requests.get(name) else {
             return Err(format!("{rule}.  No request is specified"));
         };
-        if request.quantity < least.quantity {
+        if request < least {
             return Err(format!("{rule}, but request is {request}"));
         }
         match self.limits.get(name) {
-            Some(limit) if limit.quantity < least.quantity => Err(format!("{rule}, but limit is {limit}")),
+            Some(limit) if limit < least => Err(format!("{rule}, but limit is {limit}")),
             _ => Ok(()),
         }
     }
 
-    fn requests_at_most(&self, name: &str, most: Amount) -> Result<(), String> {
+    fn requests_at_most(&self, name: &str, most: Quantity) -> Result<(), String> {
         let rule = format!("maximum {name} usage per {} is {most}", self.kind);
         match self.requests.get(name) {
             None => Err(format!("{rule}.  No request is specified")),
-            Some(request) if request.quantity > most.quantity => Err(format!("{rule}, but request is {request}")),
+            Some(request) if request > most => Err(format!("{rule}, but request is {request}")),
             Some(_) => Ok(()),
         }
     }
 
-    fn at_most(&self, name: &str, most: Amount) -> Result<(), String> {
+    fn at_most(&self, name: &str, most: Quantity) -> Result<(), String> {
         let rule = format!("maximum {name} usage per {} is {most}", self.kind);
         let Some(limit) = self.limits.get(name) else {
             return Err(format!("{rule}.  No limit is specified"));
         };
-        if limit.quantity > most.quantity {
+        if limit > most {
             return Err(format!("{rule}, but limit is {limit}"));
         }
         match self.requests.get(name) {
-            Some(request) if request.quantity > most.quantity => Err(format!("{rule}, but request is {request}")),
+            Some(request) if request > most => Err(format!("{rule}, but request is {request}")),
             _ => Ok(()),
         }
     }
 
-    fn ratio(&self, name: &str, most: Amount) -> Result<(), String> {
+    fn ratio(&self, name: &str, most: Quantity) -> Result<(), String> {
         let rule = format!("{name} max limit to request ratio per {} is {most}", self.kind);
-        let some = |list: &ResourceList| list.get(name).filter(|amount| amount.quantity != Quantity::ZERO);
+        let some = |list: &ResourceList| list.get(name).filter(|amount| !amount.is_zero());
         let Some(request) = some(&self.requests) else {
             return Err(format!("{rule}, but no request is specified or request is 0"));
         };
         let Some(limit) = some(&self.limits) else {
             return Err(format!("{rule}, but no limit is specified or limit is 0"));
         };
-        let ratio = as_float(limit.quantity) / as_float(request.quantity);
-        if ratio > as_float(most.quantity) {
+        let ratio = limit.as_f64() / request.as_f64();
+        if ratio > most.as_f64() {
             return Err(format!("{rule}, but provided ratio is {ratio:.6}"));
         }
         Ok(())
     }
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "a ratio of amounts is compared and printed with six digits"
-)]
-fn as_float(quantity: Quantity) -> f64 {
-    quantity.milli() as f64 / 1000.0
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@
 use super::{Attributes, Operation};
 use crate::json::{absent, entries, items, text};
 use crate::kind::pod::quality_of_service;
-use crate::resource_list::{Amount, ResourceList, of_pod};
+use crate::resource_list::{ResourceList, of_pod};
 use crate::status::Status;
 use jiff::{SignedDuration, Timestamp};
+use knarr_apimachinery::Quantity;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,7 +67,7 @@ pub fn concerns(group: &str, plural: &str, name: &str) -> bool {
 /// What one object uses of everything that quotas count.
 pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> ResourceList {
     let mut used = ResourceList::default();
-    let one = Amount::count(1);
+    let one = Quantity::new(1);
     used.insert(&count_name(group, plural), one);
     match (group, plural) {
         ("", "pods") if still_uses(object, now) => {
@@ -98,9 +99,9 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Resou
                 "LoadBalancer" => ports.len(),
                 _ => 0,
             };
-            used.insert("services.nodeports", Amount::count(allocated));
+            used.insert("services.nodeports", Quantity::count(allocated));
             let balancers = usize::from(spec["type"] == "LoadBalancer");
-            used.insert("services.loadbalancers", Amount::count(balancers));
+            used.insert("services.loadbalancers", Quantity::count(balancers));
         }
         ("", "persistentvolumeclaims") => {
             let class = text(&object["spec"], "storageClassName");
@@ -109,7 +110,7 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Resou
             if !class.is_empty() {
                 used.insert(&by_class("persistentvolumeclaims"), one);
             }
-            if let Some(amount) = Amount::of(&object["spec"]["resources"]["requests"]["storage"]) {
+            if let Some(amount) = Quantity::of(&object["spec"]["resources"]["requests"]["storage"]) {
                 used.insert("requests.storage", amount);
                 if !class.is_empty() {
                     used.insert(&by_class("requests.storage"), amount);
@@ -264,7 +265,7 @@ pub fn charge(
     let mut delta = usage(group, plural, object, now);
     let negative: Vec<&str> = delta
         .iter()
-        .filter(|(_, a)| a.quantity.is_negative())
+        .filter(|(_, a)| a.is_negative())
         .map(|(name, _)| name)
         .collect();
     if !negative.is_empty() {
@@ -276,7 +277,7 @@ pub fn charge(
         delta = delta.minus(&usage(group, plural, old, now));
     }
     delta.retain(|name, amount| {
-        let more = amount.quantity > crate::Quantity::ZERO;
+        let more = amount > Quantity::ZERO;
         more && limited.contains(&name)
     });
     if delta.is_empty() {
@@ -285,7 +286,7 @@ pub fn charge(
     let mut sum = used.clone();
     sum.add_all(&delta);
     let exceeded = |name: &str| match (sum.get(name), hard.get(name)) {
-        (Some(sum), Some(hard)) => sum.quantity > hard.quantity,
+        (Some(sum), Some(hard)) => sum > hard,
         _ => false,
     };
     if delta.names().any(exceeded) {

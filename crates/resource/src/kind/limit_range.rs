@@ -5,9 +5,9 @@ use crate::check::name::qualified_name;
 use crate::field::{Errors, Path};
 use crate::json::{absent, entries, items, items_mut, object, set, text};
 use crate::printer::{Column, Columns, Row, name_of};
-use crate::quantity::Quantity;
-use crate::resource_list::{Amount, ResourceList};
+use crate::resource_list::ResourceList;
 use jiff::Timestamp;
+use knarr_apimachinery::Quantity;
 use serde_json::{Value, json};
 
 pub(crate) struct LimitRange;
@@ -111,15 +111,18 @@ fn check(limit: &Value, kind: &str, path: &Path, errors: &mut Errors) {
         let why = "either minimum or maximum storage value is required, but neither was provided";
         errors.required(&path.child("limits"), why);
     }
-    let mut order =
-        |key: &str, name: &str, low: (&str, Option<Amount>), high: (&str, Option<Amount>), shown: Option<Amount>| {
-            if let (Some(less), Some(more), Some(shown)) = (low.1, high.1, shown)
-                && less.quantity > more.quantity
-            {
-                let why = format!("{} {less} is greater than {} {more}", low.0, high.0);
-                errors.invalid(&path.child(key).key(name), shown.to_string(), why);
-            }
-        };
+    let mut order = |key: &str,
+                     name: &str,
+                     low: (&str, Option<Quantity>),
+                     high: (&str, Option<Quantity>),
+                     shown: Option<Quantity>| {
+        if let (Some(less), Some(more), Some(shown)) = (low.1, high.1, shown)
+            && less > more
+        {
+            let why = format!("{} {less} is greater than {} {more}", low.0, high.0);
+            errors.invalid(&path.child(key).key(name), shown.to_string(), why);
+        }
+    };
     let mut names: Vec<&str> = [&min, &max, &default, &request, &ratio]
         .into_iter()
         .flat_map(ResourceList::names)
@@ -155,7 +158,7 @@ fn check(limit: &Value, kind: &str, path: &Path, errors: &mut Errors) {
         order("default", name, ("default value", default), ("max value", max), max);
     }
     for (name, ratio) in ratio.iter() {
-        if Quantity::parse("1").is_some_and(|one| ratio.quantity < one) {
+        if ratio < Quantity::new(1) {
             let path = path.child("maxLimitRequestRatio").key(name);
             errors.invalid(&path, ratio.to_string(), format!("ratio {ratio} is less than 1"));
         }

@@ -5,8 +5,9 @@ use crate::check::name::qualified_name;
 use crate::field::{Errors, Path};
 use crate::json::{absent, entries, items, text};
 use crate::printer::{Column, Columns, Row, age_of, name_of};
-use crate::resource_list::{Amount, ResourceList};
+use crate::resource_list::ResourceList;
 use jiff::Timestamp;
+use knarr_apimachinery::Quantity;
 use serde_json::{Value, json};
 
 pub(crate) struct ResourceQuota;
@@ -85,11 +86,11 @@ fn check_amounts(list: &Value, path: &Path, errors: &mut Errors) {
         for problem in problems {
             errors.invalid(&path, name.as_str(), problem);
         }
-        let Some(amount) = Amount::of(value) else { continue };
-        if amount.quantity.is_negative() {
+        let Some(amount) = Quantity::of(value) else { continue };
+        if amount.is_negative() {
             errors.invalid(&path, amount.to_string(), "must be greater than or equal to 0");
         }
-        if (COUNTS.contains(&name.as_str()) || name.contains('/')) && !amount.quantity.is_whole() {
+        if (COUNTS.contains(&name.as_str()) || name.contains('/')) && !amount.is_whole() {
             errors.invalid(&path, amount.to_string(), "must be an integer");
         }
     }

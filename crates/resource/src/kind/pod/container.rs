@@ -6,7 +6,7 @@ use super::volume::relative_path;
 use crate::check::name::{config_key, env_name, label, port_name, qualified_name};
 use crate::field::{Errors, Path};
 use crate::json::{absent, blank, entries, items, text};
-use crate::quantity::Quantity;
+use knarr_apimachinery::Quantity;
 use serde_json::Value;
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
 //! Quality of service: who is evicted last when a node runs out.
 
 use super::default::regular;
-use crate::quantity::Quantity;
+use knarr_apimachinery::Quantity;
 use serde_json::Value;
 
 const RESOURCES: [&str; 2] = ["cpu", "memory"];

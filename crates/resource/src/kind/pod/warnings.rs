@@ -2,7 +2,7 @@
 
 use crate::field::{Path, quote};
 use crate::json::{absent, entries, items, text};
-use crate::quantity::{Format, Quantity};
+use knarr_apimachinery::Quantity;
 use serde_json::Value;
 
 const LABELS: [(&str, &str); 8] = [
@@ -183,10 +183,9 @@ fn annotations(pod: &Value, path: &Path, warnings: &mut Warnings) {
 
 fn fractional(amount: &Value, path: &Path, warnings: &mut Warnings) {
     if let Some(quantity) = Quantity::of(amount).filter(|quantity| !quantity.is_whole()) {
-        let shown = quantity.to_text(Format::of(amount.as_str().unwrap_or_default()));
         warnings.add(
             path,
-            &format!("fractional byte value \"{shown}\" is invalid, must be an integer"),
+            &format!("fractional byte value \"{quantity}\" is invalid, must be an integer"),
         );
     }
 }
