@@ -126,7 +126,7 @@ pub use knarr_cluster::Logs as ComponentLogs;
 /// A running embedded cluster; it stops when the last reference goes, after [`Running::stop`] in good order.
 pub struct Running {
     name: String,
-    plane: tokio::sync::Mutex<Option<knarr_cluster::Running>>,
+    plane: tokio::sync::Mutex<Option<knarr_cluster::Cluster>>,
 }
 
 impl Running {
@@ -227,7 +227,11 @@ async fn embedded(
         Some(running) => running,
         None => {
             let mut plan = if options.simulate {
-                knarr_cluster::Options::simulated(name)
+                let name = name.to_owned();
+                knarr_cluster::Options {
+                    name,
+                    ..knarr_cluster::Options::memory()
+                }
             } else {
                 knarr_cluster::Options::named(name).map_err(|error| failed(name, &error))?
             };
@@ -236,7 +240,7 @@ async fn embedded(
             if ephemeral {
                 plan.storage = knarr_cluster::Storage::Memory;
             }
-            let plane = knarr_cluster::ControlPlane::start(plan)
+            let plane = knarr_cluster::Cluster::start(plan)
                 .await
                 .map_err(|error| failed(name, &error))?;
             Arc::new(Running {

@@ -1,34 +1,46 @@
 //! A whole cluster in one value.
 //!
 //! ```text
-//! ControlPlane::start(Options) -> Running
+//! Cluster::start(Options) -> Cluster
 //!
 //!   kubectl --TLS--+
 //!                  v
-//!   Running::client --> API server <-- scheduler, controllers
+//!   Cluster::client --> API server <-- scheduler, controllers
 //!                           ^   |
 //!                           |   v logs, exec, port-forward
 //!                         kubelet --> runtime: containers
 //! ```
 //!
 //! All of it runs in this process, except for the containers and, where the host allows namespaces, the small node
-//! process that owns them. Components talk to the API server through clients in the same process. With
-//! [`Storage::Memory`], [`RuntimeChoice::Hollow`] and no listener a cluster touches neither disk nor network, starts in
-//! milliseconds and follows tokio's paused clock: made for tests, of controllers for example:
+//! process that owns them. Components talk to the API server through clients in this process.
+//!
+//! [`Options::memory`] is made for tests, of controllers for example: neither database nor network nor processes, ready in
+//! milliseconds, and on tokio's paused clock minutes of back-off pass in none.
 //!
 //! ```
-//! use k8s_openapi::api::core::v1::ConfigMap;
-//! use knarr_cluster::{ControlPlane, Options};
+//! use k8s_openapi::api::core::v1::{Namespace, Pod};
+//! use knarr_cluster::{Cluster, Options};
 //! use kube::Api;
+//! use kube::api::{ListParams, PostParams};
+//! use kube::runtime::{conditions::is_pod_running, wait::await_condition};
+//! use serde_json::json;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let cluster = ControlPlane::start(Options::simulated("test")).await?;
-//! cluster.ready().await?;
-//! let config_maps: Api<ConfigMap> = Api::default_namespaced(cluster.client());
-//! // Here the controller under test would run; this one is the cluster's own.
-//! let published = kube::runtime::wait::await_condition(config_maps, "kube-root-ca.crt", |map: Option<&ConfigMap>| map.is_some());
-//! assert!(published.await?.is_some());
+//! let cluster = Cluster::start(Options::memory()).await?;
+//! let namespaces: Api<Namespace> = Api::all(cluster.client());
+//! assert!(namespaces.list(&ListParams::default()).await?.items.len() >= 4);
+//!
+//! // Here the controller under test would run with a client of its own.
+//! let pods: Api<Pod> = Api::default_namespaced(cluster.client());
+//! let web = serde_json::from_value(json!({
+//!     "metadata": { "name": "web" },
+//!     "spec": { "containers": [{ "name": "web", "image": "nginx" }] },
+//! }))?;
+//! pods.create(&PostParams::default(), &web).await?;
+//! let web = await_condition(pods, "web", is_pod_running()).await?;
+//! assert_eq!(web.and_then(|web| web.spec?.node_name).as_deref(), Some("knarr"));
+//!
 //! cluster.stop().await;
 //! # Ok(())
 //! # }
@@ -52,7 +64,7 @@ use knarr_clock::Clock;
 pub use component::Logs;
 pub use error::Error;
 pub use knarr_runtime::Mode;
-pub use plane::{ControlPlane, Running};
+pub use plane::Cluster;
 
 /// Where a cluster keeps what it knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,17 +112,18 @@ impl Options {
     /// A cluster that is kept in the platform's data directory and serves on a loopback port.
     pub fn named(name: &str) -> Result<Self, Error> {
         Ok(Self {
+            name: name.to_owned(),
             storage: Storage::Directory(directory::Directory::of(name)?.path().to_path_buf()),
             runtime: RuntimeChoice::Auto,
             listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
-            ..Self::simulated(name)
+            ..Self::memory()
         })
     }
 
-    /// A cluster in memory with simulated containers: no files, no sockets, no processes.
-    pub fn simulated(name: &str) -> Self {
+    /// A cluster in memory with simulated containers: no database, no sockets, no processes.
+    pub fn memory() -> Self {
         Self {
-            name: name.to_string(),
+            name: "memory".into(),
             storage: Storage::Memory,
             clock: Clock::system(),
             runtime: RuntimeChoice::Hollow,

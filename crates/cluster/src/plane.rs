@@ -29,11 +29,8 @@ const MASTERS: &str = "system:masters";
 /// How long the parts may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts clusters.
-pub struct ControlPlane;
-
-/// A running cluster. Ends in good order with [`Running::stop`]; dropping it ends it without waiting.
-pub struct Running {
+/// A running cluster. Ends in good order with [`Cluster::stop`]; dropping it ends it without waiting.
+pub struct Cluster {
     server: ApiServer,
     kubelets: Vec<Kubelet>,
     nodes: Vec<String>,
@@ -115,9 +112,10 @@ fn settle(name: &str, directory: &Directory, database: &Path) -> Result<(), Erro
     knarr_apiserver::database::create(database).map_err(|error| storage::explain(name, error))
 }
 
-impl ControlPlane {
-    /// Starts a cluster. It answers requests when this returns; its node is ready after [`Running::ready`].
-    pub async fn start(options: Options) -> Result<Running, Error> {
+impl Cluster {
+    /// Starts a cluster. It answers requests when this returns, and runs pods as soon as its node is ready, for which
+    /// [`Cluster::ready`] waits.
+    pub async fn start(options: Options) -> Result<Self, Error> {
         let place = Place::open(&options)?;
         if options.runtime != RuntimeChoice::Hollow {
             std::thread::spawn(directory::sweep);
@@ -253,7 +251,7 @@ impl ControlPlane {
             kubelets.push(kubelet);
         }
 
-        let running = Running {
+        let cluster = Self {
             server,
             kubelets,
             nodes: options.nodes,
@@ -268,8 +266,8 @@ impl ControlPlane {
             _temporary: place.temporary,
             _lock: place.lock,
         };
-        running.publish(&options.clock)?;
-        Ok(running)
+        cluster.publish(&options.clock)?;
+        Ok(cluster)
     }
 }
 
@@ -375,7 +373,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-impl Running {
+impl Cluster {
     /// A client in this process that may do everything.
     pub fn client(&self) -> Client {
         self.client_as(crate::kubeconfig::ADMIN, &[MASTERS])
@@ -462,7 +460,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Cluster {
     fn drop(&mut self) {
         self.control.cancel();
         self.listeners.cancel();

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use knarr_clock::Clock;
-use knarr_cluster::{ControlPlane, Options, Running, Storage};
+use knarr_cluster::{Cluster, Options, Storage};
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::{await_condition, conditions};
@@ -24,22 +24,23 @@ use serde_json::json;
 const FOREVER: Duration = Duration::from_secs(3600);
 
 fn simulated() -> Options {
-    let mut options = Options::simulated("test");
+    let mut options = Options::memory();
     options.clock = Clock::virtual_at(Timestamp::constant(1_700_000_000, 0));
     options
 }
 
 /// A cluster in a directory, served over TLS, without nodes.
 fn kept(directory: &Path) -> Options {
-    let mut options = Options::simulated("kept");
+    let mut options = Options::memory();
+    options.name = "kept".into();
     options.storage = Storage::Directory(directory.to_path_buf());
     options.listen = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
     options.nodes = Vec::new();
     options
 }
 
-async fn connect(running: &Running) -> Client {
-    let config = Kubeconfig::read_from(running.kubeconfig_path().unwrap()).unwrap();
+async fn connect(cluster: &Cluster) -> Client {
+    let config = Kubeconfig::read_from(cluster.kubeconfig_path().unwrap()).unwrap();
     let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
         .await
         .unwrap();
@@ -54,9 +55,9 @@ async fn within<T>(wait: impl Future<Output = T>) -> T {
 async fn a_deployment_comes_up_is_logged_and_goes_in_virtual_time() {
     let mut options = simulated();
     options.nodes = vec!["one".into(), "two".into()];
-    let running = within(ControlPlane::start(options)).await.unwrap();
-    within(running.ready()).await.unwrap();
-    let client = running.client();
+    let cluster = within(Cluster::start(options)).await.unwrap();
+    within(cluster.ready()).await.unwrap();
+    let client = cluster.client();
     let deployment = json!({ "metadata": { "name": "kuard" }, "spec": {
         "replicas": 2,
         "selector": { "matchLabels": { "app": "kuard" } },
@@ -89,35 +90,35 @@ async fn a_deployment_comes_up_is_logged_and_goes_in_virtual_time() {
         }
     };
     within(gone).await;
-    within(running.stop()).await;
+    within(cluster.stop()).await;
 }
 
 #[tokio::test]
 async fn a_kubeconfig_stays_valid_over_restarts_and_so_does_the_data() {
     let temp = tempfile::tempdir().unwrap();
-    let running = within(ControlPlane::start(kept(temp.path()))).await.unwrap();
-    let text = std::fs::read_to_string(running.kubeconfig_path().unwrap()).unwrap();
-    let client = connect(&running).await;
+    let cluster = within(Cluster::start(kept(temp.path()))).await.unwrap();
+    let text = std::fs::read_to_string(cluster.kubeconfig_path().unwrap()).unwrap();
+    let client = connect(&cluster).await;
     let map = serde_json::from_value(json!({ "metadata": { "name": "kept" }, "data": { "a": "b" } })).unwrap();
     let maps: Api<ConfigMap> = Api::default_namespaced(client);
     within(maps.create(&PostParams::default(), &map)).await.unwrap();
-    within(running.stop()).await;
+    within(cluster.stop()).await;
 
-    let running = within(ControlPlane::start(kept(temp.path()))).await.unwrap();
+    let cluster = within(Cluster::start(kept(temp.path()))).await.unwrap();
     assert_eq!(
-        std::fs::read_to_string(running.kubeconfig_path().unwrap()).unwrap(),
+        std::fs::read_to_string(cluster.kubeconfig_path().unwrap()).unwrap(),
         text
     );
-    let maps: Api<ConfigMap> = Api::default_namespaced(connect(&running).await);
+    let maps: Api<ConfigMap> = Api::default_namespaced(connect(&cluster).await);
     assert_eq!(within(maps.get("kept")).await.unwrap().data, map.data);
-    within(running.stop()).await;
+    within(cluster.stop()).await;
 }
 
 #[tokio::test]
 async fn one_directory_is_run_once_and_says_who_has_it() {
     let temp = tempfile::tempdir().unwrap();
-    let running = within(ControlPlane::start(kept(temp.path()))).await.unwrap();
-    let error = within(ControlPlane::start(kept(temp.path()))).await.err().unwrap();
+    let cluster = within(Cluster::start(kept(temp.path()))).await.unwrap();
+    let error = within(Cluster::start(kept(temp.path()))).await.err().unwrap();
     let pid = std::process::id();
     assert_eq!(
         error.to_string(),
@@ -125,20 +126,20 @@ async fn one_directory_is_run_once_and_says_who_has_it() {
     );
     assert!(error.hint().is_some());
     let mut taken = kept(&temp.path().join("other"));
-    taken.listen = running.address();
-    let error = within(ControlPlane::start(taken)).await.err().unwrap();
+    taken.listen = cluster.address();
+    let error = within(Cluster::start(taken)).await.err().unwrap();
     assert!(
         error.hint().unwrap().contains("another program uses this port"),
         "{error}"
     );
-    within(running.stop()).await;
+    within(cluster.stop()).await;
 }
 
 #[tokio::test]
 async fn strangers_are_turned_away() {
     let temp = tempfile::tempdir().unwrap();
-    let running = within(ControlPlane::start(kept(temp.path()))).await.unwrap();
-    let mut config = Kubeconfig::read_from(running.kubeconfig_path().unwrap()).unwrap();
+    let cluster = within(Cluster::start(kept(temp.path()))).await.unwrap();
+    let mut config = Kubeconfig::read_from(cluster.kubeconfig_path().unwrap()).unwrap();
     for user in &mut config.auth_infos {
         user.auth_info.as_mut().unwrap().token = Some("guessed".to_string().into());
     }
@@ -151,13 +152,13 @@ async fn strangers_are_turned_away() {
         matches!(&error, kube::Error::Api(status) if status.code == 401),
         "{error}"
     );
-    let nobody: Api<Namespace> = Api::all(running.client_as("nobody", &[]));
+    let nobody: Api<Namespace> = Api::all(cluster.client_as("nobody", &[]));
     let error = within(nobody.list(&ListParams::default())).await.unwrap_err();
     assert!(
         matches!(&error, kube::Error::Api(status) if status.code == 403),
         "{error}"
     );
-    within(running.stop()).await;
+    within(cluster.stop()).await;
 }
 
 /// Runs the example program, which is built along with the tests, as `knarr cluster` would be.
@@ -217,14 +218,14 @@ async fn a_cluster_that_has_lost_or_damaged_its_database_says_so_and_does_not_st
     let temp = tempfile::tempdir().unwrap();
     let directory = temp.path().join("kept");
     let database = directory.join("cluster.db");
-    let running = ControlPlane::start(kept(&directory)).await.unwrap();
-    let maps: Api<ConfigMap> = Api::default_namespaced(running.client());
+    let cluster = Cluster::start(kept(&directory)).await.unwrap();
+    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client());
     let map = serde_json::from_value(json!({ "metadata": { "name": "mine" } })).unwrap();
     maps.create(&PostParams::default(), &map).await.unwrap();
-    running.stop().await;
+    cluster.stop().await;
     let whole = std::fs::read(&database).unwrap();
     let refused = async || {
-        let error = ControlPlane::start(kept(&directory)).await.err().unwrap();
+        let error = Cluster::start(kept(&directory)).await.err().unwrap();
         let cause = std::error::Error::source(&error)
             .map(ToString::to_string)
             .unwrap_or_default();
@@ -250,10 +251,10 @@ async fn a_cluster_that_has_lost_or_damaged_its_database_says_so_and_does_not_st
         assert_eq!(std::fs::read(&database).unwrap(), damaged, "it is left alone");
     }
     std::fs::write(&database, &whole).unwrap();
-    let running = ControlPlane::start(kept(&directory)).await.unwrap();
-    let maps: Api<ConfigMap> = Api::default_namespaced(running.client());
+    let cluster = Cluster::start(kept(&directory)).await.unwrap();
+    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client());
     maps.get("mine").await.unwrap();
-    running.stop().await;
+    cluster.stop().await;
 
     std::fs::rename(&database, directory.join("cluster.redb")).unwrap();
     let (message, hint) = refused().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use knarr_cluster::{ControlPlane, Options, Running};
+use knarr_cluster::{Cluster, Options};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -16,13 +16,13 @@ use super::harness::{Setup, clock};
 use super::object::{create_map, create_pod, maps, pods};
 use super::server::{Meddle, between, status};
 
-async fn cluster() -> (Running, knarr_clock::Clock) {
+async fn cluster() -> (Cluster, knarr_clock::Clock) {
     let clock = clock();
     let options = Options {
         clock: clock.clone(),
-        ..Options::simulated("rehearsal")
+        ..Options::memory()
     };
-    let cluster = ControlPlane::start(options).await.expect("starts");
+    let cluster = Cluster::start(options).await.expect("starts");
     cluster.ready().await.expect("ready");
     (cluster, clock)
 }

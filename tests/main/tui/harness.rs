@@ -20,7 +20,7 @@ use knarr::keys::{Chord, Keymap, parse_chords};
 use knarr::theme::Theme;
 use knarr::view::{Input, Mouse, MouseKind};
 use knarr_clock::Clock;
-use knarr_cluster::{ControlPlane, Options, Running};
+use knarr_cluster::{Cluster, Options};
 use ratatui::Terminal;
 use ratatui::backend::{Backend, TestBackend};
 use ratatui::style::Style;
@@ -96,7 +96,7 @@ pub(crate) struct Tui {
     /// Screens seen so far, each once in a row; the last of them only.
     seen: VecDeque<String>,
     /// Keeps the cluster running.
-    _cluster: Option<Running>,
+    _cluster: Option<Cluster>,
 }
 
 /// The terminal's owner: remembers what was copied, and edits as it was told.
@@ -168,9 +168,9 @@ impl Tui {
         let clock = clock();
         let options = Options {
             clock: clock.clone(),
-            ..Options::simulated("rehearsal")
+            ..Options::memory()
         };
-        let cluster = ControlPlane::start(options).await.expect("a simulated cluster starts");
+        let cluster = Cluster::start(options).await.expect("a simulated cluster starts");
         cluster.ready().await.expect("its node becomes ready");
         let client = cluster.client();
         let mut tui = Self::on(client, clock, setup);

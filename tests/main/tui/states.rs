@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use knarr_cluster::{ControlPlane, Options, Running};
+use knarr_cluster::{Cluster, Options};
 
 use super::Tui;
 use super::harness::{Setup, clock, nobody};
 use super::object::create_pod;
 use super::server::{Meddle, between, status};
 
-async fn cluster() -> (Running, knarr_clock::Clock) {
+async fn cluster() -> (Cluster, knarr_clock::Clock) {
     let clock = clock();
     let options = Options {
         clock: clock.clone(),
-        ..Options::simulated("rehearsal")
+        ..Options::memory()
     };
-    let cluster = ControlPlane::start(options).await.expect("starts");
+    let cluster = Cluster::start(options).await.expect("starts");
     cluster.ready().await.expect("ready");
     (cluster, clock)
 }

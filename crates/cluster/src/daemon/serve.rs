@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use super::{ARGUMENT, Order, Report};
 use crate::error::{Doing, Error};
-use crate::{ControlPlane, Logs, Options, Running, RuntimeChoice};
+use crate::{Cluster, Logs, Options, RuntimeChoice};
 
 /// How long threads may go on when all is over.
 const LEFTOVER: Duration = Duration::from_secs(1);
@@ -75,12 +75,12 @@ async fn serve(order: Order, logs: Logs) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).doing(context)?;
     let mut interrupt = signal(SignalKind::interrupt()).doing(context)?;
     let mut hang_up = signal(SignalKind::hangup()).doing(context)?;
-    let running = ControlPlane::start(options).await?;
+    let cluster = Cluster::start(options).await?;
     let mut served = false;
     let stopped = tokio::select! {
-        ready = running.ready() => {
+        ready = cluster.ready() => {
             ready?;
-            tracing::info!(mode = ?running.mode(), address = ?running.address(), "ready");
+            tracing::info!(mode = ?cluster.mode(), address = ?cluster.address(), "ready");
             report(&Report::Ready);
             served = true;
             loop {
@@ -99,7 +99,7 @@ async fn serve(order: Order, logs: Logs) -> Result<(), Error> {
         let message = format!("the cluster {:?} was stopped while it started", order.name);
         report(&Report::Failed { message, hint: None });
     }
-    Running::stop(running).await;
+    cluster.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
