@@ -1,18 +1,16 @@
 //! The shared caches: one informer per kind, however many controllers read it.
 
 use std::fmt::Debug;
-use std::pin::pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event as News, Namespace, Node, Pod, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event};
+use knarr_client::reflector::reflect;
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -101,10 +99,11 @@ impl Caches {
     pub(crate) fn start(self: &Arc<Self>, client: &Client, tasks: &mut JoinSet<()>, shutdown: &CancellationToken) {
         macro_rules! start {
             ($($kind:ty),* $(,)?) => {$({
-                let informer = inform::<$kind>(client.clone(), self.clone());
+                let (api, caches) = (Api::<$kind>::all(client.clone()), self.clone());
                 let shutdown = shutdown.clone();
                 tasks.spawn(async move {
-                    let _ = shutdown.run_until_cancelled_owned(informer).await;
+                    let informer = reflect(api, <$kind>::selection(), <$kind>::slim, <$kind>::store(&caches));
+                    let _ = shutdown.run_until_cancelled(informer).await;
                 });
             })*};
         }
@@ -123,29 +122,6 @@ impl Caches {
             ReplicaSet,
             Deployment
         );
-    }
-}
-
-/// Keeps one store true: list, then watch from there, again from the start when the history is gone (410).
-async fn inform<K: Cached>(client: Client, caches: Arc<Caches>) {
-    let store = K::store(&caches);
-    let mut events = pin!(watcher::watcher(Api::<K>::all(client), K::selection()).default_backoff());
-    let mut list = Vec::new();
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Init) => list.clear(),
-            Ok(Event::InitApply(mut object)) => {
-                object.slim();
-                list.push(object);
-            }
-            Ok(Event::InitDone) => store.replace(std::mem::take(&mut list)),
-            Ok(Event::Apply(mut object)) => {
-                object.slim();
-                store.apply(object);
-            }
-            Ok(Event::Delete(object)) => store.delete(&object),
-            Err(error) => tracing::debug!(kind = %K::kind(&()), %error, "watch failed, trying again"),
-        }
     }
 }
 

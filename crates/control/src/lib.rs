@@ -15,11 +15,9 @@ mod controller;
 mod deployment;
 mod discovery;
 mod endpoint;
-mod event;
 mod event_expiry;
 mod expect;
 mod garbage;
-mod key;
 mod namespace;
 mod node;
 mod owner;
@@ -29,13 +27,13 @@ mod replica_set;
 mod root_certificate;
 mod scheduler;
 mod service_account;
-mod store;
 mod token;
 mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use knarr_client::{event, key, store};
 use knarr_clock::Clock;
 use kube::Client;
 use tokio::task::JoinSet;
@@ -75,7 +73,7 @@ impl Default for Options {
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) {
     let caches = Arc::new(caches::Caches::new());
     let mut tasks = JoinSet::new();
-    let (recorder, events) = event::Recorder::new(client.clone(), options.clock.clone());
+    let (recorder, events) = event::Recorder::new(client.clone(), options.clock.clone(), "controller-manager", "");
     let performer = |component: &'static str, manager: &'static str| write::Performer {
         client: client.clone(),
         recorder: recorder.named(component),

@@ -288,6 +288,25 @@ pub(crate) struct Performer {
 }
 
 impl Performer {
+    /// Tells people, and the component's log.
+    pub(crate) fn record(&self, note: Note) {
+        let about = &note.regarding;
+        let object = Key::new(
+            about.namespace.clone().unwrap_or_default(),
+            about.name.clone().unwrap_or_default(),
+        );
+        tracing::info!(
+            object = %object,
+            kind = about.kind,
+            apiVersion = about.api_version,
+            "type" = if note.warning { "Warning" } else { "Normal" },
+            reason = note.reason,
+            detail = note.message,
+            "Event occurred"
+        );
+        self.recorder.record(note);
+    }
+
     /// Carries out a plan for `owner`, keeping its expectations.
     pub(crate) async fn perform(
         &self,
@@ -296,7 +315,7 @@ impl Performer {
         expectations: Option<&Expectations>,
     ) -> Result<(), Failure> {
         for note in plan.notes {
-            self.recorder.record(note);
+            self.record(note);
         }
         self.sequence(plan.writes).await?;
         let outcome = self.batch(owner, plan.batch, expectations).await;
@@ -380,14 +399,14 @@ impl Performer {
                 if let Some(mut note) = write.succeeded.clone() {
                     let name = answer["metadata"]["name"].as_str().unwrap_or_default();
                     note.message = note.message.replace("{name}", name);
-                    self.recorder.record(note);
+                    self.record(note);
                 }
                 Ok(())
             }
             Err(mut failure) => {
                 if let Some(mut note) = write.failed.clone().filter(|_| !write.forgives(&failure)) {
                     note.message = note.message.replace("{error}", &failure.message);
-                    self.recorder.record(note);
+                    self.record(note);
                 }
                 if failure.reason == "AlreadyExists" && write.rescue.is_some() {
                     failure.existing = self.existing(&write.path, &write.body).await.map(Box::new);

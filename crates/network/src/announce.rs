@@ -2,17 +2,17 @@
 
 use std::net::Ipv4Addr;
 
-use k8s_openapi::api::core::v1::{Endpoints, Event, Service};
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::{Endpoints, ObjectReference, Service};
+use knarr_client::key::Key;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::Context;
-use crate::view::Key;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "kube-dns";
-const MANAGER: &str = "kube-proxy";
+pub(crate) const MANAGER: &str = "kube-proxy";
 
 /// Makes the Service of the cluster's DNS. It has no selector, as there are no pods behind it: its endpoint is the
 /// node itself.
@@ -72,30 +72,13 @@ pub(crate) async fn balancer(context: &Context, service: &Key, ip: Option<Ipv4Ad
 }
 
 /// Tells the owner of a service that one of its ports is not reachable.
-pub(crate) async fn port_not_opened(context: &Context, service: &Key, message: &str) {
-    let now = context.options.clock.now();
-    let event = json!({
-        "metadata": { "namespace": service.namespace, "name": format!("{}.{:x}", service.name, now.as_nanosecond()) },
-        "involvedObject": {
-            "apiVersion": "v1", "kind": "Service", "namespace": service.namespace, "name": service.name,
-        },
-        "type": "Warning",
-        "reason": "PortUnavailable",
-        "message": message,
-        "source": { "component": MANAGER },
-        "reportingComponent": MANAGER,
-        "reportingInstance": "",
-        "firstTimestamp": context.options.clock.now_seconds().to_string(),
-        "lastTimestamp": context.options.clock.now_seconds().to_string(),
-        "count": 1,
-    });
-    if let Err(error) = create(&context.client, &service.namespace, event).await {
-        tracing::debug!(%error, "event not recorded");
-    }
-}
-
-async fn create(client: &Client, namespace: &str, event: Value) -> Result<(), kube::Error> {
-    let event: Event = serde_json::from_value(event).map_err(kube::Error::SerdeError)?;
-    let events: Api<Event> = Api::namespaced(client.clone(), namespace);
-    events.create(&PostParams::default(), &event).await.map(drop)
+pub(crate) fn port_not_opened(context: &Context, service: &Key, message: String) {
+    let about = ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Service".into()),
+        namespace: Some(service.namespace.clone()),
+        name: Some(service.name.clone()),
+        ..ObjectReference::default()
+    };
+    context.recorder.warning(about, "PortUnavailable", message);
 }

@@ -25,6 +25,7 @@ mod view;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use knarr_client::event::Recorder;
 use knarr_clock::Clock;
 use knarr_runtime::Runtime;
 use kube::Client;
@@ -61,6 +62,7 @@ impl Default for Options {
 struct Context {
     client: Client,
     runtime: Arc<dyn Runtime>,
+    recorder: Recorder,
     options: Arc<Options>,
     /// Connections that outlive the listener they came from.
     connections: TaskTracker,
@@ -79,8 +81,10 @@ impl Context {
 
 /// Runs the service proxy and the DNS server until `shutdown`.
 pub async fn run(client: Client, runtime: Arc<dyn Runtime>, options: Options, shutdown: CancellationToken) {
+    let (recorder, events) = Recorder::new(client.clone(), options.clock.clone(), announce::MANAGER, "");
     let context = Context {
         client,
+        recorder,
         runtime,
         options: Arc::new(options),
         connections: TaskTracker::new(),
@@ -93,6 +97,7 @@ pub async fn run(client: Client, runtime: Arc<dyn Runtime>, options: Options, sh
             proxy::run(context.clone(), view.clone()),
             dns::serve::run(context.clone(), view),
             announce::dns_service(&context),
+            events,
         )
     };
     shutdown.run_until_cancelled(parts).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use knarr_client::key::Key;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
@@ -15,29 +15,6 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-
-/// A service's namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
-
-impl Key {
-    pub(crate) fn new(namespace: &str, name: &str) -> Self {
-        Self {
-            namespace: namespace.to_string(),
-            name: name.to_string(),
-        }
-    }
-
-    fn of(meta: &ObjectMeta) -> Self {
-        Self::new(
-            meta.namespace.as_deref().unwrap_or_default(),
-            meta.name.as_deref().unwrap_or_default(),
-        )
-    }
-}
 
 /// A service and where its traffic goes.
 #[derive(Clone, Debug)]
@@ -68,7 +45,7 @@ impl View {
                 service: service.clone(),
                 slices: Vec::new(),
             };
-            view.services.insert(Key::of(&service.metadata), entry);
+            view.services.insert(Key::of(service.as_ref()), entry);
         }
         for slice in slices {
             let labels = slice.metadata.labels.as_ref();

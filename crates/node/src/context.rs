@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use knarr_client::event::Recorder;
 use knarr_clock::Clock;
 use knarr_image::ImageStore;
 use knarr_runtime::Runtime;
@@ -12,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::env::Place;
-use crate::event::Recorder;
 use crate::object::Objects;
 use crate::options::{Capacity, Options};
 use crate::pod::Registry;

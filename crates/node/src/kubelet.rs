@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use knarr_client::event::Recorder;
 use knarr_image::ImageStore;
 use knarr_runtime::Runtime;
 use kube::Client;
@@ -12,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
-use crate::event::Recorder;
 use crate::object::Objects;
 use crate::options::Options;
 use crate::pod::{self, Dispatcher, Registry};
@@ -59,7 +59,12 @@ impl Kubelet {
             made.map_err(|source| StartError { path, source })?;
         }
         let shutdown = shutdown.child_token();
-        let (events, writing) = Recorder::new(client.clone(), options.clock.clone(), options.node_name.clone());
+        let (events, writing) = Recorder::new(
+            client.clone(),
+            options.clock.clone(),
+            "kubelet",
+            options.node_name.clone(),
+        );
         tokio::spawn(shutdown.clone().run_until_cancelled_owned(writing));
         let cx = Arc::new(Context {
             runtime,

@@ -19,7 +19,6 @@ mod component;
 mod container;
 mod context;
 mod env;
-mod event;
 pub mod hollow;
 mod image;
 mod kubelet;

@@ -1,18 +1,54 @@
 //! Services, for the environment variables that tell containers where they are.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Service;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
-use tokio::sync::watch;
+use knarr_client::reflector::reflect;
+use knarr_client::store::Store;
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource};
 use tokio_util::sync::CancellationToken;
+
+/// The services of the cluster, by one watch.
+#[derive(Clone)]
+pub(crate) struct Services {
+    store: Arc<Store<Service>>,
+    shutdown: CancellationToken,
+}
+
+impl Services {
+    /// Starts the watch.
+    pub(crate) fn start(client: Client, shutdown: CancellationToken) -> Self {
+        let store = Arc::new(Store::new(|_| Vec::new()));
+        let services = Self {
+            store: store.clone(),
+            shutdown: shutdown.clone(),
+        };
+        tokio::spawn(async move {
+            let slim = |service: &mut Service| service.meta_mut().managed_fields = None;
+            let informer = reflect(Api::all(client), watcher::Config::default(), slim, &store);
+            shutdown.run_until_cancelled(informer).await;
+        });
+        services
+    }
+
+    /// The variables for a pod in `namespace`: those of its namespace if it wants them (`enableServiceLinks`), and always
+    /// those of the API server itself.
+    pub(crate) async fn variables(&self, namespace: &str, links: bool) -> Result<Vec<(String, String)>, String> {
+        let synced = self.shutdown.run_until_cancelled(self.store.wait_synced()).await;
+        synced.ok_or("services have not yet been read at least once, cannot construct envs")?;
+        let mut table = table(&self.store.in_namespace("default"));
+        if namespace != "default" {
+            table.extend(self::table(&self.store.in_namespace(namespace)));
+        }
+        Ok(variables(&table, namespace, links))
+    }
+}
 
 /// What the variables of one service are made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+struct Entry {
     ip: String,
     /// Name, protocol, number.
     ports: Vec<(String, String, i32)>,
@@ -20,88 +56,25 @@ pub(crate) struct Entry {
 
 type Table = BTreeMap<(String, String), Entry>;
 
-/// The services of the cluster, by one watch.
-#[derive(Clone)]
-pub(crate) struct Services {
-    table: Arc<Mutex<Table>>,
-    synced: watch::Receiver<bool>,
+fn table(services: &[Arc<Service>]) -> Table {
+    let entries = services.iter().filter_map(|service| {
+        let meta = &service.metadata;
+        let key = (meta.namespace.clone()?, meta.name.clone()?);
+        Some((key, entry(service)?))
+    });
+    entries.collect()
 }
 
-impl Services {
-    /// Starts the watch.
-    pub(crate) fn start(client: Client, shutdown: CancellationToken) -> Self {
-        let table = Arc::new(Mutex::new(Table::new()));
-        let (synced_tx, synced) = watch::channel(false);
-        let stream = watcher(Api::<Service>::all(client), watcher::Config::default());
-        let shared = table.clone();
-        tokio::spawn(shutdown.run_until_cancelled_owned(async move {
-            let mut stream = std::pin::pin!(stream.default_backoff());
-            let mut fresh = Table::new();
-            loop {
-                match stream.try_next().await {
-                    Ok(Some(watcher::Event::Init)) => fresh.clear(),
-                    Ok(Some(watcher::Event::InitApply(service))) => apply(&mut fresh, &service),
-                    Ok(Some(watcher::Event::InitDone)) => {
-                        *shared.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut fresh);
-                        synced_tx.send_replace(true);
-                    }
-                    Ok(Some(watcher::Event::Apply(service))) => {
-                        apply(&mut shared.lock().unwrap_or_else(PoisonError::into_inner), &service);
-                    }
-                    Ok(Some(watcher::Event::Delete(service))) => {
-                        let mut table = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                        table.remove(&key(&service));
-                    }
-                    Ok(None) => return,
-                    Err(error) => tracing::debug!(%error, "watch of services interrupted"),
-                }
-            }
-        }));
-        Self { table, synced }
-    }
-
-    /// The variables for a pod in `namespace`: those of its namespace if it wants them (`enableServiceLinks`), and always
-    /// those of the API server itself.
-    pub(crate) async fn variables(&self, namespace: &str, links: bool) -> Result<Vec<(String, String)>, String> {
-        let mut synced = self.synced.clone();
-        if synced.wait_for(|done| *done).await.is_err() {
-            return Err("services have not yet been read at least once, cannot construct envs".into());
-        }
-        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(variables(&table, namespace, links))
-    }
-}
-
-fn key(service: &Service) -> (String, String) {
-    let meta = &service.metadata;
-    (
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
-}
-
-fn apply(table: &mut Table, service: &Service) {
-    let spec = service.spec.as_ref();
-    let ip = spec.and_then(|spec| spec.cluster_ip.as_deref()).unwrap_or_default();
-    let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    if ip.is_empty() || ip == "None" {
-        table.remove(&key(service));
-        return;
-    }
-    let ports = ports
-        .iter()
-        .map(|port| {
-            let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into());
-            (port.name.clone().unwrap_or_default(), protocol, port.port)
-        })
-        .collect();
-    table.insert(
-        key(service),
-        Entry {
-            ip: ip.to_owned(),
-            ports,
-        },
-    );
+/// `None` for a service without an address.
+fn entry(service: &Service) -> Option<Entry> {
+    let spec = service.spec.as_ref()?;
+    let ip = spec.cluster_ip.clone().filter(|ip| !ip.is_empty() && ip != "None")?;
+    let ports = spec.ports.iter().flatten().map(|port| {
+        let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into());
+        (port.name.clone().unwrap_or_default(), protocol, port.port)
+    });
+    let ports = ports.collect();
+    Some(Entry { ip, ports })
 }
 
 /// The part of variable names that stands for `name`.

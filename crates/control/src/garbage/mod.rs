@@ -83,7 +83,7 @@ impl Garbage {
             let step = self.graph().step(uid, &found);
             if let Step::Delete(object, _) | Step::Disown(object, _) | Step::Unblock(object) = &step {
                 for owner in self.graph().foreign_owners(object) {
-                    performer.recorder.record(foreign(object, &owner));
+                    performer.record(foreign(object, &owner));
                 }
             }
             match step {
@@ -255,6 +255,7 @@ fn foreign(object: &Object, owner: &Owner) -> Note {
             "ownerRef [{}/{}, namespace: {namespace}, name: {}, uid: {}] does not exist in namespace {namespace:?}",
             owner.api_version, owner.kind, owner.name, owner.uid
         ),
+        action: None,
     }
 }
 

@@ -302,12 +302,13 @@ impl Scheduler {
             "target": { "apiVersion": "v1", "kind": "Node", "name": node },
         });
         let object = pod.pod.as_ref();
-        let bound = Note::normal(object, "Scheduled", format!("Successfully assigned {key} to {node}"));
+        let bound =
+            Note::normal(object, "Scheduled", format!("Successfully assigned {key} to {node}")).doing("Binding");
         let path = Path::of(object).sub("binding");
         match performer.send(Verb::Create, &path, &binding).await {
             Ok(_) => {
                 tracing::info!(pod = %key, node, "Successfully bound pod to node");
-                performer.recorder.record(bound);
+                performer.record(bound);
                 self.lock().queue.remove(&key);
             }
             Err(failure) => {
@@ -321,9 +322,7 @@ impl Scheduler {
                 // Gone, or bound by somebody else: nothing to do.
                 if failure.code != 404 && failure.code != 409 {
                     let message = format!("Binding failed: {}", failure.message);
-                    performer
-                        .recorder
-                        .record(Note::warning(object, "FailedScheduling", message));
+                    performer.record(Note::warning(object, "FailedScheduling", message).doing("Scheduling"));
                 }
             }
         }
@@ -360,9 +359,7 @@ impl Scheduler {
         if status != json!({}) {
             writes.push(Write::strategic(Path::of(object).sub("status"), json!({ "status": status })).fine_when_gone());
         }
-        performer
-            .recorder
-            .record(Note::warning(object, "FailedScheduling", message));
+        performer.record(Note::warning(object, "FailedScheduling", message).doing("Scheduling"));
         for write in writes {
             if let Err(failure) = performer.write(write).await {
                 tracing::debug!(pod = %pod.key(), error = %failure, "could not report");
@@ -387,7 +384,7 @@ fn evict(victim: &Pod, for_pod: &Pod, node: &str, clock: &Clock) -> [Write; 2] {
     let message = format!("Preempted by pod {} on node {node}", cache::uid(for_pod));
     [
         Write::strategic(Path::of(victim).sub("status"), patch).fine_when_gone(),
-        Write::delete(victim).on_success(Note::normal(victim, "Preempted", message)),
+        Write::delete(victim).on_success(Note::normal(victim, "Preempted", message).doing("Preempting")),
     ]
 }
 

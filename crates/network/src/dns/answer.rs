@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use k8s_openapi::api::discovery::v1::Endpoint;
 
 use crate::endpoint::is_ready;
-use crate::view::{Entry, Key, View};
+use crate::view::{Entry, View};
+use knarr_client::key::Key;
 
 /// The version of the scheme of names, which clusters tell under `dns-version`.
 const SCHEMA: &str = "1.1.0";
@@ -51,7 +52,7 @@ pub(super) fn resolve(view: &View, labels: &[&str]) -> Option<Facts> {
             ..Facts::default()
         }),
         [rest @ .., service, namespace, "svc"] => {
-            let entry = view.services.get(&Key::new(namespace, service))?;
+            let entry = view.services.get(&Key::new(*namespace, *service))?;
             let name = format!("{service}.{namespace}.svc");
             match rest {
                 [] => whole(entry, &name),

@@ -5,7 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::endpoint::{Backends, backends};
-use crate::view::{Entry, Key, View};
+use crate::view::{Entry, View};
+use knarr_client::key::Key;
 
 /// Whose network an address is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -22,8 +22,9 @@ use tokio::task::JoinHandle;
 
 use self::front::{Front, Place, Wanted};
 use crate::endpoint::Backends;
-use crate::view::{Key, View};
+use crate::view::View;
 use crate::{Context, announce};
+use knarr_client::key::Key;
 
 /// Until a port that another program holds is tried again.
 const RETRY: Duration = Duration::from_secs(30);
@@ -179,7 +180,7 @@ async fn serve(
                         Place::Node | Place::Host => "",
                     };
                     let message = format!("cannot listen on {front}: {reason}{hint}");
-                    announce::port_not_opened(&context, &service, &message).await;
+                    announce::port_not_opened(&context, &service, message);
                     complained = true;
                     tell(false);
                 }

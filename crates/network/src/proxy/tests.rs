@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::view::View;
 use crate::{Context, Options};
+use knarr_client::event::Recorder;
 
 const NAMES: [&str; 2] = ["one", "two"];
 
@@ -21,8 +22,11 @@ fn context(directory: &std::path::Path) -> Context {
     let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| async {
         http::Response::builder().status(503).body(kube::client::Body::empty())
     });
+    let client = Client::new(nobody, "default");
     Context {
-        client: Client::new(nobody, "default"),
+        // Nobody reads what it is told.
+        recorder: Recorder::new(client.clone(), knarr_clock::Clock::system(), "test", "").0,
+        client,
         runtime: Arc::new(ProcessRuntime::new(directory).unwrap()),
         options: Arc::new(Options::default()),
         connections: TaskTracker::new(),

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::Instance;
 use crate::context::Context;
-use crate::event;
 
 /// A hook that has used up the time leaves the process this much.
 const LEAST: Duration = Duration::from_secs(2);
@@ -65,7 +64,7 @@ pub(crate) fn stop(
                     if let Err(message) = outcome {
                         // What the hook has said may be secret, and events are read by many.
                         tracing::warn!(target: "kubelet", pod = %name, container = %container.name, "{message}");
-                        let about = event::reference(&pod, Some(format!("spec.containers{{{}}}", container.name)));
+                        let about = crate::pod::reference(&pod, Some(format!("spec.containers{{{}}}", container.name)));
                         cx.events.warning(about, "FailedPreStopHook", "PreStopHook failed");
                     }
                 }

@@ -15,7 +15,7 @@ pub(crate) use dispatch::{Dispatcher, Mirror, dispatch};
 pub(crate) use registry::{Desired, Registry, Shown};
 pub(crate) use worker::spawn;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 
 /// Marks the API server's copy of a static pod.
 pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -44,4 +44,17 @@ pub(crate) fn uid(pod: &Pod) -> &str {
 /// An annotation's value.
 pub(crate) fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
     pod.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+/// A reference to a pod, or to one of its containers (`spec.containers{web}`).
+pub(crate) fn reference(pod: &Pod, field_path: Option<String>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        name: pod.metadata.name.clone(),
+        namespace: pod.metadata.namespace.clone(),
+        uid: pod.metadata.uid.clone(),
+        resource_version: pod.metadata.resource_version.clone(),
+        field_path,
+    }
 }

@@ -22,7 +22,6 @@ use super::{key, uid};
 use crate::backoff::{self, Backoff};
 use crate::container::{Instance, Stop};
 use crate::context::Context;
-use crate::event;
 use crate::log::ContainerLog;
 use crate::object;
 use crate::probe::ProbeResult;
@@ -375,7 +374,7 @@ impl Worker {
 
     /// A reference to the pod as people know it.
     pub(super) fn about(&self) -> ObjectReference {
-        event::reference(self.api.as_deref().unwrap_or(&self.pod), None)
+        super::reference(self.api.as_deref().unwrap_or(&self.pod), None)
     }
 
     /// A reference to one of its containers.
@@ -392,7 +391,7 @@ impl Worker {
             _ => "containers",
         };
         let path = format!("spec.{list}{{{name}}}");
-        event::reference(self.api.as_deref().unwrap_or(&self.pod), Some(path))
+        super::reference(self.api.as_deref().unwrap_or(&self.pod), Some(path))
     }
 
     /// How long containers may take to end.

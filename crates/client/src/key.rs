@@ -4,15 +4,18 @@ use std::fmt;
 
 use kube::Resource;
 
-/// Namespace and name. The namespace is empty for cluster-scoped objects.
+/// Namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Key {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
+pub struct Key {
+    /// Empty for cluster-scoped objects.
+    pub namespace: String,
+    /// Name within the namespace.
+    pub name: String,
 }
 
 impl Key {
-    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    /// A key from its parts.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),
@@ -20,7 +23,7 @@ impl Key {
     }
 
     /// The key of an object as it stands in a cache.
-    pub(crate) fn of<K: Resource>(object: &K) -> Self {
+    pub fn of<K: Resource>(object: &K) -> Self {
         let meta = object.meta();
         Self::new(
             meta.namespace.clone().unwrap_or_default(),

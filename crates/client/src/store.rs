@@ -1,6 +1,6 @@
 //! The shared cache of one kind: what an informer last saw of every object.
 //!
-//! Controllers never ask the API server "what is there?"; they read these stores, which one watch per kind keeps up to
+//! Clients never ask the API server "what is there?"; they read these stores, which one watch per kind keeps up to
 //! date. A store has a single writer (its informer), hands out `Arc`s, and tells its handlers about every change
 //! after it has taken effect, so that a handler, and the sync it queues, sees at least that change.
 
@@ -13,26 +13,26 @@ use tokio::sync::watch;
 use crate::key::Key;
 
 /// One change of one object. At least one side is set.
-pub(crate) struct Change<K> {
+pub struct Change<K> {
     /// The object before; `None` when it has just appeared.
-    pub(crate) old: Option<Arc<K>>,
+    pub old: Option<Arc<K>>,
     /// The object now; `None` when it has gone.
-    pub(crate) new: Option<Arc<K>>,
+    pub new: Option<Arc<K>>,
 }
 
 impl<K> Change<K> {
     /// Both sides that exist, the old one first.
-    pub(crate) fn sides(&self) -> impl Iterator<Item = &Arc<K>> {
+    pub fn sides(&self) -> impl Iterator<Item = &Arc<K>> {
         self.old.iter().chain(self.new.iter())
     }
 }
 
 type Handler<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 /// The index terms of an object, such as `controller/UID`.
-pub(crate) type Terms<K> = fn(&K) -> Vec<String>;
+pub type Terms<K> = fn(&K) -> Vec<String>;
 
 /// The cache of one kind.
-pub(crate) struct Store<K> {
+pub struct Store<K> {
     objects: RwLock<Objects<K>>,
     handlers: Mutex<Vec<Handler<K>>>,
     terms: Terms<K>,
@@ -45,7 +45,8 @@ struct Objects<K> {
 }
 
 impl<K: Resource> Store<K> {
-    pub(crate) fn new(terms: Terms<K>) -> Self {
+    /// An empty store, indexed by what `terms` says of each object.
+    pub fn new(terms: Terms<K>) -> Self {
         Self {
             objects: RwLock::new(Objects {
                 by_key: BTreeMap::new(),
@@ -58,27 +59,27 @@ impl<K: Resource> Store<K> {
     }
 
     /// The object of that name, if the cache has it.
-    pub(crate) fn get(&self, key: &Key) -> Option<Arc<K>> {
+    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         self.read().by_key.get(key).cloned()
     }
 
     /// The cluster-scoped object of that name.
-    pub(crate) fn named(&self, name: &str) -> Option<Arc<K>> {
+    pub fn named(&self, name: &str) -> Option<Arc<K>> {
         self.get(&Key::new("", name))
     }
 
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.read().by_key.len()
     }
 
     /// Every object, ordered by namespace and name.
-    pub(crate) fn all(&self) -> Vec<Arc<K>> {
+    pub fn all(&self) -> Vec<Arc<K>> {
         self.read().by_key.values().cloned().collect()
     }
 
     /// The objects of one namespace, ordered by name.
-    pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
         self.read()
             .by_key
             .range(Key::new(namespace, "")..)
@@ -88,7 +89,7 @@ impl<K: Resource> Store<K> {
     }
 
     /// The objects whose index terms hold `term`, ordered by namespace and name.
-    pub(crate) fn with_term(&self, term: &str) -> Vec<Arc<K>> {
+    pub fn with_term(&self, term: &str) -> Vec<Arc<K>> {
         let objects = self.read();
         let keys = objects.by_term.get(term);
         keys.into_iter()
@@ -98,26 +99,31 @@ impl<K: Resource> Store<K> {
     }
 
     /// Calls `handler` on every later change. Handlers must not block: they only queue keys.
-    pub(crate) fn on_change(&self, handler: impl Fn(&Change<K>) + Send + Sync + 'static) {
+    pub fn on_change(&self, handler: impl Fn(&Change<K>) + Send + Sync + 'static) {
         self.lock_handlers().push(Box::new(handler));
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Resolves when the first complete list is in.
-    pub(crate) async fn wait_synced(&self) {
+    pub async fn wait_synced(&self) {
         let mut synced = self.synced.subscribe();
         // The sender lives in `self`, so this cannot fail.
         let _ = synced.wait_for(|synced| *synced).await;
     }
 
     /// Takes over an added or changed object.
-    pub(crate) fn apply(&self, object: K) {
+    pub fn apply(&self, object: K) {
         let new = Arc::new(object);
         let old = self.write().put(new.clone(), self.terms);
         self.tell(&Change { old, new: Some(new) });
     }
 
     /// Forgets an object. `last` is its final state as the watch reported it.
-    pub(crate) fn delete(&self, last: &K) {
+    pub fn delete(&self, last: &K) {
         let old = self.write().remove(&Key::of(last), self.terms);
         if old.is_some() {
             self.tell(&Change { old, new: None });
@@ -125,7 +131,7 @@ impl<K: Resource> Store<K> {
     }
 
     /// Takes over a complete list: what is not in it has gone unseen while the watch was down.
-    pub(crate) fn replace(&self, list: Vec<K>) {
+    pub fn replace(&self, list: Vec<K>) {
         let mut changes = Vec::with_capacity(list.len());
         {
             let mut objects = self.write();
