@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use knarr::cluster::{Discovery, LinkState, Resource};
 use knarr::keys::{Keymap, Line};
 use knarr::session::{Info, LogSnapshot, SessionId};
-use knarr::store::{Listing, Need, Object, ObjectId, Row};
+use knarr::store::{Listing, Need, Object, ObjectId, Row, Seen};
 use knarr::theme::Theme;
 use knarr::view::{Browser, ClusterInfo, Data, Look, View};
 use ratatui::buffer::Buffer;
@@ -72,7 +72,12 @@ fn row(pods: &Resource, index: usize) -> Arc<Row> {
         uid: format!("u{index}").into(),
     };
     let object = Arc::new(Object::new(id, "1", &json));
-    Arc::new((knarr::kind::row_maker(pods).make)(&object, None))
+    let first = Seen {
+        at: Timestamp::UNIX_EPOCH,
+        before: None,
+        live: false,
+    };
+    Arc::new((knarr::kind::row_maker(pods).make)(&object, first))
 }
 
 fn still(size: usize) -> (Still, Browser) {

@@ -7,10 +7,19 @@ use std::sync::Arc;
 use divan::Bencher;
 use jiff::Timestamp;
 use knarr::cluster::Resource;
-use knarr::store::{Cell, Change, Decoder, Filter, Health, Lens, Listing, Object, Order, Page, Row, Sort, row_of};
+use knarr::store::{
+    Cell, Change, Decoder, Filter, Health, Lens, Listing, Object, Order, Page, Row, Seen, Sort, row_of,
+};
 
 const SIZES: [usize; 2] = [10_000, 150_000];
 const PAGE: usize = 500;
+/// Listed, and never seen before.
+const FIRST: Seen<'static> = Seen {
+    at: Timestamp::UNIX_EPOCH,
+    before: None,
+    live: false,
+};
+
 const TITLES: [&str; 8] = ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "IMAGE"];
 
 fn main() {
@@ -162,7 +171,7 @@ fn cells(object: &Object) -> (Health, Vec<Cell>) {
 fn rows(count: usize) -> Vec<Arc<Row>> {
     let mut rows: Vec<_> = decode(&pages(count))
         .iter()
-        .map(|object| Arc::new(row_of(object, None, cells)))
+        .map(|object| Arc::new(row_of(object, FIRST, cells)))
         .collect();
     // A feed keeps its rows by UID: in no order.
     (0..count)
@@ -202,7 +211,7 @@ fn make_rows(bencher: Bencher, count: usize) {
     bencher.bench_local(|| {
         objects
             .iter()
-            .map(|object| row_of(object, None, cells))
+            .map(|object| row_of(object, FIRST, cells))
             .collect::<Vec<_>>()
     });
 }
@@ -214,7 +223,7 @@ fn move_one_row_and_publish(bencher: Bencher, count: usize) {
     let moved: Vec<Arc<Row>> = rows
         .iter()
         .map(|row| {
-            let mut new = row_of(&row.object, None, cells);
+            let mut new = row_of(&row.object, FIRST, cells);
             new.cells[3] = Cell::Int(i64::from(row.id.uid.bytes().map(u32::from).sum::<u32>() % 31));
             Arc::new(new)
         })

@@ -146,7 +146,7 @@ pub fn row_maker(resource: &Resource) -> crate::store::RowMaker {
     crate::store::RowMaker {
         columns: kind.columns.into(),
         tabular: std::ptr::eq(kind, &generic::GENERIC),
-        make: Arc::new(move |object, changed| crate::store::row_of(object, changed, kind.row)),
+        make: Arc::new(move |object, seen| crate::store::row_of(object, seen, kind.row)),
     }
 }
 

@@ -16,6 +16,8 @@ mod order;
 mod pack;
 mod row;
 mod rows;
+mod tally;
+mod trail;
 
 pub use catalog::{Catalog, MakeRow, RowMaker};
 pub use column::Column;
@@ -25,7 +27,9 @@ pub use index::Change;
 pub use lens::{Lens, Order};
 pub use listing::{FeedState, Listing};
 pub use object::{Object, ObjectId};
-pub use row::{Cell, Health, Row, row_of};
+pub use row::{Cell, Health, Row, Seen, row_of};
+pub use tally::Tally;
+pub use trail::{MINUTES, Slot, Trail};
 
 use std::sync::Arc;
 

@@ -55,11 +55,17 @@ roles! {
     Input "ui.input" "Text the user types.",
     Selected "ui.selected" "The chosen entry of a list in a popup.",
     Danger "ui.danger" "What destroys something.",
+    Protected "ui.protected" "The name of a context where every change is asked for.",
+    Scrollbar "ui.scrollbar" "Where one is in a long table or text.",
+    Gauge "ui.gauge" "The used part of a bar.",
+    GaugeRest "ui.gauge.rest" "The free part of a bar.",
+    Selection "ui.selection" "Text chosen with the mouse.",
     Good "state.good" "Healthy.",
     Progress "state.progress" "On its way.",
     Warning "state.warning" "Needs a look.",
     Failed "state.failed" "Broken.",
     Done "state.done" "Finished as it should.",
+    Calm "state.calm" "The line of what has been healthy.",
     Unknown "state.unknown" "Not known.",
     Section "text.section" "Section headings in describe.",
     Field "text.key" "Keys in describe and YAML.",
@@ -110,6 +116,12 @@ pub struct Signs {
     pub vertical: &'static str,
     /// A horizontal rule.
     pub horizontal: &'static str,
+    /// Heights from the lowest to the whole cell.
+    pub levels: [&'static str; 8],
+    /// A used and a free part of a bar.
+    pub gauge: [&'static str; 2],
+    /// The thumb of a scrollbar.
+    pub scroll: &'static str,
 }
 
 const UNICODE: Signs = Signs {
@@ -126,6 +138,9 @@ const UNICODE: Signs = Signs {
     descending: "↓",
     vertical: "│",
     horizontal: "─",
+    levels: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
+    gauge: ["▰", "▱"],
+    scroll: "▐",
 };
 
 const ASCII: Signs = Signs {
@@ -142,6 +157,9 @@ const ASCII: Signs = Signs {
     descending: "v",
     vertical: "|",
     horizontal: "-",
+    levels: ["_", "_", ".", "-", "-", "=", "^", "#"],
+    gauge: ["=", "."],
+    scroll: "#",
 };
 
 /// Every role resolved to a style, and the signs.
@@ -155,11 +173,17 @@ pub struct Theme {
     screen: Style,
 }
 
-const BUILT_IN: &[(&str, &str)] = &[
-    ("dark", include_str!("../themes/dark.toml")),
-    ("light", include_str!("../themes/light.toml")),
-    ("contrast", include_str!("../themes/contrast.toml")),
-];
+/// Every theme that comes with the program: a theme is its file in `themes/` and its name in this list.
+macro_rules! built_in {
+    ($($name:literal)*) => {
+        const BUILT_IN: &[(&str, &str)] = &[$(($name, include_str!(concat!("../themes/", $name, ".toml"))),)*];
+    };
+}
+
+built_in! {
+    "dark" "light" "contrast" "contrast-light" "fjord" "fjord-light" "ember" "ember-light"
+    "dusk" "dawn" "terminal"
+}
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -295,6 +319,18 @@ impl Theme {
         self
     }
 
+    /// In the 256 colours of a terminal that knows no others: each colour becomes the nearest of the cube and the greys.
+    #[must_use]
+    pub fn indexed(mut self) -> Self {
+        let ground = self.screen.bg;
+        for style in self.styles.iter_mut().chain([&mut self.screen]) {
+            let below = style.bg.or(ground).map(|below| (below, nearest(below, None)));
+            style.fg = style.fg.map(|fg| nearest(fg, below));
+            style.bg = style.bg.map(|bg| nearest(bg, None));
+        }
+        self
+    }
+
     /// With signs every terminal font has.
     #[must_use]
     pub fn ascii(mut self) -> Self {
@@ -352,6 +388,68 @@ fn read(name: &str, directory: Option<&Path>) -> Result<File> {
         .map_err(|error| Error::new(ErrorKind::Config, format!("the theme {origin} cannot be parsed")).because(&error))
 }
 
+/// Steps of one component in the colour cube.
+const CUBE: [u8; 6] = [0, 95, 135, 175, 215, 255];
+
+/// The colour of a cell of the cube (16 to 231) or of a grey (232 to 255).
+fn of_index(index: u8) -> (u8, u8, u8) {
+    if index >= 232 {
+        let grey = 8 + 10 * (index - 232);
+        return (grey, grey, grey);
+    }
+    let at = index - 16;
+    let step = |digit: u8| CUBE[usize::from(digit % 6)];
+    (step(at / 36), step(at / 6), step(at))
+}
+
+fn rgb(colour: Color) -> Option<(u8, u8, u8)> {
+    match colour {
+        Color::Rgb(r, g, b) => Some((r, g, b)),
+        Color::Indexed(index) if index >= 16 => Some(of_index(index)),
+        _ => None,
+    }
+}
+
+/// The contrast ratio of WCAG 2; none where the terminal decides what a colour is.
+fn contrast(a: Color, b: Color) -> Option<f64> {
+    let luminance = |(r, g, b): (u8, u8, u8)| {
+        let linear = |part: u8| {
+            let part = f64::from(part) / 255.0;
+            if part <= 0.039_28 {
+                part / 12.92
+            } else {
+                ((part + 0.055) / 1.055).powf(2.4)
+            }
+        };
+        0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
+    };
+    let (a, b) = (luminance(rgb(a)?), luminance(rgb(b)?));
+    Some((a.max(b) + 0.05) / (a.min(b) + 0.05))
+}
+
+/// The nearest of the 240 fixed colours. `below` is what it lies on, and what has become of that: it can be told from the one as well as
+/// the colour from the other, as far as text needs.
+fn nearest(colour: Color, below: Option<(Color, Color)>) -> Color {
+    let Color::Rgb(r, g, b) = colour else { return colour };
+    let off = |a: u8, b: u8| (i32::from(a) - i32::from(b)).pow(2);
+    let distance = |index: &u8| {
+        let (x, y, z) = of_index(*index);
+        off(r, x) * 3 + off(g, y) * 4 + off(b, z) * 2
+    };
+    let least = below
+        .and_then(|(below, _)| contrast(colour, below))
+        .unwrap_or(0.0)
+        .min(4.5);
+    let told_apart = |index: &u8| {
+        let ratio = below.and_then(|(_, below)| contrast(Color::Indexed(*index), below));
+        ratio.is_none_or(|ratio| ratio >= least)
+    };
+    (16..=255)
+        .filter(told_apart)
+        .min_by_key(distance)
+        .map_or(colour, Color::Indexed)
+}
+
 fn parse_modifier(text: &str) -> Option<Modifier> {
     Some(match text {
         "bold" => Modifier::BOLD,
@@ -373,6 +471,62 @@ mod tests {
         for name in Theme::built_in() {
             let theme = Theme::load(name, None).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(theme.styles.len(), Role::ALL.len());
+        }
+    }
+
+    /// What may lie below text.
+    const GROUNDS: [Role; 5] = [Role::Bar, Role::Cursor, Role::Popup, Role::Selected, Role::PopupTitle];
+    /// What is no text: lines and the free part of a bar.
+    const NO_TEXT: [Role; 4] = [Role::Rule, Role::Calm, Role::Scrollbar, Role::GaugeRest];
+
+    #[test]
+    fn every_text_can_be_read_on_everything_below_it_in_every_theme() {
+        // The terminal theme's colours are the user's own.
+        for name in Theme::built_in().filter(|name| *name != "terminal") {
+            let least = if name.starts_with("contrast") { 7.0 } else { 4.5 };
+            let theme = Theme::load(name, None).expect("built in");
+            let screen = theme.screen().bg.expect("a background");
+            let grounds = GROUNDS.iter().filter_map(|role| theme.style(*role).bg).chain([screen]);
+            let grounds: Vec<Color> = grounds.collect();
+            for role in Role::ALL.iter().filter(|role| !NO_TEXT.contains(role)) {
+                let style = theme.style(*role);
+                let Some(fg) = style.fg else { continue };
+                let own = style.bg.map(|bg| vec![bg]);
+                for ground in own.as_ref().unwrap_or(&grounds) {
+                    let ratio = contrast(fg, *ground).expect("colours of their own");
+                    assert!(ratio >= least, "{name}: {} on {ground} has {ratio:.2}", role.name());
+                }
+            }
+            let calm = contrast(theme.style(Role::Calm).fg.expect("a colour"), screen);
+            assert!(calm.is_some_and(|ratio| ratio >= 3.0), "{name}");
+        }
+    }
+
+    #[test]
+    fn on_256_colours_text_can_still_be_read() {
+        for name in Theme::built_in().filter(|name| *name != "terminal") {
+            let theme = Theme::load(name, None).expect("built in").indexed();
+            let screen = theme.screen().bg.expect("a background");
+            assert!(matches!(screen, Color::Indexed(16..)), "{name}");
+            for role in [
+                Role::Text,
+                Role::Dim,
+                Role::Good,
+                Role::Failed,
+                Role::Warning,
+                Role::Accent,
+            ] {
+                let fg = theme.style(role).fg.or(theme.screen().fg).expect("a colour");
+                let ratio = contrast(fg, screen);
+                assert!(
+                    ratio.is_some_and(|ratio| ratio >= 4.5),
+                    "{name}: {} {fg} {screen}",
+                    role.name()
+                );
+            }
+        }
+        for (colour, index) in [((0, 0, 0), 16), ((255, 0, 0), 196), ((8, 8, 8), 232)] {
+            assert_eq!(nearest(colour.into(), None), Color::Indexed(index));
         }
     }
 

@@ -6,8 +6,8 @@ mod pager;
 mod popup;
 mod table;
 
-pub use canvas::{fill, put, put_line, put_right, rule_down};
+pub use canvas::{fill, put, put_line, put_right, rule_down, scrollbar, scrolled_to};
 pub use input::LineEdit;
 pub use pager::{Pager, PagerState};
 pub use popup::{Anchor, List, popup};
-pub use table::{ColumnSpec, TableCell, TableRow, fit, natural_width, table};
+pub use table::{ColumnSpec, Cut, GUTTER, TableCell, TableRow, fit, natural_width, spans, table};

@@ -207,7 +207,7 @@ fn right_side(state: &State, look: &Look<'_>) -> TextLine {
     let listing = state.view().needs().first().map(|need| look.data.listing(need));
     if let Some(faults) = listing
         .as_ref()
-        .map(|listing| listing.faults)
+        .map(|listing| listing.tally.faults())
         .filter(|faults| *faults > 0)
     {
         let verb = if faults == 1 { "needs" } else { "need" };

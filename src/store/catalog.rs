@@ -4,12 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jiff::Timestamp;
 use knarr_clock::Clock;
 
 use super::feed::{Feed, Spec};
 use crate::cluster::{Link, Resource};
-use crate::store::{Column, Listing, Need, Object, Query, Row};
+use crate::store::{Column, Listing, Need, Object, Query, Row, Seen};
 
 /// Most feeds that go on although nobody needs them: with a preview open, every row the cursor rests on has one.
 pub(super) const MOST_IDLE: usize = 4;
@@ -21,12 +20,12 @@ pub struct RowMaker {
     pub columns: Arc<[Column]>,
     /// Whether the server is asked for a table: nothing better is known of the kind.
     pub tabular: bool,
-    /// The row of an object, and when it was last seen to change.
+    /// The row of an object, and how it was seen.
     pub make: MakeRow,
 }
 
 /// Makes one row.
-pub type MakeRow = Arc<dyn Fn(&Arc<Object>, Option<Timestamp>) -> Row + Send + Sync>;
+pub type MakeRow = Arc<dyn Fn(&Arc<Object>, Seen<'_>) -> Row + Send + Sync>;
 
 /// Wakes the application when a listing has changed, at most once until it has looked.
 pub(super) struct Notifier {

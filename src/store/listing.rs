@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::index::{Change, Index};
 use super::rows::Rows;
 use crate::error::Error;
-use crate::store::{Column, Row, Sort};
+use crate::store::{Column, Row, Sort, Tally};
 
 /// How far around its last place a row is looked for before anything dearer.
 const NEIGHBOURS: usize = 16;
@@ -40,8 +40,8 @@ pub struct Listing {
     pub columns: Arc<[Column]>,
     /// Rows before the filter.
     pub total: usize,
-    /// Rows (before the filter) that need attention.
-    pub faults: usize,
+    /// How well they are, before the filter.
+    pub tally: Tally,
     /// The rows are those of another sort or filter of the same feed, shown until the wanted ones are ready: what is
     /// absent here may be there.
     pub stand_in: bool,
@@ -122,7 +122,7 @@ impl FromIterator<Arc<Row>> for Listing {
             state: FeedState::Live,
             columns: Arc::default(),
             total: rows.len(),
-            faults: rows.iter().filter(|row| row.health.needs_attention()).count(),
+            tally: rows.iter().map(|row| row.health).collect(),
             stand_in: false,
             rows: Rows::from_sorted(rows),
             sort,

@@ -220,7 +220,7 @@ mod tests {
         fn row()(cell in cell(), namespace in text(), name in text(), uid in 0..9_u8) -> Arc<Row> {
             let id = ObjectId { namespace: namespace.into(), name: name.into(), uid: format!("{uid}").into() };
             let object = Arc::new(Object::new(id.clone(), "", ""));
-            Arc::new(Row { id, health: Health::None, cells: [cell].into(), labels: [].into(), object, changed: None })
+            Arc::new(Row { id, health: Health::None, cells: [cell].into(), labels: [].into(), object, changed: None, fresh: 0, trail: None })
         }
     }
 

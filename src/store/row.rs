@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::intern;
-use crate::store::{Object, ObjectId};
+use crate::store::{Object, ObjectId, Trail};
 use crate::text;
 
 /// How an object is doing. Ordered from what needs attention least to most.
@@ -31,6 +34,17 @@ pub enum Health {
 }
 
 impl Health {
+    /// Every health, in order.
+    pub const ALL: &[Health] = &[
+        Health::None,
+        Health::Done,
+        Health::Good,
+        Health::Progress,
+        Health::Unknown,
+        Health::Warning,
+        Health::Failed,
+    ];
+
     /// Whether it belongs into a faults-only listing.
     pub const fn needs_attention(self) -> bool {
         matches!(self, Health::Unknown | Health::Warning | Health::Failed)
@@ -175,9 +189,32 @@ pub struct Row {
     pub object: Arc<Object>,
     /// When the feed last saw it change; `None` while it is as first listed.
     pub changed: Option<Timestamp>,
+    /// Which cells that change was in: a bit for each of the first 32.
+    pub fresh: u32,
+    /// What has been happening to it; `None` when it has long been as it is.
+    pub trail: Option<Box<Trail>>,
 }
 
 impl Row {
+    /// Whether a cell changed within the second before `now`.
+    pub fn is_fresh(&self, cell: usize, now: Timestamp) -> bool {
+        self.changed.is_some_and(|at| now.duration_since(at).as_millis() < 1000)
+            && u32::try_from(cell).is_ok_and(|cell| self.fresh.checked_shr(cell).unwrap_or(0) & 1 == 1)
+    }
+
+    /// Takes the place of `before`: which cells are new, and what has been happening.
+    fn follow(&mut self, before: &Row, now: Timestamp) {
+        let differs = |(at, cell): (usize, &Cell)| before.cells.get(at) != Some(cell);
+        let fresh = self.cells.iter().enumerate().take(32).filter(|cell| differs(*cell));
+        self.fresh = fresh.fold(0, |fresh, (at, _)| fresh | 1 << at);
+        // A heartbeat that changes nothing one can see is no change to point at.
+        let looks_same = self.fresh == 0 && self.health == before.health && self.labels == before.labels;
+        if looks_same || self.changed.is_none() {
+            (self.changed, self.fresh) = (before.changed, before.fresh);
+        }
+        self.trail = Trail::after(before, self, now);
+    }
+
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
         self.labels
@@ -187,27 +224,40 @@ impl Row {
     }
 }
 
+/// When an object was seen like this, and how it looked before.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Now.
+    pub at: Timestamp,
+    /// The row it takes the place of.
+    pub before: Option<&'a Row>,
+    /// Whether a watch told it: what was missed between two watches is not news to point at.
+    pub live: bool,
+}
+
 /// Makes the row of `object` from what its kind makes of it.
-pub fn row_of(object: &Arc<Object>, changed: Option<Timestamp>, kind: impl Fn(&Object) -> (Health, Vec<Cell>)) -> Row {
-    #[derive(serde::Deserialize)]
+pub fn row_of(object: &Arc<Object>, seen: Seen<'_>, kind: impl Fn(&Object) -> (Health, Vec<Cell>)) -> Row {
+    #[derive(Deserialize)]
     struct Meta {
         #[serde(default)]
-        labels: std::collections::BTreeMap<String, String>,
+        labels: BTreeMap<String, String>,
     }
-    #[derive(serde::Deserialize)]
-    struct Partial {
+    #[derive(Deserialize)]
+    struct Partial<'a> {
         metadata: Meta,
+        #[serde(borrow, default)]
+        status: Option<&'a RawValue>,
     }
-    let labels = object
-        .parse::<Partial>()
-        .map(|partial| partial.metadata.labels)
-        .unwrap_or_default();
-    let (health, cells) = kind(object);
+    let json = object.json();
+    let partial = serde_json::from_str::<Partial<'_>>(&json).ok();
+    let status = partial.as_ref().and_then(|partial| partial.status);
+    let labels = partial.as_ref().map(|partial| &partial.metadata.labels);
     let labels: Box<intern::Labels> = labels
-        .iter()
+        .into_iter()
+        .flatten()
         .map(|(key, value)| (text::clean(key).into(), text::clean(value).into()))
         .collect();
-    let mut cells = cells;
+    let (health, mut cells) = kind(object);
     // The name is in most rows a second time.
     for cell in &mut cells {
         if let Cell::Text(text) = cell
@@ -216,14 +266,41 @@ pub fn row_of(object: &Arc<Object>, changed: Option<Timestamp>, kind: impl Fn(&O
             *text = object.id.name.clone();
         }
     }
-    Row {
+    let mut row = Row {
         id: object.id.clone(),
         health,
         cells: cells.into(),
         labels: intern::labels(labels),
         object: object.clone(),
-        changed,
+        changed: seen.live.then_some(seen.at),
+        fresh: u32::MAX,
+        trail: None,
+    };
+    match seen.before {
+        Some(before) => row.follow(before, seen.at),
+        None if health == Health::None => {}
+        None => row.trail = Trail::told(&row, status.and_then(ready_since), seen.at),
     }
+    row
+}
+
+/// Since when the object has been as ready as it is.
+fn ready_since(status: &RawValue) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Condition<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+        #[serde(rename = "lastTransitionTime")]
+        since: Option<Timestamp>,
+    }
+    #[derive(Deserialize)]
+    struct Status<'a> {
+        #[serde(borrow)]
+        conditions: Vec<Condition<'a>>,
+    }
+    let status: Status<'_> = serde_json::from_str(status.get()).ok()?;
+    let telling = |condition: &&Condition<'_>| matches!(&*condition.kind, "Ready" | "Available");
+    status.conditions.iter().find(telling)?.since
 }
 
 #[cfg(test)]

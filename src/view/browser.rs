@@ -4,6 +4,7 @@
 //! cursor vanishes, the cursor takes the row that slid into its place, and an action that was meant for the one before is refused.
 
 mod cell;
+mod columns;
 mod empty;
 mod hints;
 
@@ -15,17 +16,18 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 pub(crate) use self::cell::sign;
-use self::cell::table_cell;
+use self::cell::{strip, table_cell};
+use self::columns::Extent;
 use super::preview;
-use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here};
+use super::{Data, Input, Look, Mouse, MouseKind, Reply, Target, View, not_here};
 use crate::cluster::Resource;
 use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
 use crate::kind::{self, Kind};
-use crate::store::{Cell, Column, FeedState, Health, Listing, Need, ObjectId, Query, Row, Sort};
+use crate::store::{Column, FeedState, Health, Listing, Need, ObjectId, Query, Row, Sort};
 use crate::text;
 use crate::theme::Role;
-use crate::widget::{ColumnSpec, TableCell, TableRow, fill, fit, natural_width, rule_down, table};
+use crate::widget::{TableCell, TableRow, fill, fit, rule_down, scrollbar, scrolled_to, spans, table};
 
 /// A table narrower than this has no room for a preview: columns.
 const PREVIEW_WIDTH: u16 = 110;
@@ -61,8 +63,8 @@ pub struct Browser {
     wanted: Option<Arc<str>>,
     /// Whether the user has moved the cursor: until then it stays on the first row while rows arrive.
     touched: bool,
-    /// Widest text seen per column: only grows, so that columns do not jump while rows come and go.
-    widest: Vec<u16>,
+    /// What the texts of each column want.
+    extents: Vec<Extent>,
     height: u16,
     area: Rect,
 }
@@ -107,7 +109,7 @@ impl Browser {
             slid: None,
             wanted: None,
             touched: false,
-            widest: vec![0; kind.columns.len() + shift],
+            extents: vec![Extent::default(); kind.columns.len() + shift],
             height: 0,
             area: Rect::default(),
         }
@@ -173,120 +175,9 @@ impl Browser {
         self.top = self.top.min(len.saturating_sub(page));
     }
 
-    fn specs(&self, listing: &Listing) -> Vec<ColumnSpec> {
-        let mut specs = Vec::new();
-        let wanted = |at: usize| self.widest.get(at).copied().unwrap_or(0);
-        if self.shows_namespace() {
-            specs.push(ColumnSpec {
-                title: "NAMESPACE".into(),
-                right: false,
-                min: 10,
-                wanted: wanted(0),
-                rank: 1,
-                elastic: true,
-                middle: true,
-            });
-        }
-        for column in self.columns.iter() {
-            let at = specs.len();
-            specs.push(ColumnSpec {
-                title: column.title.to_string(),
-                right: column.right,
-                min: column.min,
-                wanted: match &*column.title {
-                    _ if column.wide && !self.wide => 0,
-                    // Ages change their width as they grow; nothing beside them should move then.
-                    "AGE" => wanted(at).max(5),
-                    _ => wanted(at),
-                },
-                rank: if column.wide && !self.wide {
-                    u8::MAX
-                } else {
-                    column.rank
-                },
-                // "4 (8s ago)" has a short form.
-                elastic: column.title == "RESTARTS"
-                    || !column.right && !matches!(&*column.title, "STATUS" | "READY" | "TYPE" | "ROLES"),
-                middle: matches!(&*column.title, "NAME" | "OBJECT" | "NODE" | "IMAGES"),
-            });
-        }
-        let sorted = self.sorted_column();
-        for (at, spec) in specs.iter_mut().enumerate().filter(|(_, spec)| spec.wanted > 0) {
-            // The whole title, and the sign of the order.
-            let title = text::width(&spec.title) as u16 + u16::from(at == sorted);
-            spec.wanted = spec.wanted.max(title);
-            if spec.right {
-                spec.min = spec.min.max(title);
-            }
-        }
-        for key in &self.label_columns {
-            let widest = listing
-                .window(self.top, usize::from(self.height))
-                .filter_map(|row| row.label(key));
-            specs.push(ColumnSpec {
-                title: key.rsplit('/').next().unwrap_or(key).to_uppercase(),
-                right: false,
-                min: 6,
-                wanted: widest.map(text::width).max().unwrap_or(1).min(40) as u16,
-                rank: 4,
-                elastic: true,
-                middle: false,
-            });
-        }
-        specs
-    }
-
     /// The column that the order is by, the namespace's included.
     fn sorted_column(&self) -> usize {
         self.need.sort.column.unwrap_or(0) + usize::from(self.shows_namespace())
-    }
-
-    fn widths(&self, specs: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
-        let hidden: Vec<bool> = specs.iter().map(|spec| spec.rank == u8::MAX).collect();
-        let visible: Vec<ColumnSpec> = specs
-            .iter()
-            .zip(&hidden)
-            .filter(|(_, hidden)| !**hidden)
-            .map(|(spec, _)| spec.clone())
-            .collect();
-        let mut fitted = fit(&visible, available).into_iter();
-        hidden
-            .iter()
-            .map(|hidden| if *hidden { None } else { fitted.next().flatten() })
-            .collect()
-    }
-
-    /// Columns grow with what was shown and stay, so that nothing moves while one scrolls. Where that would cut a text, they
-    /// are as wide as what is shown now.
-    fn measure(&mut self, listing: &Listing, data: &dyn Data) {
-        let now = data.now();
-        let mut shown_now = vec![0; self.widest.len()];
-        let shift = usize::from(self.shows_namespace());
-        for row in listing.window(self.top, usize::from(self.height).max(1)) {
-            if shift == 1 {
-                shown_now[0] = text::width(&row.id.namespace).max(shown_now[0].into()) as u16;
-            }
-            for (at, cell) in row.cells.iter().enumerate().take(self.columns.len()) {
-                let shown = text::width(&cell.show(now)) as u16;
-                // Ages grow without news: they get the room of the longest from the start.
-                let wide = match cell {
-                    Cell::Status(..) => shown + 2,
-                    Cell::Age(_) => shown.max(5),
-                    Cell::Counted(number, Some(_)) => shown.max(number.to_string().len() as u16 + 12),
-                    _ => shown,
-                };
-                if let Some(widest) = shown_now.get_mut(at + shift) {
-                    *widest = (*widest).max(wide);
-                }
-            }
-        }
-        for (widest, now) in self.widest.iter_mut().zip(&shown_now) {
-            *widest = (*widest).max(*now);
-        }
-        let (table, _) = self.preview_area(self.area);
-        if natural_width(&self.specs(listing)) > table.width {
-            self.widest = shown_now;
-        }
     }
 
     fn sort_by(&mut self, line: &Line) -> Result<()> {
@@ -338,6 +229,79 @@ impl Browser {
                 ..area
             }),
         )
+    }
+}
+
+impl Browser {
+    /// The place of the table; the last column beside it is the scrollbar's, and air.
+    fn table_area(&self) -> Rect {
+        let (left, _) = self.preview_area(self.area);
+        Rect {
+            width: left.width.saturating_sub(1),
+            ..left
+        }
+    }
+
+    /// The place of the rows, with the scrollbar.
+    fn body(&self) -> Rect {
+        let (left, _) = self.preview_area(self.area);
+        Rect {
+            y: left.y + 1,
+            height: left.height.saturating_sub(1),
+            ..left
+        }
+    }
+
+    /// Sorts by the column whose header was clicked.
+    fn header_at(&self, listing: &Listing, mouse: &Mouse) -> Option<Line> {
+        let place = self.table_area();
+        if mouse.row != place.y {
+            return None;
+        }
+        let widths = fit(&self.specs(listing), place.width);
+        let (at, ..) = spans(&widths, place.x).find(|(_, start, end)| (*start..end + 1).contains(&mouse.column))?;
+        let shift = usize::from(self.shows_namespace());
+        let column = self.columns.get(at.saturating_sub(shift))?;
+        Some(Line::with("table.sort", [column.title.to_string()]))
+    }
+
+    fn rows<'l>(
+        &'l self,
+        listing: &'l Listing,
+        look: &'l Look<'_>,
+        widths: &'l [Option<u16>],
+    ) -> impl Iterator<Item = TableRow<'l>> {
+        let (theme, now) = (look.theme, look.data.now());
+        let has_strip = self.has_strip(listing);
+        listing.window(self.top, usize::from(self.height)).map(move |row| {
+            let mut cells = Vec::with_capacity(widths.len());
+            if self.shows_namespace() {
+                cells.push(TableCell::new(text::clean(&row.id.namespace)));
+            }
+            cells.extend(row.cells.iter().take(self.columns.len()).enumerate().map(|(at, cell)| {
+                let shown = table_cell(row, cell, theme, now);
+                match row.is_fresh(at, now) {
+                    true => shown.role(Some(Role::Changed)),
+                    false => shown,
+                }
+            }));
+            cells.extend(
+                self.label_columns
+                    .iter()
+                    .map(|key| TableCell::new(row.label(key).unwrap_or("-"))),
+            );
+            if has_strip {
+                let columns = widths.last().copied().flatten().unwrap_or(0);
+                cells.push(strip(row, theme, now, columns));
+            }
+            TableRow {
+                cells,
+                spine: Some(sign(row.health, theme)),
+                cursor: self.cursor.as_ref().is_some_and(|cursor| cursor.id.uid == row.id.uid),
+                marked: self.marks.contains_key(&row.id.uid),
+                role: (row.health == Health::Done).then_some(Role::Dim),
+            }
+        })
     }
 }
 
@@ -452,7 +416,7 @@ impl View for Browser {
         let listing = data.listing(&self.need);
         if !listing.columns.is_empty() && listing.columns != self.columns {
             self.columns = listing.columns.clone();
-            self.widest = vec![0; self.columns.len() + usize::from(self.shows_namespace())];
+            self.extents = vec![Extent::default(); self.columns.len() + usize::from(self.shows_namespace())];
         }
         let loading = listing.state == FeedState::Loading;
         if let Some(at) = self.wanted.as_ref().and_then(|uid| listing.position(uid, self.index)) {
@@ -504,18 +468,19 @@ impl View for Browser {
             });
         }
         self.keep_visible(listing.len());
-        self.measure(&listing, data);
+        self.measure(&listing, data.now(), false);
     }
 
     fn settle(&mut self, data: &dyn Data) {
         self.events = data.discovery().find("events").cloned();
         self.settled = self.cursor.clone();
+        self.measure(&data.listing(&self.need), data.now(), true);
     }
 
     fn layout(&mut self, area: Rect, data: &dyn Data) -> Reply {
         self.height = area.height.saturating_sub(1);
         if self.area.width != area.width {
-            self.widest.iter_mut().for_each(|widest| *widest = 0);
+            self.extents.fill(Extent::default());
         }
         self.area = area;
         self.sync(data);
@@ -527,10 +492,15 @@ impl View for Browser {
             return Reply::Ignored;
         };
         let listing = data.listing(&self.need);
+        let body = self.body();
         match mouse.kind {
             MouseKind::WheelDown => self.move_to(&listing, self.index + 3),
             MouseKind::WheelUp => self.move_to(&listing, self.index.saturating_sub(3)),
-            MouseKind::Click if mouse.row > self.area.y && mouse.row < self.area.bottom() => {
+            MouseKind::Click if body.contains((mouse.column, mouse.row).into()) => {
+                if mouse.column + 1 == body.right() && listing.len() > usize::from(body.height) {
+                    self.move_to(&listing, scrolled_to(body, mouse.row, listing.len()));
+                    return Reply::Done;
+                }
                 let index = self.top + usize::from(mouse.row - self.area.y - 1);
                 if index == self.index {
                     return Reply::Run(Line::bare("view.enter"));
@@ -539,7 +509,7 @@ impl View for Browser {
                     self.move_to(&listing, index);
                 }
             }
-            MouseKind::Click => return Reply::Ignored,
+            MouseKind::Click => return self.header_at(&listing, mouse).map_or(Reply::Ignored, Reply::Run),
         }
         Reply::Done
     }
@@ -618,49 +588,17 @@ impl View for Browser {
         let listing = look.data.listing(&self.need);
         let (left, right) = self.preview_area(area);
         let specs = self.specs(&listing);
-        let widths = self.widths(&specs, left.width);
+        let place = self.table_area();
+        let widths = fit(&specs, place.width);
         let sorted = self.sorted_column();
         let sign = if self.need.sort.descending {
             look.theme.signs.descending
         } else {
             look.theme.signs.ascending
         };
-        let now = look.data.now();
-        let rows = listing.window(self.top, usize::from(self.height)).map(|row| {
-            let mut cells = Vec::with_capacity(specs.len());
-            if self.shows_namespace() {
-                cells.push(TableCell {
-                    text: text::clean(&row.id.namespace),
-                    short: None,
-                    role: None,
-                    sign: None,
-                });
-            }
-            cells.extend(
-                row.cells
-                    .iter()
-                    .take(self.columns.len())
-                    .map(|cell| table_cell(cell, look, now)),
-            );
-            cells.extend(self.label_columns.iter().map(|key| TableCell {
-                text: row.label(key).unwrap_or("-").into(),
-                short: None,
-                role: None,
-                sign: None,
-            }));
-            let fresh = row.changed.is_some_and(|at| now.duration_since(at).as_millis() < 1000);
-            TableRow {
-                cells,
-                cursor: self.cursor.as_ref().is_some_and(|cursor| cursor.id.uid == row.id.uid),
-                marked: self.marks.contains_key(&row.id.uid),
-                role: match row.health {
-                    Health::Done => Some(Role::Dim),
-                    _ if fresh => Some(Role::Changed),
-                    _ => None,
-                },
-            }
-        });
-        table(left, buf, look.theme, &specs, &widths, Some((sorted, sign)), rows);
+        let rows = self.rows(&listing, look, &widths);
+        table(place, buf, look.theme, &specs, &widths, Some((sorted, sign)), rows);
+        scrollbar(self.body(), buf, look.theme, self.top, listing.len());
         if listing.is_empty() {
             empty::draw(left, buf, look, self, &listing);
         }

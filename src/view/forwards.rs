@@ -11,7 +11,7 @@ use crate::keys::{Line, Scope};
 use crate::session::{Info, PodTarget, SessionId, Spec, Status};
 use crate::text;
 use crate::theme::Role;
-use crate::widget::{ColumnSpec, TableCell, TableRow, fit, put, table};
+use crate::widget::{ColumnSpec, Cut, TableCell, TableRow, fit, put, table};
 
 /// Every shell and port-forward of this program.
 #[derive(Debug, Default)]
@@ -134,15 +134,8 @@ impl View for Forwards {
             put(buf, area.x + 4, area.y + 3, area.right(), &note, base);
             return;
         }
-        let column = |title: &str, right, wanted: usize, rank| ColumnSpec {
-            title: title.into(),
-            right,
-            min: 6,
-            wanted: wanted.min(60) as u16,
-            rank,
-            elastic: !right,
-            middle: true,
-        };
+        let name = |title: &str, wanted: usize, rank| ColumnSpec::new(title, wanted.min(60), rank).cut(Cut::Middle, 6);
+        let number = |title: &str, wanted, rank| ColumnSpec::new(title, wanted, rank).right();
         let local = |info: &Info| {
             info.local
                 .map_or_else(|| "-".to_owned(), |local| format!("http://{local}"))
@@ -175,35 +168,24 @@ impl View for Forwards {
         let states = all.iter().map(|(info, ..)| text::width(&state(info).2) + 2).max();
         let specs = [
             // Half an address is none.
-            ColumnSpec {
-                elastic: false,
-                ..column("LOCAL", false, addresses.unwrap_or(8), 0)
-            },
-            column("WHAT", false, 7, 0),
-            column("CONTEXT", false, contexts.unwrap_or(8), 3),
-            column("NAMESPACE", false, spaces, 3),
-            column("POD", false, pods, 0),
-            column("PORT", true, 5, 0),
+            ColumnSpec::new("LOCAL", addresses.unwrap_or(8), 0),
+            name("WHAT", 7, 0),
+            name("CONTEXT", contexts.unwrap_or(8), 3),
+            name("NAMESPACE", spaces, 3),
+            name("POD", pods, 0),
+            number("PORT", 5, 0),
             // Neither is half a reason.
-            ColumnSpec {
-                elastic: false,
-                ..column("STATUS", false, states.unwrap_or(8), 0)
-            },
-            column("OPEN", true, 4, 4),
-            column("IN", true, 7, 2),
-            column("OUT", true, 7, 2),
-            column("AGE", true, 6, 5),
+            ColumnSpec::new("STATUS", states.unwrap_or(8), 0),
+            number("OPEN", 4, 4),
+            number("IN", 7, 2),
+            number("OUT", 7, 2),
+            number("AGE", 6, 5),
         ];
         let widths = fit(&specs, area.width);
         let now = look.data.now();
         let rows = all.iter().map(|(info, target, what, port)| {
             let (sign, role, word) = state(info);
-            let plain = |text: String| TableCell {
-                text: text.into(),
-                short: None,
-                role: None,
-                sign: None,
-            };
+            let plain = |text: String| TableCell::new(text);
             TableRow {
                 cells: vec![
                     plain(local(info)),
@@ -212,17 +194,13 @@ impl View for Forwards {
                     plain(target.namespace.to_string()),
                     plain(target.pod.to_string()),
                     plain(port.clone()),
-                    TableCell {
-                        text: text::clean(&word).into_owned().into(),
-                        short: None,
-                        role: None,
-                        sign: Some((sign, role)),
-                    },
+                    plain(text::clean(&word).into_owned()),
                     plain(info.connections.to_string()),
                     plain(text::bytes(info.received)),
                     plain(text::bytes(info.sent)),
                     plain(text::age(info.since, now)),
                 ],
+                spine: Some((sign, role)),
                 cursor: Some(info.id) == self.cursor,
                 marked: false,
                 role: None,

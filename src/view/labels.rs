@@ -14,7 +14,7 @@ use crate::keys::{Line, Scope};
 use crate::store::{Health, Listing, Need, Query};
 use crate::text;
 use crate::theme::Role;
-use crate::widget::{ColumnSpec, TableCell, TableRow, fit, put, table};
+use crate::widget::{ColumnSpec, Cut, TableCell, TableRow, fit, put, table};
 
 /// One label value and what carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -293,20 +293,12 @@ impl View for Labels {
     }
 
     fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
-        let column = |title: &str, right, min, wanted: usize, rank| ColumnSpec {
-            title: title.into(),
-            right,
-            min,
-            wanted: wanted.clamp(5, 80) as u16,
-            rank,
-            elastic: !right,
-            middle: true,
-        };
+        let name = |title: &str, wanted: usize| ColumnSpec::new(title, wanted.clamp(5, 80), 0).cut(Cut::Middle, 12);
         let specs = [
-            column("KEY", false, 12, self.widest.0, 0),
-            column("VALUE", false, 12, self.widest.1, 0),
-            column(&self.resource.plural.to_uppercase(), true, 4, 4, 0),
-            column("ATTENTION", true, 4, 4, 1),
+            name("KEY", self.widest.0),
+            name("VALUE", self.widest.1),
+            ColumnSpec::new(self.resource.plural.to_uppercase(), 4, 0).right(),
+            ColumnSpec::new("ATTENTION", 4, 1).right(),
         ];
         let widths = fit(&specs, area.width);
         let mut previous: Option<&str> = self.top.checked_sub(1).map(|at| &*self.groups[at].key);
@@ -314,12 +306,7 @@ impl View for Labels {
         let rows = self.groups.iter().enumerate().skip(self.top).map(|(at, group)| {
             let repeated = previous == Some(&*group.key) && at != self.index;
             previous = Some(&group.key);
-            let cell = |text: String, role| TableCell {
-                text: text.into(),
-                short: None,
-                role,
-                sign: None,
-            };
+            let cell = |text: String, role| TableCell::new(text).role(role);
             TableRow {
                 cells: vec![
                     cell(group.key.to_string(), repeated.then_some(Role::Dim)),
@@ -327,9 +314,10 @@ impl View for Labels {
                     cell(group.count.to_string(), None),
                     match group.faults {
                         0 => cell("-".into(), Some(Role::Dim)),
-                        faults => cell(format!("{sign} {faults}"), Some(Role::Warning)),
+                        faults => cell(faults.to_string(), Some(Role::Warning)),
                     },
                 ],
+                spine: (group.faults > 0).then_some((sign, Role::Warning)),
                 cursor: at == self.index,
                 marked: false,
                 role: None,

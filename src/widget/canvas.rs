@@ -56,3 +56,26 @@ pub fn rule_down(buf: &mut Buffer, area: Rect, theme: &Theme) {
         );
     }
 }
+
+/// Where one is in what is longer than the area, along its right edge: `top` of `total` lines is the first visible one. Nothing is drawn
+/// where all is visible.
+pub fn scrollbar(area: Rect, buf: &mut Buffer, theme: &Theme, top: usize, total: usize) {
+    let height = usize::from(area.height);
+    if total <= height || height == 0 || area.width == 0 {
+        return;
+    }
+    let thumb = (height * height / total).max(1);
+    let start = (top * (height - thumb)).div_ceil(total - height).min(height - thumb);
+    let style = theme.style(Role::Text).patch(theme.style(Role::Scrollbar));
+    for line in start..start + thumb {
+        let y = area.y + line as u16;
+        put(buf, area.right() - 1, y, area.right(), theme.signs.scroll, style);
+    }
+}
+
+/// The first visible line that a click at `row` of a [`scrollbar`] means.
+pub fn scrolled_to(area: Rect, row: u16, total: usize) -> usize {
+    let height = usize::from(area.height).max(2);
+    let line = usize::from(row.saturating_sub(area.y)).min(height - 1);
+    line * total.saturating_sub(height) / (height - 1)
+}

@@ -9,41 +9,145 @@ use super::canvas::{fill, put};
 use crate::text;
 use crate::theme::{Role, Theme};
 
+/// What is done with a text that is wider than its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The column goes before its text is cut: half a number is none.
+    Never,
+    /// The end is cut: words and messages.
+    End,
+    /// The middle is cut, so that the unique tail survives: names.
+    Middle,
+}
+
 /// A column to lay out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnSpec {
     /// Header.
     pub title: String,
+    /// The header where there is no room for the whole one.
+    pub brief: Option<&'static str>,
     /// Stands on the right.
     pub right: bool,
-    /// Narrowest useful width.
+    /// Narrowest useful width, for a text that may be cut.
     pub min: u16,
+    /// Width that nine in ten of its texts are content with.
+    pub typical: u16,
     /// Width its widest text wants.
     pub wanted: u16,
-    /// 0 stays; the highest goes first.
+    /// Width it may grow to where there is room to spare; 0 does not grow.
+    pub most: u16,
+    /// 0 stays, and is cut last; the highest goes first.
     pub rank: u8,
-    /// May be cut to its minimum: names and messages, not states and numbers.
-    pub elastic: bool,
-    /// Cut in the middle instead of at the end (names).
-    pub middle: bool,
+    /// How its text is cut.
+    pub cut: Cut,
+    /// Comes by itself where there is room for all of it, the lowest rank first, unless there is nothing in it.
+    pub spare: bool,
+}
+
+impl ColumnSpec {
+    /// A column of whole texts.
+    pub fn new(title: impl Into<String>, wanted: usize, rank: u8) -> Self {
+        let wanted = u16::try_from(wanted).unwrap_or(u16::MAX);
+        Self {
+            title: title.into(),
+            brief: None,
+            right: false,
+            min: wanted,
+            typical: wanted,
+            wanted,
+            most: 0,
+            rank,
+            cut: Cut::Never,
+            spare: false,
+        }
+    }
+
+    /// Its texts stand on the right.
+    #[must_use]
+    pub fn right(mut self) -> Self {
+        self.right = true;
+        self
+    }
+
+    /// Its texts may be cut to `min` columns.
+    #[must_use]
+    pub fn cut(mut self, cut: Cut, min: u16) -> Self {
+        (self.cut, self.min) = (cut, min);
+        self
+    }
+
+    fn title_width(&self) -> u16 {
+        text::width(&self.title) as u16
+    }
+
+    /// With everything whole.
+    fn natural(&self) -> u16 {
+        self.wanted.max(self.title_width()).max(1)
+    }
+
+    /// With a short header, and texts not cut below `width`.
+    fn squeezed(&self, width: u16) -> u16 {
+        let title = self
+            .brief
+            .map_or_else(|| self.title_width(), |brief| text::width(brief) as u16);
+        match self.cut {
+            Cut::Never => self.wanted.max(title).max(1),
+            _ => width.max(self.min).min(self.wanted).max(title.min(self.min)).max(1),
+        }
+    }
 }
 
 /// One cell to draw.
+#[derive(Clone, Debug, PartialEq)]
 pub struct TableCell<'a> {
     /// Text.
     pub text: Cow<'a, str>,
-    /// What is shown instead where the text does not fit.
-    pub short: Option<String>,
     /// Its role over the row's style; `None` is ordinary text.
     pub role: Option<Role>,
     /// A sign before the text, in a role of its own.
     pub sign: Option<(&'static str, Role)>,
+    /// Signs of a column each after the text, each in a role of its own: a strip, a bar.
+    pub strip: Vec<(&'static str, Role)>,
+}
+
+impl<'a> TableCell<'a> {
+    /// An ordinary text.
+    pub fn new(text: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            text: text.into(),
+            role: None,
+            sign: None,
+            strip: Vec::new(),
+        }
+    }
+
+    /// In a role of its own.
+    #[must_use]
+    pub fn role(mut self, role: Option<Role>) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// With a sign before it.
+    #[must_use]
+    pub fn sign(mut self, sign: &'static str, role: Role) -> Self {
+        self.sign = Some((sign, role));
+        self
+    }
+
+    /// Only a strip.
+    pub fn strip(strip: Vec<(&'static str, Role)>) -> Self {
+        Self { strip, ..Self::new("") }
+    }
 }
 
 /// One row to draw.
 pub struct TableRow<'a> {
     /// Its cells.
     pub cells: Vec<TableCell<'a>>,
+    /// The sign of its state: what every width keeps.
+    pub spine: Option<(&'static str, Role)>,
     /// Under the cursor.
     pub cursor: bool,
     /// Marked.
@@ -52,37 +156,37 @@ pub struct TableRow<'a> {
     pub role: Option<Role>,
 }
 
-/// Columns left of the first column: the cursor's bar, the mark, a blank.
-pub const GUTTER: u16 = 3;
+/// Columns left of the first column: the cursor's bar, the spine, the mark (or the fold of a group), a blank.
+pub const GUTTER: u16 = 4;
 const GAP: u16 = 2;
 
-/// How wide a table is that cuts nothing.
+fn total(widths: impl Iterator<Item = u16>) -> u16 {
+    widths
+        .fold(0u16, |sum, width| sum.saturating_add(width).saturating_add(GAP))
+        .saturating_sub(GAP)
+}
+
+/// How wide the columns are that come before any to spare, with nothing cut.
 pub fn natural_width(columns: &[ColumnSpec]) -> u16 {
-    let widths = columns.iter().filter(|column| column.rank != u8::MAX).map(|column| {
-        let title = text::width(&column.title) as u16;
-        column.wanted.max(title).max(1) + GAP
-    });
-    widths.fold(GUTTER, u16::saturating_add).saturating_sub(GAP)
+    let firm = columns.iter().filter(|column| !column.spare);
+    GUTTER.saturating_add(total(firm.map(ColumnSpec::natural)))
 }
 
 /// Decides which columns fit into `available` and how wide each is; `None` is left out.
 ///
-/// Texts that may be cut (names, messages) give way first, the widest of them; then the columns of the highest ranks go; only
-/// when nothing else is left do states and numbers shrink.
+/// Words and messages give way first, and headers that have a shorter form; then the columns of the highest ranks go. What has rank 0,
+/// the name, is cut to what nine in ten of them need before a column goes, and below that only when nothing else is left. Room to spare
+/// goes to the columns that wait for it, and then to those that may grow.
 pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
     let room = available.saturating_sub(GUTTER);
-    let title = |column: &ColumnSpec| text::width(&column.title) as u16;
-    let natural = |column: &ColumnSpec| column.wanted.max(title(column)).max(1);
-    let least = |column: &ColumnSpec| match column.elastic {
-        true => column.min.min(column.wanted).max(title(column)).max(1),
-        false => natural(column),
+    let mut shown: Vec<bool> = columns.iter().map(|column| !column.spare).collect();
+    let squeezed = |at: usize| {
+        let column = &columns[at];
+        column.squeezed(if column.rank == 0 { column.typical } else { column.min })
     };
-    let mut shown: Vec<bool> = vec![true; columns.len()];
-    let total = |widths: &dyn Fn(usize) -> u16, shown: &[bool]| -> u16 {
-        let sum = (0..columns.len()).filter(|at| shown[*at]).map(|at| widths(at) + GAP);
-        sum.fold(0u16, u16::saturating_add).saturating_sub(GAP)
-    };
-    while total(&|at| least(&columns[at]), &shown) > room {
+    let used =
+        |width: &dyn Fn(usize) -> u16, shown: &[bool]| total((0..columns.len()).filter(|at| shown[*at]).map(width));
+    while used(&squeezed, &shown) > room {
         let worst = (0..columns.len())
             .filter(|at| shown[*at] && columns[*at].rank > 0)
             .max_by_key(|at| (columns[*at].rank, *at));
@@ -91,26 +195,59 @@ pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
             None => break,
         }
     }
-    let mut widths: Vec<u16> = columns.iter().map(natural).collect();
-    for floor in [&least as &dyn Fn(&ColumnSpec) -> u16, &|column| {
-        column.min.min(column.wanted).max(1)
-    }] {
-        loop {
-            let used = total(&|at| widths[at], &shown);
+    let mut widths: Vec<u16> = columns.iter().map(ColumnSpec::natural).collect();
+    let ranked = |at: usize| match columns[at].rank {
+        0 => columns[at].natural(),
+        _ => squeezed(at),
+    };
+    let brief = |at: usize| match columns[at].cut {
+        Cut::Never => columns[at].squeezed(0),
+        _ => columns[at].natural(),
+    };
+    let floors: [&dyn Fn(usize) -> u16; 4] = [&brief, &ranked, &squeezed, &|at| {
+        columns[at].min.min(columns[at].wanted).max(1)
+    }];
+    for floor in floors {
+        while used(&|at| widths[at], &shown) > room {
             let widest = (0..columns.len())
-                .filter(|at| shown[*at] && widths[*at] > floor(&columns[*at]))
+                .filter(|at| shown[*at] && widths[*at] > floor(*at))
                 .max_by_key(|at| widths[*at]);
-            match widest {
-                Some(at) if used > room => widths[at] -= 1,
-                _ => break,
-            }
+            let Some(at) = widest else { break };
+            widths[at] -= 1;
         }
+    }
+    let mut spare: Vec<usize> = (0..columns.len())
+        .filter(|at| columns[*at].spare && columns[*at].wanted > 0)
+        .collect();
+    spare.sort_by_key(|at| columns[*at].rank);
+    for at in spare {
+        shown[at] = true;
+        if used(&|at| widths[at], &shown) > room {
+            shown[at] = false;
+            break;
+        }
+    }
+    for at in (0..columns.len()).filter(|at| shown[*at]) {
+        let rest = room.saturating_sub(used(&|at| widths[at], &shown));
+        widths[at] += rest.min(columns[at].most.saturating_sub(widths[at]));
     }
     widths
         .iter()
         .zip(&shown)
         .map(|(width, shown)| shown.then_some(*width))
         .collect()
+}
+
+/// Where each shown column begins and ends in a table at `x`, for drawing and for the mouse.
+pub fn spans(widths: &[Option<u16>], x: u16) -> impl Iterator<Item = (usize, u16, u16)> {
+    let shown = widths.iter().enumerate();
+    shown
+        .filter_map(|(at, width)| Some((at, (*width)?)))
+        .scan(x + GUTTER, |x, (at, width)| {
+            let start = *x;
+            *x += width + GAP;
+            Some((at, start, start + width))
+        })
 }
 
 /// Draws the header and the rows. `widths` come from [`fit`]; `sorted` is the sorted column and its sign.
@@ -127,25 +264,26 @@ pub fn table<'a>(
         return;
     }
     let base = theme.style(Role::Text);
-    let mut x = area.x + GUTTER;
-    for (at, column) in columns.iter().enumerate() {
-        let Some(width) = widths.get(at).copied().flatten() else {
-            continue;
-        };
+    for (at, start, end) in spans(widths, area.x) {
+        let column = &columns[at];
         let (role, sign) = match sorted {
             Some((sorted, sign)) if sorted == at => (Role::HeaderSorted, sign),
             _ => (Role::Header, ""),
         };
-        let title = format!("{}{sign}", column.title);
-        let title = if column.right {
-            let title = text::cut_end(&title, usize::from(width)).into_owned();
-            text::pad_left(&title, usize::from(width))
-        } else {
-            title
+        let whole = text::width(&column.title) + text::width(sign);
+        let title = match column.brief {
+            Some(brief) if whole > usize::from(end - start) => brief,
+            _ => &column.title,
         };
-        let end = (x + width + u16::from(!column.right) * GAP.min(1)).min(area.right());
-        put(buf, x, area.y, end, &title, base.patch(theme.style(role)));
-        x += width + GAP;
+        let title = format!("{title}{sign}");
+        let style = base.patch(theme.style(role));
+        if column.right {
+            let title = text::cut_end(&title, usize::from(end - start)).into_owned();
+            let title = text::pad_left(&title, usize::from(end - start));
+            put(buf, start, area.y, end.min(area.right()), &title, style);
+        } else {
+            put(buf, start, area.y, (end + 1).min(area.right()), &title, style);
+        }
     }
     for (line, row) in rows.take(usize::from(area.height) - 1).enumerate() {
         let y = area.y + 1 + line as u16;
@@ -165,58 +303,58 @@ fn draw_row(
     if row.cursor {
         style = style.patch(theme.style(Role::Cursor));
         fill(buf, area, style);
-        put(
-            buf,
-            area.x,
-            area.y,
-            area.right(),
-            theme.signs.cursor,
-            style.patch(theme.style(Role::CursorBar)),
-        );
     }
-    if row.marked {
-        put(
-            buf,
-            area.x + 1,
-            area.y,
-            area.right(),
-            theme.signs.mark,
-            style.patch(theme.style(Role::Mark)),
-        );
+    let gutter = [
+        row.cursor.then_some((theme.signs.cursor, Role::CursorBar)),
+        row.spine,
+        row.marked.then_some((theme.signs.mark, Role::Mark)),
+    ];
+    for (x, (sign, role)) in (area.x..).zip(gutter).filter_map(|(x, sign)| Some((x, sign?))) {
+        put(buf, x, area.y, area.right(), sign, style.patch(theme.style(role)));
     }
     if let Some(role) = row.role {
         style = style.patch(theme.style(role));
     }
-    let mut x = area.x + GUTTER;
-    for (at, cell) in row.cells.iter().enumerate() {
-        let Some(width) = widths.get(at).copied().flatten() else {
+    for (at, start, end) in spans(widths, area.x) {
+        let (Some(cell), Some(column)) = (row.cells.get(at), columns.get(at)) else {
             continue;
         };
-        let (right, middle) = columns
-            .get(at)
-            .map_or((false, false), |column| (column.right, column.middle));
-        let end = (x + width).min(area.right());
-        let mut from = x;
-        if let Some((sign, role)) = cell.sign {
-            from = put(buf, from, area.y, end, sign, style.patch(theme.style(role)));
-            from = put(buf, from, area.y, end, " ", style);
-        }
-        let room = usize::from(end.saturating_sub(from));
-        let whole = match &cell.short {
-            Some(short) if text::width(&cell.text) > room => short,
-            _ => &*cell.text,
+        let place = Rect {
+            x: start.min(area.right()),
+            width: end.min(area.right()).saturating_sub(start),
+            ..area
         };
-        let text = if middle {
-            text::cut_middle(whole, room)
-        } else {
-            text::cut_end(whole, room)
-        };
-        let text_style = cell.role.map_or(style, |role| style.patch(theme.style(role)));
-        if right {
-            from += (room - text::width(&text).min(room)) as u16;
-        }
-        put(buf, from, area.y, end, &text, text_style);
-        x += width + GAP;
+        draw_cell(place, buf, theme, column, cell, style);
+    }
+}
+
+fn draw_cell(
+    place: Rect,
+    buf: &mut Buffer,
+    theme: &Theme,
+    column: &ColumnSpec,
+    cell: &TableCell<'_>,
+    style: ratatui::style::Style,
+) {
+    let (mut from, y, end) = (place.x, place.y, place.right());
+    if let Some((sign, role)) = cell.sign {
+        from = put(buf, from, y, end, sign, style.patch(theme.style(role)));
+        from = put(buf, from, y, end, " ", style);
+    }
+    let strip = cell.strip.len() as u16;
+    let room = usize::from(end.saturating_sub(from + strip));
+    let text = if column.cut == Cut::Middle {
+        text::cut_middle(&cell.text, room)
+    } else {
+        text::cut_end(&cell.text, room)
+    };
+    if column.right {
+        from += (room - text::width(&text).min(room)) as u16;
+    }
+    let text_style = cell.role.map_or(style, |role| style.patch(theme.style(role)));
+    from = put(buf, from, y, end, &text, text_style);
+    for (sign, role) in &cell.strip {
+        from = put(buf, from, y, end, sign, style.patch(theme.style(*role)));
     }
 }
 
@@ -224,31 +362,57 @@ fn draw_row(
 mod tests {
     use super::*;
 
-    fn column(title: &str, min: u16, wanted: u16, rank: u8) -> ColumnSpec {
+    fn name(wanted: usize, typical: u16) -> ColumnSpec {
         ColumnSpec {
-            title: title.into(),
-            right: false,
-            min,
-            wanted,
-            rank,
-            elastic: rank == 0,
-            middle: rank == 0,
+            typical,
+            ..ColumnSpec::new("NAME", wanted, 0).cut(Cut::Middle, 8)
+        }
+    }
+
+    fn pods() -> [ColumnSpec; 5] {
+        let restarts = ColumnSpec {
+            brief: Some("R"),
+            ..ColumnSpec::new("RESTARTS", 2, 3).right()
+        };
+        let strip = ColumnSpec {
+            spare: true,
+            most: 30,
+            ..ColumnSpec::new("LAST", 12, 1)
+        };
+        [
+            name(30, 24),
+            ColumnSpec::new("READY", 5, 2).right(),
+            ColumnSpec::new("STATUS", 17, 1).cut(Cut::End, 9),
+            restarts,
+            strip,
+        ]
+    }
+
+    #[test]
+    fn words_are_cut_before_columns_go_and_the_name_is_cut_last() {
+        for (available, expected) in [
+            (140, [Some(30), Some(5), Some(17), Some(8), Some(30)]),
+            (86, [Some(30), Some(5), Some(17), Some(8), Some(14)]),
+            (84, [Some(30), Some(5), Some(17), Some(8), Some(12)]),
+            (83, [Some(30), Some(5), Some(17), Some(8), None]),
+            (70, [Some(30), Some(5), Some(17), Some(8), None]),
+            (60, [Some(30), Some(5), Some(13), Some(2), None]),
+            (52, [Some(26), Some(5), Some(9), Some(2), None]),
+            (50, [Some(24), Some(5), Some(9), Some(2), None]),
+            (48, [Some(26), Some(5), Some(9), None, None]),
+            (40, [Some(25), None, Some(9), None, None]),
+            (30, [Some(26), None, None, None, None]),
+            (12, [Some(8), None, None, None, None]),
+        ] {
+            assert_eq!(fit(&pods(), available), expected, "{available}");
         }
     }
 
     #[test]
-    fn the_least_important_columns_go_first() {
-        let columns = [
-            column("NAME", 10, 30, 0),
-            column("STATUS", 6, 12, 3),
-            column("AGE", 4, 4, 1),
-        ];
-        assert_eq!(fit(&columns, 80), [Some(30), Some(12), Some(4)]);
-        // The name gives way before a state is cut; then the state goes as a whole.
-        assert_eq!(fit(&columns, 36), [Some(13), Some(12), Some(4)]);
-        assert_eq!(fit(&columns, 30), [Some(21), None, Some(4)]);
-        assert_eq!(fit(&columns, 22), [Some(13), None, Some(4)]);
-        assert_eq!(fit(&columns, 5).iter().flatten().count(), 1);
+    fn a_column_to_spare_with_nothing_in_it_does_not_come() {
+        let mut columns = pods();
+        columns[4].wanted = 0;
+        assert_eq!(fit(&columns, 200)[4], None);
     }
 
     #[test]
@@ -257,37 +421,29 @@ mod tests {
         for width in 0..30 {
             let area = Rect::new(0, 0, width, 3);
             let mut buf = Buffer::empty(Rect::new(0, 0, 40, 3));
-            let columns = [column("NAME", 10, 30, 0), column("AGE", 4, 4, 1)];
+            let columns = [
+                name(30, 30),
+                ColumnSpec::new("AGE", 4, 1).right(),
+                ColumnSpec::new("STRIP", 4, 2),
+            ];
             let row = TableRow {
                 cells: vec![
-                    TableCell {
-                        text: "한국어이름-abcdef".into(),
-                        short: None,
-                        role: None,
-                        sign: Some(("●", Role::Good)),
-                    },
-                    TableCell {
-                        text: "12s".into(),
-                        short: None,
-                        role: None,
-                        sign: None,
-                    },
+                    TableCell::new("한국어이름-abcdef").sign("●", Role::Good),
+                    TableCell::new("12s"),
+                    TableCell::strip(vec![("▁", Role::Good); 4]),
                 ],
+                spine: Some(("●", Role::Good)),
                 cursor: true,
                 marked: true,
                 role: None,
             };
-            table(
-                area,
-                &mut buf,
-                &theme,
-                &columns,
-                &fit(&columns, width),
-                None,
-                std::iter::once(row),
-            );
+            let widths = fit(&columns, width);
+            table(area, &mut buf, &theme, &columns, &widths, None, std::iter::once(row));
             for x in width..40 {
                 assert_eq!(buf[(x, 1)].symbol(), " ", "width {width} column {x}");
+            }
+            if width > 1 {
+                assert_eq!(buf[(1, 1)].symbol(), "●", "the state is there at {width}");
             }
         }
     }

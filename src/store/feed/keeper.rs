@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{News, Shared, Slot, Spec, lock};
 use crate::store::catalog::{Notifier, RowMaker};
 use crate::store::index::{Change, Index};
-use crate::store::{FeedState, Filter, Lens, Listing, Object, Order, Row};
+use crate::store::{FeedState, Filter, Lens, Listing, Object, Order, Row, Seen, Tally};
 
 /// How long changes are gathered before the lenses see them.
 pub(super) const BATCH: Duration = Duration::from_millis(10);
@@ -29,7 +29,7 @@ pub(super) struct Keeper {
     orders: Vec<Order>,
     pub(super) lenses: Vec<(Spec, Lens, Arc<Slot>)>,
     state: FeedState,
-    faults: usize,
+    tally: Tally,
     /// What the watch has delivered and no lens has seen: the newest of each object, `None` when it is gone.
     pending: HashMap<Arc<str>, Option<Arc<Object>>>,
     /// When the pending changes are applied.
@@ -55,7 +55,7 @@ impl Keeper {
             orders: Vec::new(),
             lenses: Vec::new(),
             state: FeedState::Loading,
-            faults: 0,
+            tally: Tally::default(),
             pending: HashMap::new(),
             due: None,
             named: HashSet::new(),
@@ -143,8 +143,12 @@ impl Keeper {
         {
             return None;
         }
-        let changed = old.as_ref().and_then(|old| old.changed);
-        let new = Some(Arc::new((self.maker.make)(object, changed)));
+        let seen = Seen {
+            at: self.clock.now(),
+            before: old.as_deref(),
+            live: false,
+        };
+        let new = Some(Arc::new((self.maker.make)(object, seen)));
         Some(Change { old, new })
     }
 
@@ -158,12 +162,12 @@ impl Keeper {
         for (uid, object) in self.pending.drain() {
             let old = self.index.get(&uid);
             let new = object.map(|object| {
-                let mut row = (self.maker.make)(&object, Some(now));
-                // A heartbeat that changes nothing one can see is no change to point at.
-                if let Some(old) = old.as_ref().filter(|old| looks_like(old, &row)) {
-                    row.changed = old.changed;
-                }
-                Arc::new(row)
+                let seen = Seen {
+                    at: now,
+                    before: old.as_deref(),
+                    live: true,
+                };
+                Arc::new((self.maker.make)(&object, seen))
             });
             if old.is_some() || new.is_some() {
                 changes.push(Change { old, new });
@@ -176,9 +180,9 @@ impl Keeper {
         if changes.is_empty() {
             return self.published();
         }
-        let faults = |row: &Option<Arc<Row>>| usize::from(row.as_ref().is_some_and(|row| row.health.needs_attention()));
+        let health = |row: &Option<Arc<Row>>| row.as_ref().map(|row| row.health);
         for change in changes {
-            self.faults = self.faults + faults(&change.new) - faults(&change.old);
+            self.tally.change(health(&change.old), health(&change.new));
         }
         self.index.apply(changes);
         let now = self.clock.now();
@@ -259,7 +263,7 @@ impl Keeper {
             state: self.state.clone(),
             columns: self.maker.columns.clone(),
             total: known.rows.len(),
-            faults: self.faults,
+            tally: self.tally,
             index: self.index.clone(),
             generation: known.generation,
             ..lens.snapshot()
@@ -296,10 +300,6 @@ impl Keeper {
 
 fn order_of<'a>(orders: &'a [Order], lens: &Lens) -> Option<&'a Order> {
     orders.iter().find(|order| order.sort() == lens.sort())
-}
-
-fn looks_like(a: &Row, b: &Row) -> bool {
-    a.health == b.health && a.cells == b.cells && a.labels == b.labels
 }
 
 async fn at(instant: Option<Instant>) {

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::{Cell, Filter, Health, ObjectId, Row, row_of};
+use crate::store::{Cell, Filter, Health, ObjectId, Row, Seen, row_of};
 
 /// An object as the model knows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +76,12 @@ fn row(uid: u8, thing: &Thing) -> Row {
     let number = thing.number.map_or(Cell::Empty, |number| Cell::Int(number.into()));
     let health = if thing.faulty { Health::Failed } else { Health::Good };
     let object = object(uid, thing);
-    row_of(&object, None, |object| {
+    let seen = Seen {
+        at: Timestamp::UNIX_EPOCH,
+        before: None,
+        live: false,
+    };
+    row_of(&object, seen, |object| {
         (health, vec![Cell::text(&object.id.name), number.clone()])
     })
 }
@@ -143,7 +148,10 @@ fn check(keeper: &Keeper, things: &BTreeMap<u8, Thing>, near: usize) -> Result<(
         );
         prop_assert_eq!(listing.len(), expected.len());
         prop_assert_eq!(listing.total, things.len());
-        prop_assert_eq!(listing.faults, things.values().filter(|thing| thing.faulty).count());
+        prop_assert_eq!(
+            listing.tally.faults(),
+            things.values().filter(|thing| thing.faulty).count()
+        );
         for (at, row) in listing.iter().enumerate() {
             prop_assert_eq!(listing.position(&row.id.uid, near), Some(at));
             prop_assert!(listing.get(at).is_some_and(|found| Arc::ptr_eq(found, row)));
@@ -166,7 +174,7 @@ fn check(keeper: &Keeper, things: &BTreeMap<u8, Thing>, near: usize) -> Result<(
 }
 
 fn keeper() -> Keeper {
-    let make = |object: &Arc<Object>, changed: Option<Timestamp>| {
+    let make = |object: &Arc<Object>, seen: Seen<'_>| {
         let word = |key: &str| {
             let json = object.json();
             let rest = &json[json.find(key).unwrap() + key.len()..];
@@ -182,7 +190,7 @@ fn keeper() -> Keeper {
         } else {
             Health::Good
         };
-        row_of(object, changed, |object| {
+        row_of(object, seen, |object| {
             (health, vec![Cell::text(&object.id.name), number.clone()])
         })
     };

@@ -108,7 +108,7 @@ fn maker() -> RowMaker {
     RowMaker {
         columns: [Column::text("NAME", 4, 0), Column::number("COUNT", 4, 0)].into(),
         tabular: false,
-        make: Arc::new(move |object, changed| row_of(object, changed, make)),
+        make: Arc::new(move |object, seen| row_of(object, seen, make)),
     }
 }
 
@@ -226,7 +226,7 @@ async fn pages_show_as_they_arrive_then_the_watch_moves_rows() {
     let watch = asked.watch();
     let listing = bench.until(&need, |listing| listing.state == FeedState::Live).await;
     assert_eq!(
-        (names(&listing), listing.total, listing.faults),
+        (names(&listing), listing.total, listing.tally.faults()),
         (vec!["a", "b-2", "b-10"], 3, 1)
     );
     assert!(bench.catalog.is_settled());
@@ -246,7 +246,7 @@ async fn pages_show_as_they_arrive_then_the_watch_moves_rows() {
     watch.event("DELETED", &pod("a", "u1", 14, 3));
     watch.event("BOOKMARK", r#"{"metadata":{"resourceVersion":"20"}}"#);
     let listing = bench
-        .until(&need, |listing| listing.len() == 3 && listing.faults == 0)
+        .until(&need, |listing| listing.len() == 3 && listing.tally.faults() == 0)
         .await;
     assert_eq!(names(&listing), ["b-2", "b-10", "c"]);
     assert_eq!(listing.get(2).unwrap().cells[1], Cell::Int(2));
@@ -340,7 +340,7 @@ async fn an_expired_version_is_listed_again_without_the_table_flashing() {
     assert_eq!(bench.catalog.listing(&need).len(), 3);
     asked.list(60, "", &[pod("a", "u1", 1, 1), pod("c", "u3", 55, -4)]);
     let listing = bench.until(&need, |listing| listing.len() == 2).await;
-    assert_eq!((names(&listing), listing.faults), (vec!["a", "c"], 1));
+    assert_eq!((names(&listing), listing.tally.faults()), (vec!["a", "c"], 1));
     assert!(
         Arc::ptr_eq(listing.get(0).unwrap(), &same),
         "what has not changed is not made anew"
@@ -510,7 +510,7 @@ async fn another_filter_shows_the_rows_before_it_until_its_own_are_ready() {
     assert!(shown.stand_in && shown.len() == 2);
     assert!(!bench.catalog.is_settled());
     let shown = bench.until(&filtered, |listing| !listing.stand_in).await;
-    assert_eq!((names(&shown), shown.total, shown.faults), (vec!["db"], 2, 1));
+    assert_eq!((names(&shown), shown.total, shown.tally.faults()), (vec!["db"], 2, 1));
     assert!(bench.catalog.is_settled());
     let turned = Need {
         sort: Sort {
@@ -523,7 +523,7 @@ async fn another_filter_shows_the_rows_before_it_until_its_own_are_ready() {
     let shown = bench.until(&turned, |listing| !listing.stand_in).await;
     assert_eq!(names(&shown), ["web", "db"]);
     watch.event("MODIFIED", &pod("db", "u2", 20, 5));
-    let shown = bench.until(&turned, |listing| listing.faults == 0).await;
+    let shown = bench.until(&turned, |listing| listing.tally.faults() == 0).await;
     assert_eq!(names(&shown), ["db", "web"]);
     assert_eq!(names(&bench.catalog.listing(&need)), ["db", "web"]);
     assert!(bench.server.try_recv().is_err(), "no lens asks the cluster again");
@@ -602,7 +602,7 @@ async fn an_age_filter_follows_the_time_without_any_event() {
         let make = RowMaker {
             columns: [Column::number("AGE", 4, 0)].into(),
             tabular: false,
-            make: Arc::new(move |object, changed| row_of(object, changed, |_| (Health::None, vec![Cell::Age(born)]))),
+            make: Arc::new(move |object, seen| row_of(object, seen, |_| (Health::None, vec![Cell::Age(born)]))),
         };
         let mut catalog = Catalog::new(
             Arc::new(move || woken.notify_one()),

@@ -48,6 +48,8 @@ fn row() -> Row {
         ]),
         labels: Arc::new([label("app", "web"), label("example.com/tier", "front")]),
         changed: None,
+        fresh: 0,
+        trail: None,
     }
 }
 

@@ -303,7 +303,7 @@ async fn meaning_never_hangs_on_colour_alone() {
             .find(|line| line.contains(name) && line.contains(word))
             .expect("a row")
             .to_owned();
-        let before = line[..line.find(word).expect("its state")].trim_end().to_owned();
+        let before = line[..line.find(name).expect("its name")].trim_end().to_owned();
         before.chars().last()
     };
     let (good, waits) = (sign(&tui, "web", "Running"), sign(&tui, "stuck", "Pending"));
