@@ -25,7 +25,7 @@ pub(crate) async fn run(server: &Server) -> Result<(), Error> {
     namespaces(server, &mut writes)?;
     for own in defaults::policy() {
         let group = "rbac.authorization.k8s.io";
-        ensure(server, &mut writes, group, own.plural, own.namespace, own.object)?;
+        complete(server, &mut writes, group, own.plural, own.namespace, own.object)?;
     }
     for (name, value, description) in [
         (
@@ -207,6 +207,51 @@ fn ensure(
         value: Some(object),
     };
     writes.push(write);
+    Ok(())
+}
+
+/// Creates a role or a binding, or gives it back the rules and subjects that it lacks, unless it is annotated not to. What a user
+/// has added stays: <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#auto-reconciliation>.
+fn complete(
+    server: &Server,
+    writes: &mut Vec<Write>,
+    group: &str,
+    plural: &str,
+    namespace: &str,
+    mut object: Value,
+) -> Result<(), Error> {
+    let slot = server.slot(group, plural);
+    let key = store::key(namespace, name_of(&object));
+    let Some(live) = server.store.get(slot, &key) else {
+        return ensure(server, writes, group, plural, namespace, object);
+    };
+    if let Some(resource) = server.resource(group, "v1", plural) {
+        resource.default(&mut object);
+    }
+    let mut value = live.value();
+    if value["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"] == "false" {
+        return Ok(());
+    }
+    // The rules of a role that aggregates others are its controller's.
+    let list = match plural.ends_with("bindings") {
+        true => "subjects",
+        false if object["aggregationRule"].is_object() => return Ok(()),
+        false => "rules",
+    };
+    let mut items = value[list].as_array().cloned().unwrap_or_default();
+    let wanted = object[list].as_array().into_iter().flatten();
+    let missing: Vec<Value> = wanted.filter(|item| !items.contains(item)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    items.extend(missing);
+    value[list] = items.into();
+    writes.push(Write {
+        slot,
+        key,
+        expect: Expect::Version(live.version),
+        value: Some(value),
+    });
     Ok(())
 }
 

@@ -5,12 +5,13 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use knarr_cel::{Activation, Authorizer, Bindings, Budget, Decision, Env, EvalError, Program, Question, Val};
+use knarr_cel::{Activation, Bindings, Budget, Decision, Env, EvalError, Program, Question, Val};
 use knarr_resource::Status;
 use knarr_resource::admission::{Attributes, Notes, UserInfo};
 use knarr_resource::selector::LabelSelector;
 use serde_json::{Value, json};
 
+use crate::auth::authorizer::Authorizer;
 use crate::auth::rbac;
 use crate::object::name_of;
 use crate::server::Server;
@@ -27,17 +28,17 @@ pub(crate) struct Facts {
     object: Value,
     old: Value,
     namespace: Value,
-    authorizer: Arc<dyn Authorizer>,
+    authorizer: Arc<dyn knarr_cel::Authorizer>,
     about: Question,
 }
 
-/// Asks the roles and bindings as they are now.
-struct Roles {
-    policy: Arc<rbac::Policy>,
+/// Asks on behalf of a user.
+struct Asking {
+    authorizer: Authorizer,
     user: UserInfo,
 }
 
-impl Authorizer for Roles {
+impl knarr_cel::Authorizer for Asking {
     fn authorize(&self, question: &Question) -> Decision {
         let account = question.service_account.as_ref();
         let account = account.map(|(namespace, name)| {
@@ -53,11 +54,16 @@ impl Authorizer for Roles {
             namespace: &question.namespace,
             name: &question.name,
             path: question.path.as_deref(),
+            ..rbac::Attributes::default()
         };
-        let reason = self.policy.allowed(account.as_ref().unwrap_or(&self.user), &asked);
+        let user = account.as_ref().unwrap_or(&self.user);
+        let (allowed, reason) = match self.authorizer.authorize(user, &asked) {
+            Ok(reason) => (true, reason),
+            Err(reason) => (false, reason),
+        };
         Decision {
-            allowed: reason.is_some(),
-            reason: reason.unwrap_or_default(),
+            allowed,
+            reason,
             error: None,
         }
     }
@@ -91,8 +97,8 @@ impl Facts {
             object: shown(request, &matched.resource, object),
             old: old.map_or(Value::Null, |old| shown(request, &matched.resource, old)),
             namespace,
-            authorizer: Arc::new(Roles {
-                policy: rbac::policy(server),
+            authorizer: Arc::new(Asking {
+                authorizer: Authorizer::new(server),
                 user: request.user.clone(),
             }),
             about: Question {

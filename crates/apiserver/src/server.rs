@@ -12,6 +12,7 @@ use knarr_stream::backend::Backend;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::Policy;
 use crate::auth::token::Signer;
 use crate::discovery::Discovery;
@@ -51,6 +52,8 @@ pub(crate) struct Server {
     pub signer: Signer,
     /// The roles and bindings as last read.
     pub policy: Mutex<Option<Arc<Policy>>>,
+    /// What kubelets may.
+    pub nodes: Arc<NodeAuthorizer>,
     /// Held while the addresses and ports of a Service are chosen and until they are stored, so that no two Services get
     /// the same.
     pub services: tokio::sync::Mutex<()>,
@@ -77,7 +80,7 @@ impl Server {
         let (specs, slots) = specs(&registry);
         let store = Store::open(specs, options.data.clone())?;
         let signer = signer(&store, slots[INTERNAL]).await?;
-        let by_resource = registry
+        let by_resource: HashMap<_, _> = registry
             .iter()
             .filter(|resource| resource.stored())
             .map(|resource| {
@@ -85,7 +88,11 @@ impl Server {
                 (name, slots[&resource.storage])
             })
             .collect();
+        let slot = |group: &'static str, plural: &'static str| by_resource.get(&(group.into(), plural.into())).copied();
+        let nodes = NodeAuthorizer::new(store.clone(), slot);
+        let nodes = nodes.ok_or_else(|| Error::Options("there are no rules for nodes".into()))?;
         Ok(Arc::new(Self {
+            nodes: Arc::new(nodes),
             clock: options.clock.clone(),
             store,
             signer,

@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use knarr_apiserver::{ApiServer, Token, UserInfo};
 use knarr_image::ImageStore;
 use knarr_node::Kubelet;
 use knarr_runtime::{Mode, Runtime};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -26,6 +30,9 @@ use crate::{Options, RuntimeChoice, Storage, kubeconfig, runtime};
 /// The addresses that the runtime gives to pods.
 const POD_CIDR: &str = "10.244.0.0/24";
 const MASTERS: &str = "system:masters";
+const NO_GROUPS: &[&str] = &[];
+/// The label of a node that runs the control plane. Nodes may not say so of themselves.
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// How long the parts may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -200,7 +207,10 @@ impl Cluster {
         }
 
         tasks.spawn(knarr_control::run(
-            server.client(UserInfo::authenticated("system:kube-controller-manager", &[MASTERS])),
+            {
+                let server = server.clone();
+                move |user: &str| server.client(UserInfo::authenticated(user, NO_GROUPS))
+            },
             knarr_control::Options {
                 clock: options.clock.clone(),
                 ca_pem: identity.ca_pem.clone(),
@@ -217,9 +227,15 @@ impl Cluster {
         };
         let dns = networked.then(|| IpAddr::from(network.dns_ip));
         if networked {
-            let client = server.client(UserInfo::authenticated("system:kube-proxy", &[MASTERS]));
+            let clients = knarr_network::Clients {
+                proxy: server.client(UserInfo::authenticated("system:kube-proxy", NO_GROUPS)),
+                dns: server.client(UserInfo::authenticated(
+                    "system:serviceaccount:kube-system:coredns",
+                    NO_GROUPS,
+                )),
+            };
             let runtime = chosen.runtime.clone();
-            let serve = move |ended| knarr_network::run(client.clone(), runtime.clone(), network.clone(), ended);
+            let serve = move |ended| knarr_network::run(clients.clone(), runtime.clone(), network.clone(), ended);
             tasks.spawn(in_each_network(chosen.runtime.clone(), control.clone(), serve));
         } else {
             tracing::info!(
@@ -243,12 +259,20 @@ impl Cluster {
                 node.manifest_dir = Some(directory.create_sub("manifests")?);
             }
             let user = format!("system:node:{name}");
-            let client = server.client(UserInfo::authenticated(&user, &["system:nodes", MASTERS]));
+            let client = server.client(UserInfo::authenticated(&user, &["system:nodes"]));
             let runtime = chosen.runtime.clone();
             let kubelet = Kubelet::start(client, runtime, images.clone(), node, control.clone()).await;
             let kubelet = kubelet.doing(|| format!("the node {name:?} does not start"))?;
             server.set_backend(name, Arc::new(kubelet.clone()));
             kubelets.push(kubelet);
+        }
+        if let (Some(first), Some(_)) = (options.nodes.first(), &options.logs) {
+            let admin = UserInfo::authenticated(kubeconfig::ADMIN, &[MASTERS]);
+            let marking = mark_control_plane(Api::all(server.client(admin)), first.clone());
+            let ended = control.clone();
+            tasks.spawn(async move {
+                ended.run_until_cancelled(marking).await;
+            });
         }
 
         let cluster = Self {
@@ -268,6 +292,26 @@ impl Cluster {
         };
         cluster.publish(&options.clock)?;
         Ok(cluster)
+    }
+}
+
+/// Labels the node that shows the control plane's components, whenever it is registered anew.
+async fn mark_control_plane(nodes: Api<Node>, name: String) {
+    let own = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = std::pin::pin!(watcher(nodes.clone(), own).default_backoff());
+    let mut marked = None;
+    while let Some(event) = events.next().await {
+        let Ok(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) = event else {
+            continue;
+        };
+        if marked == node.metadata.uid {
+            continue;
+        }
+        let patch = json!({ "metadata": { "labels": { CONTROL_PLANE: "" } } });
+        match nodes.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(_) => marked = node.metadata.uid,
+            Err(error) => tracing::debug!(%error, "the node of the control plane was not labelled"),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use knarr_clock::Clock;
@@ -91,6 +92,96 @@ async fn a_deployment_comes_up_is_logged_and_goes_in_virtual_time() {
     };
     within(gone).await;
     within(cluster.stop()).await;
+}
+
+/// Refuses what anybody but `user` does to a resource.
+async fn reserve(client: &Client, name: &str, rule: serde_json::Value, user: &str) {
+    let policy = json!({ "metadata": { "name": name }, "spec": {
+        "matchConstraints": { "resourceRules": [rule] },
+        "matchConditions": [{ "name": "not-people", "expression": "request.userInfo.username != 'kubernetes-admin'" }],
+        "validations": [{
+            "expression": format!("request.userInfo.username.matches('^{user}$')"),
+            "messageExpression": "'not for ' + request.userInfo.username",
+        }, { "expression": "!('system:masters' in request.userInfo.groups)" }],
+    }});
+    let binding =
+        json!({ "metadata": { "name": name }, "spec": { "policyName": name, "validationActions": ["Deny"] } });
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
+    let (policy, binding) = (
+        serde_json::from_value(policy).unwrap(),
+        serde_json::from_value(binding).unwrap(),
+    );
+    policies.create(&PostParams::default(), &policy).await.unwrap();
+    bindings.create(&PostParams::default(), &binding).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_component_writes_as_itself_and_none_as_a_master() {
+    let running = within(Cluster::start(simulated())).await.unwrap();
+    within(running.ready()).await.unwrap();
+    let client = running.client();
+    let rule = |group: &str, resource: &str| {
+        json!({
+            "apiGroups": [group], "apiVersions": ["*"], "operations": ["*"], "resources": [resource],
+        })
+    };
+    let account = "system:serviceaccount:kube-system";
+    for (name, rule, user) in [
+        ("binding", rule("", "pods/binding"), "system:kube-scheduler".to_owned()),
+        (
+            "pods",
+            rule("", "pods"),
+            format!("({account}:(replicaset-controller|generic-garbage-collector)|system:node:knarr)"),
+        ),
+        ("status", rule("", "pods/status"), "system:node:knarr".into()),
+        (
+            "sets",
+            rule("apps", "replicasets"),
+            format!("{account}:(deployment-controller|generic-garbage-collector)"),
+        ),
+        (
+            "sets-status",
+            rule("apps", "replicasets/status"),
+            format!("{account}:replicaset-controller"),
+        ),
+        (
+            "slices",
+            rule("discovery.k8s.io", "endpointslices"),
+            format!("{account}:endpointslice-controller"),
+        ),
+        (
+            "leases",
+            rule("coordination.k8s.io", "leases"),
+            "system:node:knarr".into(),
+        ),
+        (
+            "events",
+            rule("", "events"),
+            "system:(kube-scheduler|kube-controller-manager|node:knarr)".into(),
+        ),
+    ] {
+        reserve(&client, name, rule, &user).await;
+    }
+    let deployment = json!({ "metadata": { "name": "web" }, "spec": {
+        "replicas": 2,
+        "selector": { "matchLabels": { "app": "web" } },
+        "template": { "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [
+            { "name": "c", "image": "nginx", "envFrom": [{ "configMapRef": { "name": "settings" } }] }
+        ]}},
+    }});
+    let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
+    let map = serde_json::from_value(json!({ "metadata": { "name": "settings" } })).unwrap();
+    maps.create(&PostParams::default(), &map).await.unwrap();
+    let deployments: Api<Deployment> = Api::default_namespaced(client.clone());
+    let deployment = serde_json::from_value(deployment).unwrap();
+    deployments.create(&PostParams::default(), &deployment).await.unwrap();
+    let up = await_condition(deployments.clone(), "web", conditions::is_deployment_completed());
+    within(up).await.unwrap();
+    let none = |deployment: Option<&Deployment>| deployment.is_none();
+    deployments.delete("web", &DeleteParams::foreground()).await.unwrap();
+    within(await_condition(deployments, "web", none)).await.unwrap();
+    within(running.stop()).await;
 }
 
 #[tokio::test]

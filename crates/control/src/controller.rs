@@ -29,6 +29,9 @@ pub(crate) trait Controller: Send + Sync + 'static {
     /// Its name, which is also what its events come from.
     const NAME: &'static str;
 
+    /// The service account in `kube-system` that it acts as, which has what rights it needs; none for the user of the manager.
+    const ACCOUNT: Option<&'static str> = Some(Self::NAME);
+
     /// Declares which changes queue which keys.
     fn watches(self: &Arc<Self>, watch: &mut Watches);
 

@@ -69,26 +69,34 @@ impl Default for Options {
     }
 }
 
-/// Runs the scheduler and the controllers until `shutdown`.
-pub async fn run(client: Client, options: Options, shutdown: CancellationToken) {
+/// The user that watches, records events, and lends the controllers their accounts.
+const MANAGER: &str = "system:kube-controller-manager";
+const SCHEDULER: &str = "system:kube-scheduler";
+
+/// Runs the scheduler and the controllers until `shutdown`. `connect` gives a client that acts as a user: the scheduler and
+/// the manager have one each, every controller is a service account, as with `--use-service-account-credentials`.
+pub async fn run(connect: impl Fn(&str) -> Client + Send, options: Options, shutdown: CancellationToken) {
     let caches = Arc::new(caches::Caches::new());
     let mut tasks = JoinSet::new();
-    let (recorder, events) = event::Recorder::new(client.clone(), options.clock.clone(), "controller-manager", "");
-    let performer = |component: &'static str, manager: &'static str| write::Performer {
-        client: client.clone(),
+    let manager = connect(MANAGER);
+    let (recorder, events) = event::Recorder::new(manager.clone(), options.clock.clone(), "controller-manager", "");
+    let performer = |component: &'static str, account: Option<&str>| write::Performer {
+        client: account.map_or_else(|| manager.clone(), |account| connect(&user_of(account))),
         recorder: recorder.named(component),
-        manager,
+        manager: "kube-controller-manager",
     };
+    // Ends, with what was not written, when all else has ended.
+    let mut writers = JoinSet::new();
     let wanted = |name: &str| !options.without.iter().any(|without| without == name);
     // Every controller registers its watches before the informers start, so that none misses a change.
     macro_rules! controllers {
         ($($controller:expr),* $(,)?) => {$({
             let controller = Arc::new($controller);
-            let name = name_of(&controller);
+            let (name, account) = names_of(&controller);
             if wanted(name) {
                 let cx = Arc::new(controller::Context {
                     caches: caches.clone(),
-                    performer: performer(name, "kube-controller-manager"),
+                    performer: performer(name, account),
                     clock: options.clock.clone(),
                 });
                 tasks.spawn(controller::prepare(controller, cx, shutdown.clone()));
@@ -114,19 +122,30 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     }
     if wanted(scheduler::NAME) {
         let scheduler = scheduler::Scheduler::new(&caches);
-        let performer = performer(scheduler::NAME, "kube-scheduler");
+        let client = connect(SCHEDULER);
+        let (recorder, events) = event::Recorder::new(client.clone(), options.clock.clone(), scheduler::NAME, "");
+        let performer = write::Performer {
+            client,
+            recorder,
+            manager: "kube-scheduler",
+        };
+        writers.spawn(events);
         tasks.spawn(scheduler.run(caches.clone(), performer, options.clock.clone(), shutdown.clone()));
     }
     if wanted(garbage::NAME) {
-        let performer = performer(garbage::NAME, "kube-controller-manager");
+        let performer = performer(garbage::NAME, Some(garbage::ACCOUNT));
         tasks.spawn(garbage::Garbage::new().run(performer, shutdown.clone()));
     }
-    caches.start(&client, &mut tasks, &shutdown);
-    let writer = tokio::spawn(events);
+    caches.start(&manager, &mut tasks, &shutdown);
+    writers.spawn(events);
     while tasks.join_next().await.is_some() {}
-    writer.abort();
 }
 
-fn name_of<C: controller::Controller>(_: &Arc<C>) -> &'static str {
-    C::NAME
+fn names_of<C: controller::Controller>(_: &Arc<C>) -> (&'static str, Option<&'static str>) {
+    (C::NAME, C::ACCOUNT)
+}
+
+/// The user that a service account of the controllers is.
+fn user_of(account: &str) -> String {
+    format!("system:serviceaccount:kube-system:{account}")
 }

@@ -20,6 +20,7 @@ pub(crate) struct RootCertificates {
 
 impl Controller for RootCertificates {
     const NAME: &'static str = "root-ca-certificate-publisher-controller";
+    const ACCOUNT: Option<&'static str> = Some("root-ca-cert-publisher");
 
     fn watches(self: &Arc<Self>, watch: &mut Watches) {
         watch

@@ -16,6 +16,7 @@ pub(crate) struct ServiceAccounts;
 
 impl Controller for ServiceAccounts {
     const NAME: &'static str = "serviceaccount-controller";
+    const ACCOUNT: Option<&'static str> = Some("service-account-controller");
 
     fn watches(self: &Arc<Self>, watch: &mut Watches) {
         watch

@@ -17,7 +17,7 @@ use crate::caches::Caches;
 use crate::controller::{Context, Controller, Watches};
 use crate::key::Key;
 use crate::store::Change;
-use crate::write::{Failure, Path, Plan, Write};
+use crate::write::{Failure, Plan, Write};
 
 /// The type of such a Secret.
 pub(crate) const TYPE: &str = "kubernetes.io/service-account-token";
@@ -54,19 +54,15 @@ impl Tokens {
                 .all(|(key, value)| holds(key).is_some_and(|own| own.0 == value.as_bytes()))
     }
 
-    /// The patch that completes a Secret.
-    fn patch(&self, secret: &Secret, uid: &str, token: String) -> Write {
-        let data: serde_json::Map<_, _> = self
-            .data(secret)
-            .into_iter()
-            .chain([("token", token)])
-            .map(|(key, value)| (key.to_owned(), json!(ByteString(value.into_bytes()))))
-            .collect();
-        let patch = json!({
-            "metadata": {"uid": secret.metadata.uid, "annotations": {UID: uid}},
-            "data": data,
-        });
-        Write::merge(Path::of(secret), patch).fine_when_gone()
+    /// The Secret, complete.
+    fn completed(&self, secret: &Secret, uid: &str, token: String) -> Secret {
+        let mut secret = secret.clone();
+        let data = self.data(&secret).into_iter().chain([("token", token)]);
+        let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())));
+        secret.data.get_or_insert_default().extend(data);
+        let annotations = secret.metadata.annotations.get_or_insert_default();
+        annotations.insert(UID.into(), uid.into());
+        secret
     }
 }
 
@@ -77,6 +73,7 @@ fn annotation<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
 
 impl Controller for Tokens {
     const NAME: &'static str = "serviceaccount-token-controller";
+    const ACCOUNT: Option<&'static str> = None;
 
     fn watches(self: &Arc<Self>, watch: &mut Watches) {
         watch
@@ -131,7 +128,9 @@ impl Controller for Tokens {
             .create_token_request(name, &Default::default(), &request)
             .await?;
         let token = issued.status.and_then(|status| status.token).unwrap_or_default();
-        let plan = Plan::of(vec![self.patch(&secret, &uid, token)]);
+        let plan = Plan::of(vec![
+            Write::replace(&self.completed(&secret, &uid, token)).fine_when_gone(),
+        ]);
         cx.performer.perform(key, plan, None).await.map(|()| None)
     }
 }
@@ -143,25 +142,18 @@ mod tests {
     #[test]
     fn a_secret_is_complete_with_the_token_of_its_own_account() {
         let tokens = Tokens { pem: "PEM".into() };
-        let mut secret: Secret = serde_json::from_value(json!({
+        let secret: Secret = serde_json::from_value(json!({
             "metadata": {"name": "t", "namespace": "shop", "uid": "s", "annotations": {NAME: "robot"}},
             "type": TYPE,
         }))
         .unwrap();
         assert!(!tokens.is_complete(&secret, "u"));
-        let patch = tokens.patch(&secret, "u", "jwt".into()).body;
-        assert_eq!(patch["metadata"], json!({"uid": "s", "annotations": {UID: "u"}}));
+        let secret = tokens.completed(&secret, "u", "jwt".into());
         assert_eq!(
-            patch["data"],
+            json!(secret.data),
             json!({"namespace": "c2hvcA==", "ca.crt": "UEVN", "token": "and0"})
         );
-        secret.data = serde_json::from_value(patch["data"].clone()).unwrap();
-        secret
-            .metadata
-            .annotations
-            .as_mut()
-            .unwrap()
-            .insert(UID.into(), "u".into());
+        assert_eq!(annotation(&secret, NAME), Some("robot"));
         assert!(tokens.is_complete(&secret, "u"));
         assert!(!tokens.is_complete(&secret, "another"));
     }

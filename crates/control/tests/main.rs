@@ -51,11 +51,9 @@ impl World {
             ca_pem: "PEM".into(),
             ..Default::default()
         };
-        let client = server.client(UserInfo::authenticated(
-            "system:kube-controller-manager",
-            &["system:masters"],
-        ));
-        tokio::spawn(knarr_control::run(client.clone(), options, shutdown.clone()));
+        let client = server.client(UserInfo::authenticated("kubernetes-admin", &["system:masters"]));
+        let connect = move |user: &str| server.client(UserInfo::authenticated(user, &[] as &[&str]));
+        tokio::spawn(knarr_control::run(connect, options, shutdown.clone()));
         let world = Self {
             client,
             clock,

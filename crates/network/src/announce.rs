@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::{Endpoints, ObjectReference, Service};
 use knarr_client::key::Key;
-use kube::Api;
+use kube::{Api, Client};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub(crate) const MANAGER: &str = "kube-proxy";
 
 /// Makes the Service of the cluster's DNS. It has no selector, as there are no pods behind it: its endpoint is the
 /// node itself.
-pub(crate) async fn dns_service(context: &Context) {
+pub(crate) async fn dns_service(client: &Client, context: &Context) {
     let dns_ip = context.options.dns_ip.to_string();
     let labels = json!({
         "k8s-app": "kube-dns",
@@ -45,12 +45,12 @@ pub(crate) async fn dns_service(context: &Context) {
         }],
     });
     let parameters = PatchParams::apply(MANAGER).force();
-    let services: Api<Service> = Api::namespaced(context.client.clone(), NAMESPACE);
+    let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
     if let Err(error) = services.patch(NAME, &parameters, &Patch::Apply(service)).await {
         tracing::warn!(%error, "Cannot announce the cluster's DNS");
         return;
     }
-    let all: Api<Endpoints> = Api::namespaced(context.client.clone(), NAMESPACE);
+    let all: Api<Endpoints> = Api::namespaced(client.clone(), NAMESPACE);
     if let Err(error) = all.patch(NAME, &parameters, &Patch::Apply(endpoints)).await {
         tracing::warn!(%error, "Cannot announce the endpoint of the cluster's DNS");
     }

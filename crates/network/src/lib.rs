@@ -57,6 +57,15 @@ impl Default for Options {
     }
 }
 
+/// How the parts reach the API server, each as its own user.
+#[derive(Clone)]
+pub struct Clients {
+    /// Of `kube-proxy`, which also tells of load balancers.
+    pub proxy: Client,
+    /// Of the cluster's DNS, which announces its Service.
+    pub dns: Client,
+}
+
 /// What the parts share.
 #[derive(Clone)]
 struct Context {
@@ -80,10 +89,10 @@ impl Context {
 }
 
 /// Runs the service proxy and the DNS server until `shutdown`.
-pub async fn run(client: Client, runtime: Arc<dyn Runtime>, options: Options, shutdown: CancellationToken) {
-    let (recorder, events) = Recorder::new(client.clone(), options.clock.clone(), announce::MANAGER, "");
+pub async fn run(clients: Clients, runtime: Arc<dyn Runtime>, options: Options, shutdown: CancellationToken) {
+    let (recorder, events) = Recorder::new(clients.proxy.clone(), options.clock.clone(), announce::MANAGER, "");
     let context = Context {
-        client,
+        client: clients.proxy,
         recorder,
         runtime,
         options: Arc::new(options),
@@ -96,7 +105,7 @@ pub async fn run(client: Client, runtime: Arc<dyn Runtime>, options: Options, sh
             view::follow(context.client.clone(), publish),
             proxy::run(context.clone(), view.clone()),
             dns::serve::run(context.clone(), view),
-            announce::dns_service(&context),
+            announce::dns_service(&clients.dns, &context),
             events,
         )
     };

@@ -1,11 +1,11 @@
 //! ConfigMaps and Secrets that pods refer to.
 //!
 //! They are read when they are needed, so a container never starts with an old one. To keep mounted ones up to
-//! date, one watch per kind starts with the first pod that mounts one and tells the workers which object has changed.
+//! date, each is watched as long as a pod here mounts it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
-use std::sync::Once;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -13,7 +13,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Changes that a worker may be behind by before it has to look at everything again.
 const BEHIND: usize = 256;
@@ -67,8 +67,7 @@ pub(crate) struct Objects {
     client: Client,
     shutdown: CancellationToken,
     changes: broadcast::Sender<Key>,
-    config_maps: Once,
-    secrets: Once,
+    follows: Mutex<HashMap<Key, Weak<Follow>>>,
 }
 
 impl Objects {
@@ -77,8 +76,7 @@ impl Objects {
             client,
             shutdown,
             changes: broadcast::Sender::new(BEHIND),
-            config_maps: Once::new(),
-            secrets: Once::new(),
+            follows: Mutex::default(),
         }
     }
 
@@ -114,42 +112,61 @@ impl Objects {
         }
     }
 
-    /// Tells of changes of objects of this kind from now on. After a lag anything may have changed.
-    pub(crate) fn changes(&self, kind: Kind) -> broadcast::Receiver<Key> {
-        match kind {
-            Kind::ConfigMap => self.config_maps.call_once(|| self.watch::<ConfigMap>(kind)),
-            Kind::Secret => self.secrets.call_once(|| self.watch::<Secret>(kind)),
-        }
+    /// Tells of changes of these objects, from now on and as long as what is returned is kept. After a lag any of them may have
+    /// changed. What is followed already goes on being followed by the same watch.
+    pub(crate) fn follow(&self, keys: &[Key]) -> Vec<Arc<Follow>> {
+        let mut follows = self.follows.lock().unwrap_or_else(PoisonError::into_inner);
+        let followed = keys.iter().map(|key| {
+            if let Some(known) = follows.get(key).and_then(Weak::upgrade) {
+                return known;
+            }
+            let end = self.shutdown.child_token();
+            match key.kind {
+                Kind::ConfigMap => self.watch::<ConfigMap>(key.clone(), end.clone()),
+                Kind::Secret => self.watch::<Secret>(key.clone(), end.clone()),
+            }
+            let follow = Arc::new(Follow(end.drop_guard()));
+            follows.insert(key.clone(), Arc::downgrade(&follow));
+            follow
+        });
+        let followed = followed.collect();
+        follows.retain(|_, follow| follow.strong_count() > 0);
+        followed
+    }
+
+    /// Tells which of the objects that anybody follows have changed.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<Key> {
         self.changes.subscribe()
     }
 
-    fn watch<K>(&self, kind: Kind)
+    /// Watches one object: a kubelet may read no others than those that its pods name.
+    fn watch<K>(&self, key: Key, end: CancellationToken)
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
     {
-        let stream = watcher(Api::<K>::all(self.client.clone()), watcher::Config::default());
-        let (changes, shutdown) = (self.changes.clone(), self.shutdown.clone());
-        tokio::spawn(shutdown.run_until_cancelled_owned(async move {
-            let mut stream = std::pin::pin!(stream.default_backoff());
+        let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
+        let one = watcher::Config::default().fields(&format!("metadata.name={}", key.name));
+        let changes = self.changes.clone();
+        tokio::spawn(end.run_until_cancelled_owned(async move {
+            let mut stream = std::pin::pin!(watcher(api, one).default_backoff());
             loop {
-                let object = match stream.try_next().await {
-                    Ok(Some(watcher::Event::Apply(object) | watcher::Event::InitApply(object))) => object,
-                    Ok(Some(watcher::Event::Delete(object))) => object,
-                    Ok(Some(_)) => continue,
+                match stream.try_next().await {
+                    Ok(Some(watcher::Event::Init | watcher::Event::InitDone)) => {}
+                    // Nobody listening is fine.
+                    Ok(Some(_)) => _ = changes.send(key.clone()),
                     Ok(None) => return,
-                    Err(error) => {
-                        tracing::debug!(%error, ?kind, "watch interrupted");
-                        continue;
-                    }
-                };
-                let meta = object.meta();
-                // Nobody listening is fine.
-                let _ = changes.send(Key {
-                    kind,
-                    namespace: meta.namespace.clone().unwrap_or_default(),
-                    name: meta.name.clone().unwrap_or_default(),
-                });
+                    Err(error) => tracing::debug!(%error, ?key, "watch interrupted"),
+                }
             }
         }));
     }
 }
+
+/// Somebody wants to know of an object's changes.
+#[derive(Debug)]
+pub(crate) struct Follow(#[expect(dead_code, reason = "ends the watch when it is dropped")] DropGuard);

@@ -5,8 +5,10 @@ use knarr_resource::Status;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use super::authorizer::check;
+use super::rbac::Attributes;
 use super::token::ISSUER;
-use super::{ANONYMOUS, UserInfo, rbac};
+use super::{ANONYMOUS, UserInfo};
 use crate::refusal;
 use crate::server::Server;
 use crate::store;
@@ -138,16 +140,16 @@ pub(crate) fn impersonate(server: &Server, user: UserInfo, headers: &HeaderMap) 
         }
     }
     let may = |resource: &str, namespace: &str, name: &str, group: &str, subresource: &str| {
-        let attributes = rbac::Attributes {
+        let attributes = Attributes {
             verb: "impersonate",
             group,
             resource,
             subresource,
             namespace,
             name,
-            path: None,
+            ..Attributes::default()
         };
-        rbac::check(server, &user, &attributes)
+        check(server, &user, &attributes)
     };
     match other.service_account() {
         Some((namespace, name)) => may("serviceaccounts", namespace, name, "", "")?,

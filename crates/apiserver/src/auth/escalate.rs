@@ -7,6 +7,7 @@
 use knarr_resource::{ResourceInfo, Status};
 use serde_json::Value;
 
+use super::authorizer::allowed;
 use super::rbac::{self, Attributes, GROUP, Rule};
 use super::{MASTERS, UserInfo};
 use crate::object::name_of;
@@ -30,12 +31,11 @@ pub(crate) fn check(
             verb,
             group: GROUP,
             resource,
-            subresource: "",
             namespace,
             name,
-            path: None,
+            ..Attributes::default()
         };
-        rbac::allowed(server, user, &attributes).is_some()
+        allowed(server, user, &attributes)
     };
     let granted = match resource.plural.as_str() {
         "roles" | "clusterroles" => {

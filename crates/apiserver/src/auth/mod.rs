@@ -2,8 +2,10 @@
 
 pub(crate) mod aggregation;
 pub(crate) mod authn;
+pub(crate) mod authorizer;
 pub(crate) mod defaults;
 pub(crate) mod escalate;
+pub(crate) mod node;
 pub(crate) mod rbac;
 pub(crate) mod review;
 pub(crate) mod token;

@@ -5,8 +5,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use knarr_resource::Status;
-use knarr_resource::selector::LabelSelector;
+use knarr_resource::selector::{FieldSelector, LabelSelector};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,7 +17,7 @@ use crate::store::Store;
 pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Attributes<'a> {
     pub verb: &'a str,
     pub group: &'a str,
@@ -28,6 +27,16 @@ pub(crate) struct Attributes<'a> {
     pub name: &'a str,
     /// Set for requests that name no resource.
     pub path: Option<&'a str>,
+    /// Of a list or a watch, as the client sent it.
+    pub field_selector: &'a str,
+}
+
+impl Attributes<'_> {
+    /// Whether only objects with this value of the field are asked for.
+    pub(crate) fn selects_field(&self, label: &str, value: &str) -> bool {
+        let selector = FieldSelector::read(self.field_selector);
+        selector.is_ok_and(|selector| selector.exact(label) == Some(value))
+    }
 }
 
 /// A rule of a role.
@@ -174,12 +183,8 @@ impl Policy {
         Self { versions, bindings }
     }
 
-    /// The bindings that give the user something in a namespace (empty: cluster-wide only).
-    /// Whether the user may, and by which binding.
+    /// Why the user may: by which binding.
     pub(crate) fn allowed(&self, user: &UserInfo, asked: &Attributes<'_>) -> Option<String> {
-        if user.in_group(MASTERS) {
-            return Some(String::new());
-        }
         self.bound(user, asked.namespace)
             .find(|binding| binding.rules.iter().any(|rule| rule.allows(asked)))
             .map(|binding| {
@@ -188,6 +193,7 @@ impl Policy {
             })
     }
 
+    /// The bindings that give the user something in a namespace (empty: cluster-wide only).
     fn bound<'a>(&'a self, user: &'a UserInfo, namespace: &'a str) -> impl Iterator<Item = &'a Binding> {
         self.bindings.iter().filter(move |binding| {
             (binding.namespace.is_empty() || binding.namespace == namespace)
@@ -266,19 +272,6 @@ pub(crate) fn policy(server: &Server) -> Arc<Policy> {
     }
 }
 
-/// Why the request is allowed; none if it is not.
-pub(crate) fn allowed(server: &Server, user: &UserInfo, asked: &Attributes<'_>) -> Option<String> {
-    policy(server).allowed(user, asked)
-}
-
-/// Refuses with 403 what is not allowed.
-pub(crate) fn check(server: &Server, user: &UserInfo, asked: &Attributes<'_>) -> Result<(), Status> {
-    match allowed(server, user, asked) {
-        Some(_) => Ok(()),
-        None => Err(refused(user, asked)),
-    }
-}
-
 /// The rules that hold for a user in a namespace.
 pub(crate) fn rules(server: &Server, user: &UserInfo, namespace: &str) -> Vec<Rule> {
     if user.in_group(MASTERS) {
@@ -310,49 +303,6 @@ pub(crate) fn rules_of(server: &Server, plural: &str, namespace: &str, name: &st
     Some(cluster_rules(&roles, name))
 }
 
-/// 403 in the words of Kubernetes.
-pub(crate) fn refused(user: &UserInfo, asked: &Attributes<'_>) -> Status {
-    if let Some(path) = asked.path {
-        return Status {
-            code: 403,
-            reason: "Forbidden",
-            message: format!("forbidden: User {:?} cannot {} path {path:?}", user.name, asked.verb),
-            details: serde_json::json!({}),
-        };
-    }
-    let resource = match asked.subresource {
-        "" => asked.resource.to_owned(),
-        subresource => format!("{}/{subresource}", asked.resource),
-    };
-    let qualified = match asked.group {
-        "" => asked.resource.to_owned(),
-        group => format!("{}.{group}", asked.resource),
-    };
-    let object = match asked.name {
-        "" => qualified,
-        name => format!("{qualified} {name:?}"),
-    };
-    let scope = match asked.namespace {
-        "" => "at the cluster scope".to_owned(),
-        namespace => format!("in the namespace {namespace:?}"),
-    };
-    let mut details = serde_json::Map::new();
-    for (key, value) in [("name", asked.name), ("group", asked.group), ("kind", asked.resource)] {
-        if !value.is_empty() {
-            details.insert(key.into(), value.into());
-        }
-    }
-    Status {
-        code: 403,
-        reason: "Forbidden",
-        message: format!(
-            "{object} is forbidden: User {:?} cannot {} resource {resource:?} in API group {:?} {scope}",
-            user.name, asked.verb, asked.group
-        ),
-        details: Value::Object(details),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,7 +315,7 @@ mod tests {
             subresource,
             namespace: "a",
             name,
-            path: None,
+            ..Attributes::default()
         }
     }
 
@@ -396,23 +346,5 @@ mod tests {
         assert!(rule.allows(&asked("get", "pods", "", "x")));
         assert!(!rule.allows(&asked("get", "pods", "", "y")));
         assert!(!rule.allows(&asked("get", "pods", "", "")));
-    }
-
-    #[test]
-    fn the_refusal_says_who_may_not_do_what_where() {
-        let user = UserInfo::authenticated("x", &[] as &[&str]);
-        assert_eq!(
-            refused(&user, &asked("list", "pods", "", "")).message,
-            r#"pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "default""#
-                .replace("default", "a")
-        );
-        let path = Attributes {
-            path: Some("/metrics"),
-            ..asked("get", "", "", "")
-        };
-        assert_eq!(
-            refused(&user, &path).message,
-            r#"forbidden: User "x" cannot get path "/metrics""#
-        );
     }
 }

@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 use knarr_resource::Status;
 use serde_json::{Value, json};
 
+use super::authorizer::Authorizer;
 use super::rbac::{self, Attributes};
 use super::token::ISSUER;
 use super::{UserInfo, authn};
@@ -90,12 +91,8 @@ fn access(server: &Server, user: &UserInfo, spec: &Value) -> Result<Value, Statu
     let attributes = if path.is_object() {
         Attributes {
             verb: path["verb"].as_str().unwrap_or_default(),
-            group: "",
-            resource: "",
-            subresource: "",
-            namespace: "",
-            name: "",
             path: Some(path["path"].as_str().unwrap_or_default()),
+            ..Attributes::default()
         }
     } else {
         Attributes {
@@ -106,13 +103,18 @@ fn access(server: &Server, user: &UserInfo, spec: &Value) -> Result<Value, Statu
             namespace: text("namespace"),
             name: text("name"),
             path: None,
+            field_selector: resource["fieldSelector"]["rawSelector"].as_str().unwrap_or_default(),
         }
     };
-    Ok(match rbac::allowed(server, user, &attributes) {
-        Some(reason) if reason.is_empty() => json!({"allowed": true}),
-        Some(reason) => json!({"allowed": true, "reason": reason}),
-        None => json!({"allowed": false}),
-    })
+    let (allowed, reason) = match Authorizer::new(server).authorize(user, &attributes) {
+        Ok(reason) => (true, reason),
+        Err(reason) => (false, reason),
+    };
+    let mut status = json!({"allowed": allowed});
+    if !reason.is_empty() {
+        status["reason"] = json!(reason);
+    }
+    Ok(status)
 }
 
 fn rules(server: &Server, user: &UserInfo, namespace: &str) -> Value {

@@ -48,6 +48,7 @@ fn agent(user: &str) -> &'static str {
     match user {
         "system:kube-controller-manager" => "kube-controller-manager",
         "system:kube-scheduler" => "kube-scheduler",
+        account if account.starts_with("system:serviceaccount:kube-system:") => "kube-controller-manager",
         node if node.starts_with("system:node:") => "kubelet",
         _ => "knarr",
     }

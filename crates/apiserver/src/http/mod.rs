@@ -22,9 +22,10 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use knarr_resource::Status;
+use knarr_resource::selector::FieldSelector;
 
-use crate::auth::rbac::{self, Attributes};
-use crate::auth::{UserInfo, authn};
+use crate::auth::rbac::Attributes;
+use crate::auth::{UserInfo, authn, authorizer};
 use crate::server::Server;
 use crate::{crd, refusal, subresource, verb};
 use path::{ResourcePath, Route};
@@ -183,14 +184,10 @@ async fn answer(
             let path = request.uri().path().to_owned();
             let attributes = Attributes {
                 verb: plain_verb(request.method()),
-                group: "",
-                resource: "",
-                subresource: "",
-                namespace: "",
-                name: "",
                 path: Some(&path),
+                ..Attributes::default()
             };
-            permit(&server, &user, &attributes)?;
+            authorizer::check(&server, &user, &attributes)?;
             root::answer(&server, route, &path, &query, &request)
         }
     }
@@ -204,6 +201,13 @@ async fn resource(
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
     let verb = resource_verb(request.method(), &place, &query);
+    let field_selector = query.get("fieldSelector").unwrap_or_default();
+    // A list by name is about one object.
+    let selected = FieldSelector::read(field_selector).unwrap_or_default();
+    let named = match place.name.as_str() {
+        "" => selected.exact("metadata.name").unwrap_or_default(),
+        name => name,
+    };
     let attributes = Attributes {
         verb,
         group: &place.group,
@@ -214,10 +218,11 @@ async fn resource(
             "namespaces" if place.group.is_empty() => &place.name,
             _ => &place.namespace,
         },
-        name: &place.name,
+        name: named,
         path: None,
+        field_selector,
     };
-    permit(&server, &user, &attributes)?;
+    authorizer::check(&server, &user, &attributes)?;
     let registry = server.served().registry.clone();
     let Some(resource) = registry.find(&place.group, &place.version, &place.plural).cloned() else {
         // Inside of a served version a 404 is a Status.
@@ -307,11 +312,6 @@ fn streams(subresource: &str) -> bool {
 /// Whether a subresource is a connection to somewhere else.
 fn connects(subresource: &str) -> bool {
     matches!(subresource, "exec" | "attach" | "portforward" | "proxy")
-}
-
-/// Checks the permission. Who has not said who they are is asked to, rather than told no.
-fn permit(server: &Server, user: &UserInfo, attributes: &Attributes<'_>) -> Result<(), Status> {
-    rbac::check(server, user, attributes)
 }
 
 fn plain_verb(method: &Method) -> &'static str {

@@ -397,3 +397,50 @@ async fn over_http2_a_head_and_a_body_that_is_too_large_get_their_answers() {
     shutdown.cancel();
     serving.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_kubelet_reads_what_the_pods_of_its_node_need_and_nothing_else() {
+    let cluster = Cluster::start().await;
+    let kubelet = cluster.client_as("system:node:one", &["system:nodes"]);
+    let secrets = "/api/v1/namespaces/default/secrets";
+    for name in ["mine", "yours", "later"] {
+        cluster.post(secrets, json!({"metadata": {"name": name}})).await.ok();
+    }
+    let on = |name: &str, node: &str, secret: &str| {
+        let mut pod = pod(name, json!({}));
+        pod["spec"]["nodeName"] = json!(node);
+        pod["spec"]["volumes"] = json!([{"name": "v", "secret": {"secretName": secret}}]);
+        pod
+    };
+    cluster.post(PODS, on("a", "one", "mine")).await.ok();
+    cluster.post(PODS, on("b", "two", "yours")).await.ok();
+    let get = async |path: &str| send(&kubelet, Method::GET, path, &[], "").await;
+    get(&format!("{secrets}/mine")).await.ok();
+    get(&format!("{secrets}?fieldSelector=metadata.name%3Dmine")).await.ok();
+    get(&format!("{PODS}/a")).await.ok();
+    get("/api/v1/pods?fieldSelector=spec.nodeName%3Done").await.ok();
+    let refused = "secrets \"yours\" is forbidden: User \"system:node:one\" cannot get resource \"secrets\" in API group \"\" in the namespace \"default\": no relationship found between node 'one' and this object";
+    assert_eq!(
+        get(&format!("{secrets}/yours")).await.failure(),
+        (403, "Forbidden".into(), refused.into())
+    );
+    for path in [
+        secrets,
+        "/api/v1/secrets",
+        "/api/v1/pods",
+        "/api/v1/pods?fieldSelector=spec.nodeName%3Dtwo",
+        &format!("{PODS}/b"),
+        "/api/v1/nodes",
+        "/api/v1/nodes/two",
+    ] {
+        assert_eq!(get(path).await.failure().0, 403, "{path}");
+    }
+    // The graph follows the pods.
+    cluster.post(PODS, on("c", "one", "later")).await.ok();
+    get(&format!("{secrets}/later")).await.ok();
+    cluster
+        .delete(&format!("{PODS}/a"), json!({"gracePeriodSeconds": 0}))
+        .await
+        .ok();
+    assert_eq!(get(&format!("{secrets}/mine")).await.failure().0, 403);
+}

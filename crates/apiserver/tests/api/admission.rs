@@ -145,7 +145,7 @@ async fn a_kubelet_keeps_to_its_node() {
         refused.2,
         "pods \"a\" is forbidden: pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n\" can only create mirror pods"
     );
-    // Even if a role lets it, it is another node's lease.
+    // What a new object is called admission sees, the authorizer does not.
     let lease = json!({"metadata": {"name": "m"}}).to_string();
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     let refused = send(&kubelet, Method::POST, leases, JSON, lease).await.failure();

@@ -28,6 +28,7 @@ pub(crate) struct Mirror {
 
 impl Controller for Mirror {
     const NAME: &'static str = "endpoint-slice-mirroring-controller";
+    const ACCOUNT: Option<&'static str> = Some("endpointslicemirroring-controller");
 
     fn watches(self: &Arc<Self>, watch: &mut Watches) {
         let expectations = self.expectations.clone();

@@ -32,6 +32,7 @@ pub(crate) struct EndpointSlices {
 
 impl Controller for EndpointSlices {
     const NAME: &'static str = "endpoint-slice-controller";
+    const ACCOUNT: Option<&'static str> = Some("endpointslice-controller");
 
     fn watches(self: &Arc<Self>, watch: &mut Watches) {
         let expectations = self.expectations.clone();

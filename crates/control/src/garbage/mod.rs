@@ -27,6 +27,8 @@ use graph::{Graph, Object, Owner, Step};
 
 /// Its field manager and log name.
 pub(crate) const NAME: &str = "garbage-collector";
+/// The service account that it acts as.
+pub(crate) const ACCOUNT: &str = "generic-garbage-collector";
 const WORKERS: usize = 10;
 
 /// The collector's state.

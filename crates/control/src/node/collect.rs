@@ -37,6 +37,7 @@ impl PodCollector {
 
 impl Controller for PodCollector {
     const NAME: &'static str = "pod-garbage-collector-controller";
+    const ACCOUNT: Option<&'static str> = Some("pod-garbage-collector");
 
     fn watches(self: &Arc<Self>, watch: &mut Watches) {
         let most = self.most;

@@ -20,6 +20,7 @@ pub(crate) struct TaintEviction;
 
 impl Controller for TaintEviction {
     const NAME: &'static str = "taint-eviction-controller";
+    const ACCOUNT: Option<&'static str> = Some("node-controller");
 
     fn watches(self: &Arc<Self>, watch: &mut Watches) {
         watch

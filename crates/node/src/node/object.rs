@@ -51,10 +51,6 @@ pub(super) fn metadata(cx: &Context) -> ObjectMeta {
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect();
-    if !cx.options.components.is_empty() {
-        // Whoever shows the control plane's components is where it runs.
-        labels.insert("node-role.kubernetes.io/control-plane".into(), String::new());
-    }
     labels.extend(cx.options.labels.clone());
     ObjectMeta {
         name: Some(name.clone()),

@@ -167,7 +167,10 @@ impl Worker {
         }
         let place = self.cx.place(self.state.ip);
         let result = self.volumes.sync(&self.cx, &self.pod, &place).await;
-        self.follow_objects(self.volumes.depends().iter().map(|key| key.kind).collect());
+        self.followed = self.cx.objects.follow(self.volumes.depends());
+        if !self.followed.is_empty() && self.changes.is_none() {
+            self.changes = Some(self.cx.objects.changes());
+        }
         match result {
             Ok(()) => {
                 self.mount.done = true;
@@ -208,14 +211,6 @@ impl Worker {
             self.cx
                 .events
                 .warning(self.about(), "FailedToRetrieveImagePullSecret", message);
-        }
-    }
-
-    /// Wants to be told of changed objects of these kinds from now on.
-    pub(super) fn follow_objects(&mut self, kinds: Vec<Kind>) {
-        for kind in kinds {
-            let receiver = self.cx.objects.changes(kind);
-            self.changes.get_or_insert(receiver);
         }
     }
 

@@ -122,6 +122,8 @@ pub(super) struct Worker {
     pub(super) sandbox: Attempt,
     pub(super) host_ports: HostPorts,
     pub(super) changes: Option<broadcast::Receiver<object::Key>>,
+    /// The objects that its volumes show.
+    pub(super) followed: Vec<Arc<object::Follow>>,
     pub(super) runtime: watch::Receiver<RuntimeStatus>,
     /// The status computed last.
     pub(super) status: PodStatus,
@@ -174,6 +176,7 @@ pub(crate) fn spawn(cx: &Arc<Context>, pod: Arc<Pod>, api: Option<Arc<Pod>>) {
         sandbox: Attempt::new(Duration::from_secs(1), Duration::from_secs(60)),
         host_ports: HostPorts::default(),
         changes: None,
+        followed: Vec::new(),
         runtime: cx.runtime.status(),
         reporter: Reporter::new(status.clone()),
         status,

@@ -29,6 +29,8 @@ const FOREVER: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) struct World {
     pub(crate) client: Client,
+    /// What the kubelet acts as.
+    own: Client,
     pub(crate) clock: Clock,
     pub(crate) kubelet: Kubelet,
     pub(crate) runtime: Hollow,
@@ -67,9 +69,11 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let shutdown = CancellationToken::new();
         let runtime = Hollow::with_clock(clock.clone());
-        let kubelet = kubelet(&client, &runtime, &clock, dir.path(), &shutdown, change).await;
+        let own = server.client(UserInfo::authenticated("system:node:n1", &["system:nodes"]));
+        let kubelet = kubelet(&own, &runtime, &clock, dir.path(), &shutdown, change).await;
         Self {
             client,
+            own,
             clock,
             kubelet,
             runtime,
@@ -88,7 +92,7 @@ impl World {
         self.shutdown = CancellationToken::new();
         self.runtime = Hollow::with_clock(self.clock.clone());
         self.kubelet = kubelet(
-            &self.client,
+            &self.own,
             &self.runtime,
             &self.clock,
             self.dir.path(),

@@ -98,10 +98,10 @@ impl UserInfo {
         self.name.strip_prefix("system:serviceaccount:")?.split_once(':')
     }
 
-    /// The node that the user is the kubelet of. Who may do everything anyway is not held to one node.
+    /// The node that the user is the kubelet of.
     pub fn node(&self) -> Option<&str> {
         let name = self.name.strip_prefix("system:node:")?;
-        (self.in_group("system:nodes") && !self.in_group("system:masters")).then_some(name)
+        self.in_group("system:nodes").then_some(name)
     }
 
     /// As in reviews.

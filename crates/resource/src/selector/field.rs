@@ -19,8 +19,17 @@ struct Term {
 impl FieldSelector {
     /// Parses the text form for a resource; only the fields that the resource offers can be asked for.
     pub fn parse(resource: &ResourceInfo, selector: &str) -> Result<Self, Status> {
-        let mut terms = Vec::new();
+        let parsed = Self::read(selector)?;
         let offered = resource.fields(&Value::Null);
+        match parsed.0.iter().find(|term| offered.get(&term.label).is_none()) {
+            Some(term) => Err(Status::bad_request(unknown(&term.label, &offered))),
+            None => Ok(parsed),
+        }
+    }
+
+    /// Parses the text form, whatever it may be about.
+    pub fn read(selector: &str) -> Result<Self, Status> {
+        let mut terms = Vec::new();
         for part in split(selector).into_iter().filter(|part| !part.is_empty()) {
             let Some((label, equal, value)) = halves(part) else {
                 return Err(Status::bad_request(format!(
@@ -28,9 +37,6 @@ impl FieldSelector {
                 )));
             };
             let value = unescape(value).map_err(Status::bad_request)?;
-            if offered.get(label).is_none() {
-                return Err(Status::bad_request(unknown(label, &offered)));
-            }
             terms.push(Term {
                 label: label.to_owned(),
                 equal,
