@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::{Endpoints, ObjectReference, Service};
 use knarr_client::key::Key;
-use kube::{Api, Client};
 use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::Context;
