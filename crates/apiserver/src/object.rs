@@ -8,16 +8,6 @@ use knarr_resource::{ResourceInfo, Status};
 use serde_json::{Map, Value};
 
 use crate::server::Server;
-use crate::store::Object;
-
-/// The object as this resource's version shows it, with `kind` and `apiVersion` in front.
-pub(crate) fn present(resource: &ResourceInfo, object: &Object) -> Value {
-    let mut value = object.value();
-    if !resource.native {
-        resource.from_storage(&mut value);
-    }
-    typed(&resource.kind, &resource.api_version(), value)
-}
 
 /// Puts `kind` and `apiVersion` in front of an object.
 pub(crate) fn typed(kind: &str, api_version: &str, value: Value) -> Value {

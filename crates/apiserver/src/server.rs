@@ -182,6 +182,7 @@ fn specs(registry: &Registry) -> (Vec<Spec>, HashMap<String, Slot>) {
             name: resource.storage.clone(),
             // Losing the last seconds of these in a crash costs nothing, and they are written all the time.
             durable: !matches!(resource.plural.as_str(), "events" | "leases"),
+            versioned: false,
             index: Box::new(move |value| Index {
                 labels: value["metadata"]["labels"].clone(),
                 fields: resource.fields(value),
@@ -192,6 +193,7 @@ fn specs(registry: &Registry) -> (Vec<Spec>, HashMap<String, Slot>) {
     specs.push(Spec {
         name: INTERNAL.to_owned(),
         durable: true,
+        versioned: false,
         index: Box::new(|_| Index::default()),
     });
     (specs, slots)

@@ -6,6 +6,7 @@ mod api {
     pub mod access;
     pub mod admission;
     pub mod cluster;
+    pub mod conversion;
     pub mod crd;
     pub mod deletion;
     pub mod discovery;

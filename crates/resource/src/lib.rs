@@ -19,6 +19,7 @@
 pub mod admission;
 pub mod allocate;
 mod check;
+pub mod conversion;
 mod json;
 mod jsonpath;
 mod kind;

@@ -4,6 +4,7 @@
 //! definition changes, accepts their names, and empties those that are deleted.
 
 mod cleanup;
+pub(crate) mod conversion;
 mod local;
 
 use std::collections::HashMap;
@@ -132,25 +133,18 @@ fn make(server: &Server, definition: &Value, source: Source) -> Result<Option<Cu
     let Some(stored) = stored.filter(|_| source.conditions[0]) else {
         return Ok(None);
     };
-    let native = custom::resource(definition, stored);
-    let name = native.storage.clone();
-    let indexed: Vec<Arc<ResourceInfo>> = match resources.is_empty() {
-        true => vec![Arc::new(native)],
-        false => resources.clone(),
+    let name = match resources.first() {
+        Some(resource) => resource.storage.clone(),
+        None => custom::resource(definition, stored).storage,
     };
     let spec = Spec {
         name: name.clone(),
         durable: true,
-        index: Box::new(move |value| {
-            let mut index = Index {
-                labels: value["metadata"]["labels"].clone(),
-                fields: indexed[0].fields(value),
-            };
-            // Versions may select by different fields.
-            for other in &indexed[1..] {
-                index.fields.merge(other.fields(value));
-            }
-            index
+        versioned: true,
+        // The fields depend on the version that is asked for.
+        index: Box::new(|value| Index {
+            labels: value["metadata"]["labels"].clone(),
+            ..Index::default()
         }),
     };
     let slot = server.store.table(spec)?;
@@ -265,18 +259,4 @@ async fn put(server: &Server, live: &Object, value: Option<Value>) -> Result<(),
         Ok(_) | Err(WriteError::Conflict | WriteError::Missing | WriteError::Closed) => Ok(()),
         Err(error) => Err(Error::Disk(format!("{error:?}"))),
     }
-}
-
-/// Why the objects of a resource cannot be shown in its version, if they cannot.
-pub(crate) fn inconvertible(resource: &ResourceInfo) -> Option<String> {
-    let definition = resource.definition.as_ref()?;
-    let by_webhook = definition.conversion["strategy"] == "Webhook";
-    (by_webhook && definition.storage_version != resource.version).then(|| {
-        format!(
-            "conversion webhook for {}, Kind={} failed: webhooks that convert are not called by this server; use version {}",
-            resource.api_version(),
-            resource.kind,
-            definition.storage_version
-        )
-    })
 }

@@ -27,7 +27,7 @@ use knarr_resource::selector::FieldSelector;
 use crate::auth::rbac::Attributes;
 use crate::auth::{UserInfo, authn, authorizer};
 use crate::server::Server;
-use crate::{crd, refusal, subresource, verb};
+use crate::{refusal, subresource, verb};
 use path::{ResourcePath, Route};
 use query::Query;
 use request_info::RequestInfo;
@@ -266,9 +266,6 @@ async fn resource(
     if !streams(&place.subresource) {
         call.form()?;
         options::check(&call)?;
-    }
-    if let Some(why) = crd::inconvertible(&call.resource) {
-        return Err(refusal::internal(why));
     }
     let deprecated = call
         .resource

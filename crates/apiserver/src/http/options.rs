@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::body::essence;
 use super::request_info::RequestInfo;
+use crate::registry::ListOptions;
 
 /// The longest `fieldManager`, in bytes.
 const MANAGER: usize = 128;
@@ -76,6 +77,26 @@ pub(crate) fn of(call: &RequestInfo) -> Value {
         options["force"] = json!(true);
     }
     options
+}
+
+/// The options of a list or a watch.
+pub(crate) fn list(call: &RequestInfo) -> Result<ListOptions, Status> {
+    let query = &call.query;
+    let text = |name: &str| query.get(name).map(str::to_owned);
+    Ok(ListOptions {
+        label_selector: text("labelSelector").unwrap_or_default(),
+        field_selector: text("fieldSelector").unwrap_or_default(),
+        limit: query.number("limit")?,
+        next: text("continue"),
+        resource_version: query.number("resourceVersion")?,
+        resource_version_match: text("resourceVersionMatch"),
+        send_initial_events: query
+            .all("sendInitialEvents")
+            .next()
+            .map(|_| query.flag("sendInitialEvents")),
+        allow_watch_bookmarks: query.flag("allowWatchBookmarks"),
+        timeout_seconds: query.number("timeoutSeconds")?,
+    })
 }
 
 /// 422 if there is something wrong with the options of this kind.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use knarr_resource::admission::Notes;
 use knarr_resource::{ResourceInfo, Status};
 use knarr_schema::proto;
 use serde::Deserialize;
@@ -13,19 +14,17 @@ use serde_json::{Map, Value, json};
 
 use super::accept::{Encoding, Form, PROTOBUF, Shape};
 use super::request_info::RequestInfo;
-use crate::object::{present, typed};
+use crate::object::typed;
 use crate::refusal;
 use crate::registry::Outcome;
 use crate::server::Server;
 use crate::store::Object;
 
-/// Objects of one resource as a kind of response body. Made once per request, also for a watch.
+/// Objects of one resource, as its version shows them, as a kind of response body. Made once per request, also for a watch.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     resource: Arc<ResourceInfo>,
-    /// Objects are stored as this resource shows them, so their bytes can be sent as they are.
-    native: bool,
-    /// `{"kind":"Pod","apiVersion":"v1",`, which replaces the first byte of the stored object.
+    /// `{"kind":"Pod","apiVersion":"v1",`, which replaces the first byte of an object.
     head: Bytes,
     shape: Shape,
     include: Include,
@@ -60,7 +59,6 @@ impl Writer {
             resource.api_version()
         );
         Ok(Self {
-            native: resource.native,
             resource,
             head: head.into(),
             shape,
@@ -84,20 +82,16 @@ impl Writer {
         }
     }
 
-    /// The stored object as a full one, in two pieces that share memory with the store.
-    fn stored(&self, object: &Object) -> [Bytes; 2] {
-        if self.native {
-            [self.head.clone(), object.json().slice(1..)]
-        } else {
-            [Bytes::new(), to_bytes(&present(&self.resource, object))]
-        }
+    /// The object with kind and version, in two pieces that share memory with the store.
+    fn whole(&self, object: &Object) -> [Bytes; 2] {
+        [self.head.clone(), object.json().slice(1..)]
     }
 
     /// One object in the shape asked for.
     pub(crate) fn one(&self, server: &Server, object: &Object) -> [Bytes; 2] {
         let mut out = Vec::new();
         match self.shape {
-            Shape::Object => return self.stored(object),
+            Shape::Object => return self.whole(object),
             Shape::Metadata(version) => write_metadata(version, &object.json(), &mut out),
             Shape::Table(version) => {
                 let meta = json!({"resourceVersion": object.version.to_string()});
@@ -150,9 +144,9 @@ impl Writer {
             }
             match self.shape {
                 Shape::Metadata(version) => write_metadata(version, &object.json(), &mut out),
-                // The items of a list carry neither kind nor version, as they are stored.
-                _ if self.native => out.extend_from_slice(&object.json()),
-                _ => write_value(&present(&self.resource, object), &mut out),
+                // The items of a list carry neither kind nor version, but for custom resources.
+                _ if self.resource.definition.is_none() => out.extend_from_slice(&object.json()),
+                _ => self.whole(object).iter().for_each(|piece| out.extend_from_slice(piece)),
             }
         }
         out.extend_from_slice(b"]}\n");
@@ -201,10 +195,7 @@ impl Writer {
     }
 
     fn parse(&self, bytes: &[u8]) -> Value {
-        let mut value: Value = serde_json::from_slice(bytes).expect("written by serde_json");
-        if !self.native && value.get("kind").is_none() {
-            self.resource.from_storage(&mut value);
-        }
+        let value: Value = serde_json::from_slice(bytes).expect("written by serde_json");
         typed(&self.resource.kind, &self.resource.api_version(), value)
     }
 
@@ -261,7 +252,7 @@ fn to_bytes(value: &Value) -> Bytes {
     bytes.into()
 }
 
-/// A stored object as the response to a request.
+/// An object, as the version of the request shows it, as the response to a request.
 pub(crate) fn object(
     server: &Server,
     call: &RequestInfo,
@@ -289,17 +280,27 @@ pub(crate) fn value(
     finish(form.encoding, code, bytes)
 }
 
-/// What became of a write as the response to a request.
-pub(crate) fn outcome(
+/// What became of a write as the response to a request. A refusal does not silence the warnings: a field with a typo is
+/// often why a required one is missing.
+pub(crate) fn written(
     server: &Server,
     call: &RequestInfo,
-    code: StatusCode,
-    outcome: Outcome,
+    outcome: Result<Outcome, Status>,
+    notes: &Notes,
 ) -> Result<Response<Body>, Status> {
-    match outcome {
-        Outcome::Stored(stored, _) => object(server, call, code, &stored),
-        dry => value(server, call, code, dry.into_value(&call.resource)),
-    }
+    let answered = outcome.and_then(|outcome| {
+        let code = match outcome.created() {
+            true => StatusCode::CREATED,
+            false => StatusCode::OK,
+        };
+        match outcome {
+            Outcome::Stored(stored, _) => object(server, call, code, &stored),
+            dry @ Outcome::Dry(..) => value(server, call, code, dry.into_value(&call.resource)),
+        }
+    });
+    let mut response = answered.unwrap_or_else(refusal::response);
+    warn(&mut response, &notes.warnings);
+    Ok(response)
 }
 
 /// Any JSON as the response to a request, whatever shape was asked for: reviews, scales, Status objects.

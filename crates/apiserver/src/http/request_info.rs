@@ -47,11 +47,6 @@ impl RequestInfo {
         store::key(&self.namespace, &self.name)
     }
 
-    /// The namespace to list, or all of them.
-    pub(crate) fn scope(&self) -> Option<&str> {
-        (!self.namespace.is_empty()).then_some(self.namespace.as_str())
-    }
-
     pub(crate) fn form(&self) -> Result<Form, Status> {
         let resource = &self.resource;
         let protobuf = proto::can_encode(&resource.group, &resource.version, &resource.kind);

@@ -5,7 +5,7 @@ use knarr_resource::{Status, generate_name};
 use knarr_schema::managed;
 use serde_json::Value;
 
-use super::{Outcome, Request, Track, account, admission, quota};
+use super::{Outcome, Request, Track, account, admission, codec, quota};
 use crate::auth::escalate;
 use crate::object::{Service, name_of, typed_for};
 use crate::refusal;
@@ -86,6 +86,7 @@ async fn store(
     let resource = &request.resource;
     let slot = server.slot_of(resource);
     let mut names = GENERATE_TRIES;
+    let mut stored = codec::encode(server, resource, value.clone()).await?;
     for _ in 0..TRIES {
         let name = name_of(&value).to_owned();
         let key = store::key(&request.namespace, &name);
@@ -101,14 +102,14 @@ async fn store(
             slot,
             key,
             expect: Expect::Absent,
-            value: Some(value.clone()),
+            value: Some(stored.clone()),
         }];
         writes.extend(charges);
         match server.store.transact(writes).await {
             Ok(objects) => {
                 let object = objects.into_iter().next();
                 let object = object.ok_or_else(|| refusal::internal("the store returned no object"))?;
-                return Ok(Outcome::Stored(object, true));
+                return Ok(Outcome::Stored(codec::show_one(server, resource, object).await?, true));
             }
             // Somebody else charged the same quota: what is left of it may still do.
             Err(refused) if refused.index > 0 => {}
@@ -116,6 +117,7 @@ async fn store(
                 WriteError::Exists if generated.is_some() && names > 1 => {
                     names -= 1;
                     value["metadata"]["name"] = generate_name(generated.as_deref().unwrap_or_default()).into();
+                    stored["metadata"]["name"] = value["metadata"]["name"].clone();
                 }
                 error => return Err(refusal::write(resource, &name, &error)),
             },

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use knarr_resource::Status;
 use knarr_resource::admission::{Notes, Operation};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Request, admission};
+use super::{ListOptions, Request, admission, codec, list};
 use crate::object::{is_deleting, is_gone};
 use crate::refusal;
 use crate::server::Server;
@@ -78,7 +79,7 @@ impl DeleteOptions {
     }
 }
 
-/// What became of a deletion.
+/// What became of a deletion, as the version of the request shows it.
 pub(crate) enum Deleted {
     /// The object is gone; this was its last state.
     Gone(Arc<Object>),
@@ -98,6 +99,44 @@ pub(crate) async fn delete(
     delete_with(server, request, options, notes, |_| Ok(Vec::new())).await
 }
 
+/// How many deletions of a collection are under way at once: their writes share commits.
+const AT_ONCE: usize = 512;
+
+/// Deletes everything selected. Returns what that was.
+pub(crate) async fn delete_collection(
+    server: &Server,
+    request: &Request,
+    options: &DeleteOptions,
+    selected: &ListOptions,
+) -> Result<Vec<Arc<Object>>, Status> {
+    let all = ListOptions {
+        label_selector: selected.label_selector.clone(),
+        field_selector: selected.field_selector.clone(),
+        ..ListOptions::default()
+    };
+    let listed = list(server, request, &all).await?;
+    let mut deleted = Vec::new();
+    for some in listed.objects.chunks(AT_ONCE) {
+        let deletions = some.iter().map(|object| {
+            let one = Request {
+                namespace: object.namespace().to_owned(),
+                name: object.name().to_owned(),
+                ..request.clone()
+            };
+            async move { delete(server, &one, options, &mut Notes::default()).await }
+        });
+        for outcome in join_all(deletions.collect::<Vec<_>>()).await {
+            match outcome {
+                Ok(Deleted::Gone(last) | Deleted::Going(last) | Deleted::Dry(last)) => deleted.push(last),
+                // Somebody else was faster.
+                Err(failure) if failure.code == 404 => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+    Ok(deleted)
+}
+
 /// Deletes the object that the request names, and does in the same transaction what `along` returns for it.
 pub(crate) async fn delete_with(
     server: &Server,
@@ -112,26 +151,28 @@ pub(crate) async fn delete_with(
     let key = request.key();
     for _ in 0..TRIES {
         let live = server.store.get(slot, &key).ok_or_else(|| request.not_found())?;
-        let old = live.value();
+        let (stored, old) = (live.value(), codec::decode(server, resource, &live).await?);
         check_preconditions(request, &live, options)?;
         let mut told = Notes::default();
         let attributes = request.attributes(Operation::Delete, name);
         admission::mutate(server, &attributes, &mut Value::Null, Some(&old), &mut told).await?;
         admission::validate(server, &attributes, &Value::Null, Some(&old), &mut told).await?;
-        let next = mark(server.clock.now(), request, &old, options);
+        // Only its metadata changes, and that is the same in all versions.
+        let next = mark(server.clock.now(), request, &stored, options);
         let others = along(&old)?;
         let going = next.is_some();
         // On its way already, and nothing about that changes.
-        if next.as_ref() == Some(&old) {
-            return Ok(Deleted::Going(live));
+        if next.as_ref() == Some(&stored) {
+            return Ok(Deleted::Going(codec::show_one(server, resource, live).await?));
         }
         if options.is_dry() {
-            return Ok(Deleted::Dry(live));
+            return Ok(Deleted::Dry(codec::show_one(server, resource, live).await?));
         }
         match write(server, slot, &live, next, others).await {
             Ok(object) => {
                 told.warnings.iter().for_each(|warning| notes.warn(warning));
                 notes.audit.extend(told.audit);
+                let object = codec::show_one(server, resource, object).await?;
                 return Ok(match going {
                     true => Deleted::Going(object),
                     false => Deleted::Gone(object),

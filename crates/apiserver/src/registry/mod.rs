@@ -1,12 +1,17 @@
-//! The generic store behind every resource: create, update and delete over the strategy of a kind, with admission, field
-//! ownership and preconditions. Nothing here knows HTTP, which is one door to it.
+//! The generic store behind every resource: every verb over the strategy of a kind, with admission, field ownership and
+//! preconditions. Nothing here knows HTTP, which is one door to it.
 
 mod account;
 pub(crate) mod admission;
+pub(crate) mod codec;
 mod create;
 mod delete;
+mod list;
+mod patch;
 mod quota;
+mod selection;
 mod update;
+mod watch;
 
 use std::sync::Arc;
 
@@ -14,13 +19,16 @@ use knarr_resource::admission::{Attributes, Operation, UserInfo};
 use knarr_resource::{ResourceInfo, Status};
 use serde_json::Value;
 
-use crate::object::{name_of, present, typed_for};
+use crate::object::{name_of, typed_for};
 use crate::store::{self, Object};
 
 pub(crate) use create::create;
-pub(crate) use delete::{DeleteOptions, Deleted, delete, delete_with};
+pub(crate) use delete::{DeleteOptions, Deleted, delete, delete_collection, delete_with};
+pub(crate) use list::{List, get, list};
+pub(crate) use patch::{Patch, PatchOptions, Validation, patch, refuse as refuse_patch};
 pub(crate) use quota::Controller as QuotaController;
-pub(crate) use update::{assign, update};
+pub(crate) use update::{assign, replace, update};
+pub(crate) use watch::{Watch, WatchEvent, watch};
 
 /// Who wants what, understood and permitted.
 #[derive(Clone, Debug)]
@@ -65,6 +73,11 @@ impl Request {
         }
     }
 
+    /// The namespace to list, or all of them.
+    pub(crate) fn scope(&self) -> Option<&str> {
+        (!self.namespace.is_empty()).then_some(self.namespace.as_str())
+    }
+
     /// The subresource as strategies ask for it.
     fn below(&self) -> Option<&str> {
         (!self.subresource.is_empty()).then_some(self.subresource.as_str())
@@ -89,6 +102,21 @@ impl Request {
     }
 }
 
+/// `meta.k8s.io` ListOptions, also those of a watch and of a collection that is deleted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListOptions {
+    pub label_selector: String,
+    pub field_selector: String,
+    pub limit: Option<i64>,
+    /// `continue`
+    pub next: Option<String>,
+    pub resource_version: Option<u64>,
+    pub resource_version_match: Option<String>,
+    pub send_initial_events: Option<bool>,
+    pub allow_watch_bookmarks: bool,
+    pub timeout_seconds: Option<u64>,
+}
+
 /// Whether the server still has to note who owns the fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Track {
@@ -99,9 +127,9 @@ pub(crate) enum Track {
 
 /// What became of a write.
 pub(crate) enum Outcome {
-    /// The object as it is now, and whether it is new.
+    /// The object as it is now, as the version of the request shows it, and whether it is new.
     Stored(Arc<Object>, bool),
-    /// The object as it would be, and whether it would be new.
+    /// The object as it would be, as its strategy works with it, and whether it would be new.
     Dry(Value, bool),
 }
 
@@ -115,12 +143,12 @@ impl Outcome {
     /// The object as this version shows it, with kind and version.
     pub(crate) fn into_value(self, resource: &ResourceInfo) -> Value {
         match self {
-            Self::Stored(object, _) => present(resource, &object),
-            Self::Dry(mut value, _) => {
-                resource.from_storage(&mut value);
+            Self::Stored(object, _) => {
+                let mut value = object.value();
                 typed_for(resource, &mut value);
                 value
             }
+            Self::Dry(value, _) => codec::present(resource, value),
         }
     }
 }

@@ -7,9 +7,9 @@ use knarr_resource::{Cause, FieldError, Path, Status};
 use knarr_schema::managed;
 use serde_json::{Value, json};
 
-use super::{Outcome, Request, Track, admission, quota};
+use super::{Outcome, Request, Track, admission, codec, create, quota};
 use crate::auth::escalate;
-use crate::object::{Service, is_gone, present, typed_for};
+use crate::object::{Service, is_gone, typed_for};
 use crate::refusal;
 use crate::server::Server;
 use crate::store::{Expect, Object, Write, WriteError};
@@ -18,7 +18,23 @@ use crate::store::{Expect, Object, Write, WriteError};
 /// a single writer a try fails only if somebody else succeeded.
 const TRIES: usize = 64;
 
-/// Replaces an object by what `change` makes of it.
+/// Puts a whole object in the place of the one that is there; some kinds are made if they are not.
+pub(crate) async fn replace(
+    server: &Server,
+    request: &Request,
+    mut object: Value,
+    notes: &mut Notes,
+) -> Result<Outcome, Status> {
+    let resource = &request.resource;
+    let creates = request.subresource.is_empty() && resource.creates_on_update();
+    if creates && server.store.get(server.slot_of(resource), &request.key()).is_none() {
+        object["metadata"]["name"] = request.name.clone().into();
+        return create(server, request, object, Track::Fields, notes).await;
+    }
+    update(server, request, Track::Fields, notes, |_| Ok(object.clone())).await
+}
+
+/// Changes an object into what `change` makes of it.
 ///
 /// `change` gets the object in the version of the request. If what it returns carries a resourceVersion other than the
 /// object's, the request is based on something old and is refused; otherwise it is computed again until it meets no other
@@ -39,8 +55,8 @@ pub(crate) async fn update(
     };
     for _ in 0..TRIES {
         let live = server.store.get(slot, &key).ok_or_else(|| request.not_found())?;
-        let old = live.value();
-        let changed = change(present(resource, &live))?;
+        let old = codec::decode(server, resource, &live).await?;
+        let changed = change(codec::present(resource, old.clone()))?;
         let mut told = Notes::default();
         let next = prepare(server, request, track, &old, changed, &mut told).await;
         // A try that is repeated repeats its warnings.
@@ -59,11 +75,11 @@ pub(crate) async fn update(
         let mut before = old.clone();
         typed_for(resource, &mut before);
         let gone = is_gone(resource, &next);
-        if next == before && !gone {
+        if next == before && !gone && (request.dry_run || codec::is_current(resource, &live.value())) {
             tell(notes);
             return Ok(match request.dry_run {
                 true => Outcome::Dry(next, false),
-                false => Outcome::Stored(live, false),
+                false => Outcome::Stored(codec::show_one(server, resource, live).await?, false),
             });
         }
         let attributes = request.attributes(Operation::Update, &request.name);
@@ -79,8 +95,12 @@ pub(crate) async fn update(
         // it asked for.
         let outcome = match gone {
             false => {
+                let next = codec::encode(server, resource, next).await?;
                 let stored = store(server, request, &live, Some(next), charges).await;
-                stored.map(|object| Outcome::Stored(object, false))
+                match stored {
+                    Ok(object) => Ok(Outcome::Stored(codec::show_one(server, resource, object).await?, false)),
+                    Err(error) => Err(error),
+                }
             }
             true => {
                 let deleted = store(server, request, &live, None, charges).await;

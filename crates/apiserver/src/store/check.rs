@@ -77,7 +77,7 @@ fn check_table(spec: &Spec, table: &Table, version: u64, wrong: &mut Vec<String>
         if (spec.index)(&value) != object.index {
             wrong.push(format!("{name} has a stale index"));
         }
-        if value.get("kind").is_some() || value.get("apiVersion").is_some() {
+        if value.get("kind").is_some() || (!spec.versioned && value.get("apiVersion").is_some()) {
             wrong.push(format!("{name} carries its type"));
         }
     }

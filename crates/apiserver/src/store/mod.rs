@@ -67,6 +67,8 @@ pub(crate) struct Spec {
     pub name: String,
     /// Whether a write waits for the disk. Events and leases do not.
     pub durable: bool,
+    /// Whether objects keep their `apiVersion`, which says in which of several versions they are stored.
+    pub versioned: bool,
     /// Computes what selectors look at.
     pub index: Box<dyn Fn(&Value) -> Index + Send + Sync>,
 }
@@ -362,7 +364,7 @@ impl Store {
             let deletes = write.value.is_none();
             let new = write.value.map(|value| New {
                 index: (spec.index)(&value),
-                draft: Draft::new(value),
+                draft: Draft::new(value, spec.versioned),
                 spec,
             });
             prepared.push(Prepared {

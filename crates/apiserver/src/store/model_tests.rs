@@ -15,6 +15,7 @@ pub(super) fn specs() -> Vec<Spec> {
         .map(|name| Spec {
             name: name.into(),
             durable: name != "events",
+            versioned: false,
             index: Box::new(|value| Index {
                 labels: value["metadata"]["labels"].clone(),
                 ..Index::default()
@@ -332,6 +333,7 @@ fn widgets(label: &'static str) -> Spec {
     Spec {
         name: "example.com/widgets".into(),
         durable: true,
+        versioned: false,
         index: Box::new(move |value| Index {
             labels: value["metadata"][label].clone(),
             ..Index::default()

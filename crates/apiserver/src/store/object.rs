@@ -22,8 +22,9 @@ pub(crate) struct Index {
 
 /// An object as stored. Immutable: an update makes a new one, so readers never wait and never see half a change.
 ///
-/// The JSON carries neither `kind` nor `apiVersion`. Every response adds them itself (lists leave them out of their items,
-/// and one stored object may be served in several versions), which costs one copy of a few bytes.
+/// The JSON carries no `kind`, and `apiVersion` only where it says something (custom resources). Every response adds them
+/// itself (lists leave them out of their items, and one stored object may be served in several versions), which costs one
+/// copy of a few bytes.
 #[derive(Debug)]
 pub(crate) struct Object {
     /// `namespace/name`, with an empty namespace for cluster-scoped objects.
@@ -61,11 +62,13 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Encodes `value` without `kind` and `apiVersion`.
-    pub(crate) fn new(mut value: Value) -> Self {
+    /// Encodes `value` without `kind`, and without `apiVersion` if that is not to be kept.
+    pub(crate) fn new(mut value: Value, versioned: bool) -> Self {
         if let Some(map) = value.as_object_mut() {
             map.shift_remove("kind");
-            map.shift_remove("apiVersion");
+            if !versioned {
+                map.shift_remove("apiVersion");
+            }
             let metadata = map.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
             if let Some(metadata) = metadata.as_object_mut() {
                 metadata.insert("resourceVersion".into(), Value::String(String::new()));
@@ -166,6 +169,11 @@ impl Object {
         self.with(version, self.index.clone(), splice(&json, place, version))
     }
 
+    /// The same object as another version of its kind shows it.
+    pub(crate) fn shown(&self, value: Value, index: Index) -> Self {
+        Draft::new(value, false).stamp(&self.key, self.version, index)
+    }
+
     /// The same object with another index.
     pub(crate) fn reindexed(&self, index: Index) -> Self {
         self.with(self.version, index, self.json())
@@ -211,7 +219,7 @@ impl Object {
         self.key.split_once('/').map_or(&self.key, |(_, name)| name)
     }
 
-    /// Parses the object. It has neither `kind` nor `apiVersion`.
+    /// Parses the object.
     pub(crate) fn value(&self) -> Value {
         serde_json::from_slice(&self.json()).expect("the store wrote it with serde_json")
     }
@@ -281,7 +289,7 @@ mod tests {
             json!({"spec": 1}),
         ] {
             let mut expected = value.clone();
-            let draft = Draft::new(value);
+            let draft = Draft::new(value, false);
             for version in [7, 1234] {
                 expected["metadata"]["resourceVersion"] = json!(version.to_string());
                 let object = draft.stamp("a/b", version, Index::default());
@@ -300,7 +308,7 @@ mod tests {
                 .map(|n| json!({"name": format!("c{n}"), "image": "busybox", "env": [{"name": "N", "value": n}]}))
                 .collect();
             let value = json!({"metadata": {"name": name, "uid": name}, "spec": {"containers": containers}});
-            Draft::new(value).stamp(name, 5, Index::default())
+            Draft::new(value, false).stamp(name, 5, Index::default())
         };
         let (first, second) = (pod("first"), pod("second"));
         let (before, sibling) = (second.json(), Arc::from(&first.json()[..]));

@@ -36,7 +36,7 @@ pub(crate) async fn answer(server: Arc<Server>, call: RequestInfo, body: Body) -
         ("pods", "log", _) => container::log(&server, &call).await,
         ("pods", "exec" | "attach" | "portforward", _) => container::connect(&server, call, body).await,
         (_, "proxy", _) => proxy::answer(&server, call, body).await,
-        (_, _, "get") => verb::get(&server, &call),
+        (_, _, "get") => verb::list::get(&server, &call).await,
         (_, _, "update") => update::answer(&server, &call, &read(body).await?).await,
         (_, _, "patch") => patch::answer(&server, &call, &read(body).await?).await,
         _ => Err(refusal::method_not_allowed()),

@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 
 use crate::http::render;
 use crate::http::request_info::RequestInfo;
-use crate::object::present;
 use crate::refusal;
-use crate::registry::{self, Track};
+use crate::registry::{self, Outcome, Patch, Track};
 use crate::server::Server;
 use crate::verb::input::{self, Expected};
-use crate::verb::patch::{self, Patch};
+use crate::verb::patch;
 use crate::verb::update::check_name;
 
 const SCALE: Expected<'_> = Expected {
@@ -25,9 +24,9 @@ const SCALE: Expected<'_> = Expected {
 pub(crate) async fn answer(server: &Server, call: &RequestInfo, bytes: &[u8]) -> Result<Response<Body>, Status> {
     let form = call.form()?;
     if call.verb == "get" {
-        let live = server.store.get(server.slot_of(&call.resource), &call.key());
-        let live = live.ok_or_else(|| call.not_found())?;
-        return render::plain(form, StatusCode::OK, &read(call, &present(&call.resource, &live))?);
+        let live = registry::get(server, &call.request(), None).await?;
+        let live = Outcome::Stored(live, false).into_value(&call.resource);
+        return render::plain(form, StatusCode::OK, &read(call, &live)?);
     }
     let (change, warnings) = match call.verb {
         "update" => {
@@ -37,7 +36,7 @@ pub(crate) async fn answer(server: &Server, call: &RequestInfo, bytes: &[u8]) ->
             (Change::Whole(scale), warnings)
         }
         _ => {
-            let (patch, _) = Patch::read(call, bytes)?;
+            let (patch, _) = patch::read(call, bytes)?;
             (Change::Patch(patch), Vec::new())
         }
     };
@@ -99,7 +98,7 @@ impl Change {
                 managed::apply(schema, Some(&scale), &applied, &options).map_err(refusal::internal)
             }
             Self::Patch(patch) => {
-                patch.change(schema, &mut scale).map_err(patch::refuse)?;
+                patch.change(schema, &mut scale).map_err(registry::refuse_patch)?;
                 Ok(scale)
             }
         }

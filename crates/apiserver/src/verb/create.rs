@@ -1,14 +1,13 @@
 //! POST: new objects.
 
 use axum::body::Body;
-use http::{Response, StatusCode};
+use http::Response;
 use knarr_resource::Status;
 use knarr_resource::admission::Notes;
 
 use super::input::{self, Expected};
 use crate::http::render;
 use crate::http::request_info::RequestInfo;
-use crate::refusal;
 use crate::registry::{self, Track};
 use crate::server::Server;
 
@@ -25,13 +24,9 @@ pub(crate) async fn answer(server: &Server, call: &RequestInfo, body: &[u8]) -> 
         ..Notes::default()
     };
     let request = call.request();
-    let created = async {
-        request.check_place(&object)?;
-        let outcome = registry::create(server, &request, object, Track::Fields, &mut notes).await?;
-        render::outcome(server, call, StatusCode::CREATED, outcome)
+    let outcome = match request.check_place(&object) {
+        Ok(()) => registry::create(server, &request, object, Track::Fields, &mut notes).await,
+        Err(failure) => Err(failure),
     };
-    // A refusal does not silence the warnings: a field with a typo is often why a required one is missing.
-    let mut response = created.await.unwrap_or_else(refusal::response);
-    render::warn(&mut response, &notes.warnings);
-    Ok(response)
+    render::written(server, call, outcome, &notes)
 }

@@ -1,21 +1,16 @@
 //! DELETE: one object or many.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use futures::future::join_all;
 use http::{Response, StatusCode};
 use knarr_resource::admission::Notes;
 use knarr_resource::{Cause, Errors, Path, Status};
 use serde_json::{Value, json};
 
-use super::select::Selection;
 use crate::http::render::{self, Writer};
 use crate::http::request_info::RequestInfo;
 use crate::http::{body, options};
 use crate::registry::{self, DeleteOptions, Deleted, Request};
 use crate::server::Server;
-use crate::store::Object;
 
 /// The options from the body if there is one, else from the query.
 fn read(call: &RequestInfo, bytes: &[u8]) -> Result<DeleteOptions, Status> {
@@ -78,11 +73,9 @@ fn check(asked: &DeleteOptions) -> Result<(), Status> {
     options::refuse("DeleteOptions", errors)
 }
 
-/// The request for one object with these options.
-fn request(call: &RequestInfo, namespace: &str, name: &str, options: &DeleteOptions) -> Request {
+/// The request with these options.
+fn request(call: &RequestInfo, options: &DeleteOptions) -> Request {
     Request {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
         dry_run: options.is_dry(),
         options: options.to_value(),
         ..call.request()
@@ -92,7 +85,7 @@ fn request(call: &RequestInfo, namespace: &str, name: &str, options: &DeleteOpti
 pub(crate) async fn answer(server: &Server, call: &RequestInfo, bytes: &[u8]) -> Result<Response<Body>, Status> {
     let options = read(call, bytes)?;
     let mut notes = Notes::default();
-    let request = request(call, &call.namespace, &call.name, &options);
+    let request = request(call, &options);
     let deleted = registry::delete(server, &request, &options, &mut notes).await?;
     let mut response = match deleted {
         Deleted::Going(object) => render::object(server, call, StatusCode::OK, &object)?,
@@ -122,41 +115,13 @@ fn answers_with_object(call: &RequestInfo) -> bool {
     )
 }
 
-/// How many deletions of a collection are under way at once: their writes share commits.
-const AT_ONCE: usize = 512;
-
 /// Deletes everything selected, and answers with what that was.
 pub(crate) async fn collection(server: &Server, call: &RequestInfo, bytes: &[u8]) -> Result<Response<Body>, Status> {
-    let options = &read(call, bytes)?;
+    let options = read(call, bytes)?;
     let form = call.form()?;
-    let selection = Selection::of(call)?;
-    let snapshot = server.store.list(server.slot_of(&call.resource), call.scope());
-    let selected: Vec<&Arc<Object>> = snapshot
-        .objects
-        .iter()
-        .filter(|object| selection.matches(object))
-        .collect();
-    let mut deleted = Vec::new();
-    for some in selected.chunks(AT_ONCE) {
-        let mut deletions = Vec::with_capacity(some.len());
-        for object in some {
-            deletions.push(one(server, call, object, options));
-        }
-        for outcome in join_all(deletions).await {
-            match outcome {
-                Ok(Deleted::Gone(last) | Deleted::Going(last) | Deleted::Dry(last)) => deleted.push(last),
-                // Somebody else was faster.
-                Err(failure) if failure.code == 404 => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-    }
+    let request = request(call, &options);
+    let deleted = registry::delete_collection(server, &request, &options, &options::list(call)?).await?;
     let meta = json!({"resourceVersion": server.store.version().to_string()});
     let writer = Writer::new(call, form.shape)?;
     render::finish(form.encoding, StatusCode::OK, writer.list(server, &deleted, &meta))
-}
-
-async fn one(server: &Server, call: &RequestInfo, object: &Object, options: &DeleteOptions) -> Result<Deleted, Status> {
-    let request = request(call, object.namespace(), object.name(), options);
-    registry::delete(server, &request, options, &mut Notes::default()).await
 }

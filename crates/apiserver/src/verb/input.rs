@@ -6,14 +6,7 @@ use serde_json::Value;
 
 use crate::http::body;
 use crate::http::request_info::RequestInfo;
-
-/// What is done about fields that the type does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FieldValidation {
-    Ignore,
-    Warn,
-    Strict,
-}
+use crate::registry::Validation;
 
 /// Which kind a body should have.
 #[derive(Clone, Debug)]
@@ -30,11 +23,11 @@ impl Expected<'_> {
     }
 }
 
-pub(crate) fn field_validation(call: &RequestInfo) -> Result<FieldValidation, Status> {
+pub(crate) fn field_validation(call: &RequestInfo) -> Result<Validation, Status> {
     match call.query.get("fieldValidation") {
-        None | Some("Warn") => Ok(FieldValidation::Warn),
-        Some("Ignore") => Ok(FieldValidation::Ignore),
-        Some("Strict") => Ok(FieldValidation::Strict),
+        None | Some("Warn") => Ok(Validation::Warn),
+        Some("Ignore") => Ok(Validation::Ignore),
+        Some("Strict") => Ok(Validation::Strict),
         Some(other) => Err(Status::bad_request(format!(
             "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
         ))),
@@ -112,8 +105,8 @@ fn check_fields(
         return Ok(wrong);
     }
     match validation {
-        FieldValidation::Strict => Err(unusable(&format!("strict decoding error: {}", wrong.join(", ")))),
-        FieldValidation::Warn => Ok(wrong),
-        FieldValidation::Ignore => Ok(Vec::new()),
+        Validation::Strict => Err(unusable(&format!("strict decoding error: {}", wrong.join(", ")))),
+        Validation::Warn => Ok(wrong),
+        Validation::Ignore => Ok(Vec::new()),
     }
 }

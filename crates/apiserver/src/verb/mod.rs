@@ -5,14 +5,13 @@ pub(crate) mod delete;
 pub(crate) mod input;
 pub(crate) mod list;
 pub(crate) mod patch;
-pub(crate) mod select;
 pub(crate) mod update;
 pub(crate) mod watch;
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{Response, StatusCode};
+use http::Response;
 use knarr_resource::Status;
 
 use crate::auth::review;
@@ -48,8 +47,8 @@ async fn dispatch(server: Arc<Server>, call: RequestInfo, body: Body) -> Result<
         return review::answer(&server, &call, body::read(body).await?);
     }
     match call.verb {
-        "get" => get(&server, &call),
-        "list" => list::answer(&server, &call),
+        "get" => list::get(&server, &call).await,
+        "list" => list::answer(&server, &call).await,
         "watch" => watch::answer(server, call),
         "create" => create::answer(&server, &call, &body::read(body).await?).await,
         "update" => update::answer(&server, &call, &body::read(body).await?).await,
@@ -57,16 +56,4 @@ async fn dispatch(server: Arc<Server>, call: RequestInfo, body: Body) -> Result<
         "delete" => delete::answer(&server, &call, &body::read(body).await?).await,
         _ => delete::collection(&server, &call, &body::read(body).await?).await,
     }
-}
-
-/// One object.
-pub(crate) fn get(server: &Server, call: &RequestInfo) -> Result<Response<Body>, Status> {
-    let object = server
-        .store
-        .get(server.slot_of(&call.resource), &call.key())
-        .ok_or_else(|| call.not_found())?;
-    if let Some(version) = call.query.number::<u64>("resourceVersion")? {
-        list::reached(server, version)?;
-    }
-    render::object(server, call, StatusCode::OK, &object)
 }

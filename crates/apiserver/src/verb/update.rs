@@ -1,7 +1,7 @@
 //! PUT: a whole object in place of the one that is there.
 
 use axum::body::Body;
-use http::{Response, StatusCode};
+use http::Response;
 use knarr_resource::Status;
 use knarr_resource::admission::Notes;
 use serde_json::Value;
@@ -10,8 +10,7 @@ use super::input::{self, Expected};
 use crate::http::render;
 use crate::http::request_info::RequestInfo;
 use crate::object::name_of;
-use crate::refusal;
-use crate::registry::{self, Track};
+use crate::registry;
 use crate::server::Server;
 
 pub(crate) async fn answer(server: &Server, call: &RequestInfo, body: &[u8]) -> Result<Response<Body>, Status> {
@@ -28,24 +27,8 @@ pub(crate) async fn answer(server: &Server, call: &RequestInfo, body: &[u8]) -> 
     let request = call.request();
     request.check_place(&object)?;
     check_name(call, &object)?;
-    let updated = async {
-        let exists = server.store.get(server.slot_of(&call.resource), &call.key()).is_some();
-        let outcome = if !exists && call.subresource.is_none() && call.resource.creates_on_update() {
-            let mut object = object;
-            object["metadata"]["name"] = call.name.clone().into();
-            registry::create(server, &request, object, Track::Fields, &mut notes).await?
-        } else {
-            registry::update(server, &request, Track::Fields, &mut notes, |_| Ok(object.clone())).await?
-        };
-        let code = match outcome.created() {
-            true => StatusCode::CREATED,
-            false => StatusCode::OK,
-        };
-        render::outcome(server, call, code, outcome)
-    };
-    let mut response = updated.await.unwrap_or_else(refusal::response);
-    render::warn(&mut response, &notes.warnings);
-    Ok(response)
+    let outcome = registry::replace(server, &request, object, &mut notes).await;
+    render::written(server, call, outcome, &notes)
 }
 
 /// The path says which object is replaced, but the object has to agree in words: an empty one is a mistake.

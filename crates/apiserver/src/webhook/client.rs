@@ -81,16 +81,27 @@ impl Target {
     }
 }
 
-/// Posts a JSON body to the webhook of a `clientConfig`, and returns its answer. Errors are in the words of Go's client,
-/// which people search for.
+/// [`call`] for an admission webhook.
 pub(crate) async fn post(
     server: &Server,
     config: &Value,
     body: Vec<u8>,
     timeout: Option<Duration>,
 ) -> Result<Vec<u8>, String> {
+    let answered = call(server, config, body, timeout).await;
+    answered.map_err(|why| format!("failed to call webhook: {why}"))
+}
+
+/// Posts a JSON body to the webhook of a `clientConfig`, and returns its answer. Errors are in the words of Go's client,
+/// which people search for.
+pub(crate) async fn call(
+    server: &Server,
+    config: &Value,
+    body: Vec<u8>,
+    timeout: Option<Duration>,
+) -> Result<Vec<u8>, String> {
     let target = Target::of(config, timeout)?;
-    let failed = |why: String| format!("failed to call webhook: Post {:?}: {why}", target.url);
+    let failed = |why: String| format!("Post {:?}: {why}", target.url);
     let answer = exchange(server, config, &target, body);
     let answered = match timeout {
         None => answer.await,
@@ -101,7 +112,7 @@ pub(crate) async fn post(
     };
     answered.map_err(|trouble| match trouble {
         Trouble::Wire(why) => failed(why),
-        Trouble::Answer(why) => format!("failed to call webhook: {why}"),
+        Trouble::Answer(why) => why,
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Source: <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>.
 
-mod client;
+pub(crate) mod client;
 pub(crate) mod matching;
 
 use std::collections::HashMap;

@@ -4,7 +4,7 @@ use super::cluster::{Cluster, EPOCH, JSON, options};
 use http::Method;
 use serde_json::{Value, json};
 
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const FOOS: &str = "/apis/example.com/v1/namespaces/default/foos";
 
 fn schema() -> Value {
@@ -49,7 +49,7 @@ fn foo(name: &str, spec: Value) -> Value {
 }
 
 /// Waits until the definition says so of itself.
-async fn established(cluster: &Cluster, name: &str) -> Value {
+pub async fn established(cluster: &Cluster, name: &str) -> Value {
     loop {
         let crd = cluster.get(&format!("{CRDS}/{name}")).await.ok();
         let conditions = crd["status"]["conditions"].as_array().cloned().unwrap_or_default();
@@ -456,33 +456,4 @@ async fn every_group_version_is_registered_while_it_is_served() {
     while cluster.get(&path("v1.example.com")).await.code == 200 {
         tokio::task::yield_now().await;
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_version_that_only_a_webhook_can_convert_to_is_refused() {
-    let cluster = Cluster::start().await;
-    let mut crd = crd();
-    let mut second = crd["spec"]["versions"][0].clone();
-    second["name"] = json!("v2");
-    second["storage"] = json!(false);
-    crd["spec"]["versions"].as_array_mut().unwrap().push(second);
-    crd["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
-        "conversionReviewVersions": ["v1"], "clientConfig": {"service": {"namespace": "default", "name": "w"}},
-    }});
-    cluster.post(CRDS, crd).await.ok();
-    let made = established(&cluster, "foos.example.com").await;
-    assert_eq!(
-        made["spec"]["conversion"]["webhook"]["clientConfig"]["service"]["port"],
-        443
-    );
-    cluster.post(FOOS, foo("a", json!({"size": 1}))).await.ok();
-    let (code, _, message) = cluster
-        .get("/apis/example.com/v2/namespaces/default/foos/a")
-        .await
-        .failure();
-    assert_eq!(code, 500);
-    assert!(
-        message.contains("conversion webhook for example.com/v2, Kind=Foo failed: "),
-        "{message}"
-    );
 }

@@ -9,10 +9,10 @@ use kube::api::{WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
 /// A watch whose lines are read one by one.
-struct Watch(futures::stream::BoxStream<'static, std::io::Result<String>>);
+pub struct Watch(futures::stream::BoxStream<'static, std::io::Result<String>>);
 
 impl Watch {
-    async fn open(cluster: &Cluster, path: &str, accept: &str) -> Self {
+    pub async fn open(cluster: &Cluster, path: &str, accept: &str) -> Self {
         let request = Request::get(path).header("accept", accept).body(Vec::new()).unwrap();
         let lines = cluster.admin.request_stream(request).await.unwrap();
         Self(lines.lines().boxed())
@@ -22,7 +22,7 @@ impl Watch {
         self.0.try_next().await.unwrap()
     }
 
-    async fn event(&mut self) -> (String, Value) {
+    pub async fn event(&mut self) -> (String, Value) {
         let line = self.line().await.expect("the watch goes on");
         assert!(line.starts_with("{\"type\":\""), "type goes first: {line}");
         let mut event: Value = serde_json::from_str(&line).unwrap();

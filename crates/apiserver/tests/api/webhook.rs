@@ -20,15 +20,15 @@ use super::cluster::{CONFIGMAPS, Cluster, PODS, configmap, pod};
 const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 
 /// A webhook of the test: it answers every review with what `answer` returns as `response`, under the review's uid.
-struct Hook {
-    url: String,
-    ca: String,
+pub struct Hook {
+    pub url: String,
+    pub ca: String,
     /// The requests that came.
     seen: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Hook {
-    async fn serve(answer: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
+    pub async fn serve(answer: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
         let own = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -61,7 +61,7 @@ impl Hook {
                                 response["uid"] = asked["uid"].clone();
                             }
                             let answered = json!({
-                                "apiVersion": review["apiVersion"], "kind": "AdmissionReview", "response": response,
+                                "apiVersion": review["apiVersion"], "kind": review["kind"], "response": response,
                             });
                             log.lock().expect("not poisoned").push(asked.clone());
                             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(answered.to_string()))))
@@ -79,7 +79,7 @@ impl Hook {
         }
     }
 
-    fn seen(&self) -> Vec<Value> {
+    pub fn seen(&self) -> Vec<Value> {
         self.seen.lock().expect("not poisoned").clone()
     }
 

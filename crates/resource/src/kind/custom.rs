@@ -42,6 +42,13 @@ pub struct Definition {
     pub terminating: bool,
 }
 
+impl Definition {
+    /// The `apiVersion` that objects are stored with.
+    pub fn stored_as(&self, group: &str) -> String {
+        format!("{group}/{}", self.storage_version)
+    }
+}
+
 /// The strategy of one version of a custom resource.
 struct Custom {
     schema: Schema,
