@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use divan::Bencher;
 use jiff::Timestamp;
-use knarr::cluster::{Discovery, LinkState, Resource};
+use knarr::cluster::{ClusterId, Discovery, LinkState, Place, Resource};
 use knarr::keys::{Keymap, Line};
 use knarr::session::{Info, LogSnapshot, SessionId};
 use knarr::store::{Listing, Need, Object, ObjectId, Row, Seen};
@@ -41,11 +41,17 @@ impl Data for Still {
     fn listing(&self, _need: &Need) -> Arc<Listing> {
         self.listing.clone()
     }
-    fn discovery(&self) -> Arc<Discovery> {
-        self.discovery.clone()
-    }
     fn cluster(&self) -> &ClusterInfo {
         &self.info
+    }
+    fn cluster_of(&self, _id: ClusterId) -> Option<&ClusterInfo> {
+        Some(&self.info)
+    }
+    fn discovery_of(&self, _id: ClusterId) -> Arc<Discovery> {
+        self.discovery.clone()
+    }
+    fn contexts(&self) -> &[String] {
+        &[]
     }
     fn session(&self, _id: SessionId) -> Option<Info> {
         None
@@ -67,6 +73,7 @@ fn row(pods: &Resource, index: usize) -> Arc<Row> {
         index % 5
     );
     let id = ObjectId {
+        cluster: Default::default(),
         namespace: "default".into(),
         name: format!("web-{index:05}").into(),
         uid: format!("u{index}").into(),
@@ -90,7 +97,6 @@ fn still(size: usize) -> (Still, Browser) {
         read_only: false,
         state: LinkState::Up,
         namespace: "default".into(),
-        contexts: Vec::new(),
         id: Default::default(),
         protected: false,
         user: Default::default(),
@@ -102,7 +108,7 @@ fn still(size: usize) -> (Still, Browser) {
         discovery,
         now,
     };
-    let mut view = Browser::new(pods, Some("default".into())).with_preview(false);
+    let mut view = Browser::new(pods, Place::new(ClusterId::default(), "default")).with_preview(false);
     let _ = view.layout(SCREEN, &data);
     (data, view)
 }

@@ -88,7 +88,7 @@ fn pages(count: usize) -> Vec<Vec<u8>> {
 }
 
 fn decoder() -> Decoder {
-    Decoder::new(&Resource {
+    Decoder::new(Default::default(), &Resource {
         version: "v1".into(),
         kind: "Pod".into(),
         plural: "pods".into(),
@@ -295,7 +295,7 @@ fn find_a_row_that_moved_far(bencher: Bencher, count: usize) {
     let mut start = 0;
     bencher.bench_local(|| {
         start = (start + 7919) % count;
-        let uid = listing.get(start).map(|row| row.id.uid.clone()).expect("a row");
-        listing.position(&uid, (start + count / 2) % count)
+        let id = listing.get(start).map(|row| row.id.clone()).expect("a row");
+        listing.position(&id, (start + count / 2) % count)
     });
 }

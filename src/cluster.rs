@@ -10,6 +10,7 @@ mod journal;
 mod link;
 mod manifest;
 mod merge;
+mod place;
 mod plan;
 mod request;
 mod source;
@@ -22,7 +23,8 @@ pub(crate) use link::retry_after;
 pub use link::{Changed, Link, LinkState};
 pub use manifest::object as object_of_text;
 pub use merge::reconciled;
-pub use plan::{Change, ClusterId, ObjectRef, Plan, Write, subject};
+pub use place::{ClusterId, Namespaces, Place};
+pub use plan::{Change, ObjectRef, Plan, Write, subject};
 pub use request::{Read, encode};
 pub(crate) use source::connect;
 pub use source::{

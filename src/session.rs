@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::cluster::ClusterId;
 use crate::error::Error;
 
 /// Names a session for as long as the program runs.
@@ -25,6 +26,8 @@ pub struct SessionId(pub u64);
 /// A pod, and maybe one of its containers.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PodTarget {
+    /// Cluster.
+    pub cluster: ClusterId,
     /// Namespace.
     pub namespace: Arc<str>,
     /// Pod name.
@@ -84,6 +87,17 @@ pub enum Spec {
     Forward(ForwardSpec),
 }
 
+impl Spec {
+    /// The pods it is about.
+    pub fn pods(&self) -> &[PodTarget] {
+        match self {
+            Spec::Logs(spec) => &spec.sources,
+            Spec::Exec(spec) => std::slice::from_ref(&spec.target),
+            Spec::Forward(spec) => std::slice::from_ref(&spec.target),
+        }
+    }
+}
+
 /// How a session is doing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Status {
@@ -106,7 +120,7 @@ pub struct Info {
     pub id: SessionId,
     /// What was asked.
     pub spec: Spec,
-    /// The context it was opened in, and belongs to.
+    /// The contexts it belongs to, as they are called: `prod`, `prod,shop`.
     pub context: Arc<str>,
     /// How it is doing.
     pub status: Status,

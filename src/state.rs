@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::cluster::{ClusterId, Plan, Progress, Source};
+use crate::cluster::{ClusterId, Namespaces, Plan, Progress, Source};
 use crate::error::Error;
 use crate::keys::{Chord, Keymap, Scope};
 use crate::session::SessionId;
@@ -75,8 +75,8 @@ pub struct State {
     pub messages: VecDeque<Flash>,
     /// How many messages there have been.
     pub said: u64,
-    /// Namespace views open in; `None` is all.
-    pub namespace: Option<Arc<str>>,
+    /// Namespaces that views open in.
+    pub namespaces: Namespaces,
     /// Command lines run, oldest first.
     pub history: Vec<String>,
     /// What happens when a request is answered.
@@ -97,8 +97,8 @@ pub struct State {
     pub theme: Arc<Theme>,
     /// Keys.
     pub keymap: Arc<Keymap>,
-    /// Where the cluster comes from.
-    pub source: Source,
+    /// Where the clusters come from that have been named so far, by their number.
+    pub sources: Vec<Source>,
     /// Where every change is written down.
     pub journal: Option<PathBuf>,
     /// The user's directory of themes.
@@ -129,7 +129,7 @@ impl State {
             flash: None,
             messages: VecDeque::new(),
             said: 0,
-            namespace: None,
+            namespaces: Namespaces::all(),
             history: Vec::new(),
             waiting: BTreeMap::new(),
             operations: BTreeMap::new(),
@@ -140,7 +140,7 @@ impl State {
             made: None,
             theme: Arc::new(theme),
             keymap: Arc::new(keymap),
-            source,
+            sources: vec![source],
             journal: None,
             themes: None,
             keymaps: None,
@@ -177,6 +177,21 @@ impl State {
             scopes.push("global");
         }
         scopes
+    }
+
+    /// What a source is called by everything that is begun in it.
+    pub fn cluster(&mut self, source: &Source) -> ClusterId {
+        let known = self.sources.iter().position(|known| known == source);
+        let at = known.unwrap_or_else(|| {
+            self.sources.push(source.clone());
+            self.sources.len() - 1
+        });
+        ClusterId(u16::try_from(at).expect("fewer than 65,536 clusters are named in one run"))
+    }
+
+    /// Where a cluster comes from.
+    pub fn source(&self, cluster: ClusterId) -> &Source {
+        &self.sources[usize::from(cluster.0)]
     }
 
     /// A number never given before.

@@ -25,7 +25,7 @@ pub use feed::{Decoder, Event, Page};
 pub use filter::Filter;
 pub use index::Change;
 pub use lens::{Lens, Order};
-pub use listing::{FeedState, Listing};
+pub use listing::{FeedState, Listing, Part};
 pub use object::{Object, ObjectId};
 pub use row::{Cell, Health, Row, Seen, row_of};
 pub use tally::Tally;
@@ -33,15 +33,15 @@ pub use trail::{MINUTES, Slot, Trail};
 
 use std::sync::Arc;
 
-use crate::cluster::Resource;
+use crate::cluster::{Namespaces, Place, Resource};
 
 /// What one feed lists and watches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Query {
     /// The resource.
     pub resource: Arc<Resource>,
-    /// Only this namespace; `None` is all.
-    pub namespace: Option<Arc<str>>,
+    /// In which clusters and namespaces.
+    pub place: Place,
     /// Label selector, evaluated by the server; empty is none.
     pub labels: String,
     /// Field selector, evaluated by the server; empty is none.
@@ -49,22 +49,25 @@ pub struct Query {
 }
 
 impl Query {
-    /// All objects of `resource` in `namespace` (or everywhere).
-    pub fn new(resource: Arc<Resource>, namespace: Option<Arc<str>>) -> Self {
-        let namespace = namespace.filter(|_| resource.namespaced);
+    /// All objects of `resource` in a place.
+    pub fn new(resource: Arc<Resource>, mut place: Place) -> Self {
+        if !resource.namespaced {
+            place.namespaces = Namespaces::all();
+        }
         Self {
             resource,
-            namespace,
+            place,
             labels: String::new(),
             fields: String::new(),
         }
     }
 
-    /// Exactly one object, by name.
-    pub fn object(resource: Arc<Resource>, namespace: Option<Arc<str>>, name: &str) -> Self {
+    /// Exactly the objects that have the name of this one.
+    pub fn object(resource: Arc<Resource>, id: &ObjectId) -> Self {
+        let namespace = id.namespace().map(|_| id.namespace.clone());
         Self {
-            fields: format!("metadata.name={name}"),
-            ..Self::new(resource, namespace)
+            fields: format!("metadata.name={}", id.name),
+            ..Self::new(resource, Place::new(id.cluster, namespace))
         }
     }
 }

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::cluster::{ClusterId, Discovery, LinkState, ObjectRef, Resource};
+use crate::cluster::{ClusterId, Discovery, LinkState, Namespaces, ObjectRef, Place, Resource};
 use crate::error::{Error, Result};
 use crate::keys::{Chord, Keymap, Line, Scope};
 use crate::session::{Info, LogSnapshot, SessionId};
@@ -94,6 +94,7 @@ pub struct Target {
 impl From<&Target> for ObjectRef {
     fn from(target: &Target) -> Self {
         Self {
+            cluster: target.id.cluster,
             resource: target.resource.clone(),
             namespace: target.id.namespace().map(Into::into),
             name: target.id.name.clone(),
@@ -121,8 +122,6 @@ pub struct ClusterInfo {
     pub state: LinkState,
     /// Namespace of the context.
     pub namespace: Arc<str>,
-    /// Contexts of the kubeconfig.
-    pub contexts: Vec<String>,
 }
 
 /// What views may read. Everything here is in memory: nothing waits.
@@ -131,10 +130,18 @@ pub trait Data {
     fn now(&self) -> Timestamp;
     /// The newest listing for a need.
     fn listing(&self, need: &Need) -> Arc<Listing>;
-    /// What the cluster serves; empty while it is not known.
-    fn discovery(&self) -> Arc<Discovery>;
-    /// The cluster.
+    /// The cluster worked in: that of the view with the focus.
     fn cluster(&self) -> &ClusterInfo;
+    /// A cluster that is looked at, or was.
+    fn cluster_of(&self, id: ClusterId) -> Option<&ClusterInfo>;
+    /// What the cluster worked in serves.
+    fn discovery(&self) -> Arc<Discovery> {
+        self.discovery_of(self.cluster().id)
+    }
+    /// What a cluster serves; what every cluster does while that is not known.
+    fn discovery_of(&self, id: ClusterId) -> Arc<Discovery>;
+    /// Contexts that can be connected to.
+    fn contexts(&self) -> &[String];
     /// One session.
     fn session(&self, id: SessionId) -> Option<Info>;
     /// All sessions.
@@ -215,8 +222,16 @@ pub trait View: Debug + Send {
     fn resource(&self) -> Option<Arc<Resource>> {
         None
     }
-    /// The same view of another namespace, when it shows one; `None` is all.
-    fn in_namespace(&self, _namespace: Option<Arc<str>>) -> Option<Box<dyn View>> {
+    /// Where it looks, when it looks for objects.
+    fn place(&self) -> Option<&Place> {
+        None
+    }
+    /// The cluster that is worked in while it has the focus; `None` leaves that as it is.
+    fn cluster(&self) -> Option<ClusterId> {
+        self.place().and_then(|place| place.clusters.first().copied())
+    }
+    /// The same view of other namespaces, when it shows some.
+    fn in_namespaces(&self, _namespaces: &Namespaces) -> Option<Box<dyn View>> {
         None
     }
     /// Adjusts to new data: called when something it needs has changed.

@@ -179,6 +179,7 @@ fn follow(cx: &mut Cx<'_>, waiting: &Waiting, plan: &Plan, report: &Report) {
         .is_some_and(|resource| resource == change.target.resource);
     if same && cx.state.keys == waiting.keys {
         let id = ObjectId {
+            cluster: change.target.cluster,
             namespace: change.target.namespace.clone().unwrap_or_else(|| "".into()),
             name: change.target.name.clone(),
             uid: uid.into(),

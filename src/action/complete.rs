@@ -85,7 +85,7 @@ pub fn candidates(before: &str, data: &dyn Data) -> Vec<Candidate> {
 }
 
 fn contexts(word: &str, data: &dyn Data) -> Vec<Candidate> {
-    let names = data.cluster().contexts.iter().map(|name| Candidate {
+    let names = data.contexts().iter().map(|name| Candidate {
         text: name.clone(),
         doc: "context".into(),
     });

@@ -111,8 +111,7 @@ pub(super) fn ask(cx: &mut Cx<'_>, keys: u64, origin: &str, namespace: Arc<str>,
     );
     let impact = format!("{created} created, {changed} changed, {same} unchanged, {place}.");
     let command = Line::with("manifest.apply", [origin]);
-    let mut plan = cx.plan(&command, title.clone(), "applied", changes);
-    plan.namespace = Some(namespace);
+    let mut plan = cx.plan(&command, title.clone(), "applied", changes)?;
     // What a document needs stands above it.
     plan.ordered = true;
     let impact = vec![TextLine::new().with(Role::Text, &impact)];

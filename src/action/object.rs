@@ -74,12 +74,13 @@ fn edit(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     }
     let shown = kind::yaml(&target.object.value()).plain();
     let base = object_of_text(&shown)?;
-    let id = cx.wait(Then::Edited(Edit {
+    let cluster = target.id.cluster;
+    let edit = Edit {
         target,
         base,
         shown: shown.clone(),
-        namespace: cx.state.namespace.clone(),
-    }));
+    };
+    let id = cx.wait_in(cluster, Then::Edited(edit));
     cx.effect(Effect::Edit(id, shown));
     Ok(())
 }
@@ -122,7 +123,8 @@ fn delete(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         }
         many => impact_of_many(many, force, cascade),
     };
-    let mut plan = cx.plan(line, "", "deleted", changes);
+    let mut plan = cx.plan(line, "", "deleted", changes)?;
+    let cluster = plan.cluster;
     plan.title = format!("delete {}", plan.subject());
     let verb = if force { "force delete" } else { "delete" };
     let namespaces: Vec<String> = targets
@@ -138,11 +140,10 @@ fn delete(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     // What goes with a namespace is not seen in its row.
     question = question.guarded(Guard::new(first).until_counted()).counting();
     cx.overlay(question, Vec::new());
-    let id = cx.wait(Then::Learn);
+    let id = cx.wait_in(cluster, Then::Learn);
     if let Some(layer) = cx.state.layers.last_mut() {
         layer.waits = Some(id);
     }
-    let cluster = cx.data.cluster().id;
     cx.effect(Effect::Count {
         id,
         cluster,
@@ -353,7 +354,7 @@ fn change_metadata(cx: &mut Cx<'_>, line: &Line, field: &str, verb: &str) -> Res
     if !replaced.is_empty() {
         done.push_str(&format!(" ({})", text::cut_end(&replaced.join(", "), 60)));
     }
-    let plan = cx.plan(line, format!("{verb} {}", subject_of(&targets)), done, writes);
+    let plan = cx.plan(line, format!("{verb} {}", subject_of(&targets)), done, writes)?;
     let impact = vec![TextLine::new().with(Role::Text, &words.join(" "))];
     cx.carry_out(plan, verb, impact)
 }
@@ -412,7 +413,7 @@ fn scale(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         _ => String::new(),
     };
     let title = format!("scale {} to {replicas}", subject_of(&targets));
-    let plan = cx.plan(line, title, format!("scaled to {replicas}{was}"), changes);
+    let plan = cx.plan(line, title, format!("scaled to {replicas}{was}"), changes)?;
     cx.carry_out(plan, "scale", Vec::new())
 }
 
@@ -459,14 +460,13 @@ pub(super) fn edited(cx: &mut Cx<'_>, edit: Edit, text: String) -> Result<()> {
             edited: edited.clone(),
         },
     };
-    let mut plan = cx.plan(
+    let plan = cx.plan(
         &Line::bare("object.edit"),
         format!("edit {}", name_of(target)),
         "edited",
         vec![change],
-    );
-    plan.namespace.clone_from(&edit.namespace);
-    if cx.data.cluster().protected {
+    )?;
+    if cx.is_protected(plan.cluster) {
         let question = cx.question(plan, "save", Vec::new(), Vec::new());
         cx.overlay(question, Vec::new());
         return Ok(());
@@ -494,10 +494,12 @@ pub(super) fn open_editor(cx: &mut Cx<'_>, edit: Edit, text: &str, error: &Error
         note.push('\n');
     }
     let shown = format!("{note}{text}");
-    let id = cx.wait(Then::Edited(Edit {
+    let cluster = edit.target.id.cluster;
+    let edit = Edit {
         shown: shown.clone(),
         ..edit
-    }));
+    };
+    let id = cx.wait_in(cluster, Then::Edited(edit));
     cx.effect(Effect::Edit(id, shown));
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::action::{self, ACTIONS, Action};
-use crate::cluster::LinkState;
+use crate::cluster::{LinkState, Namespaces, Place};
 use crate::document::{Document, TextLine};
 use crate::error::{Error, Result};
 use crate::keys::Line;
@@ -16,8 +16,8 @@ use crate::view::{Browser, Forwards, Labels, Text, TextSource};
 
 pub(super) const OPEN: Action = Action::new(
     "view.open",
-    "KIND [NAMESPACE] [-l SELECTOR] [-A] [/FILTER]",
-    "Open the table of a kind",
+    "KIND [NAMESPACE,...] [@CONTEXT...] [-l SELECTOR] [-A] [/FILTER]",
+    "Open the table of a kind, of several namespaces and contexts too",
     open,
 );
 pub(super) const COMMAND: Action = Action::new("command.open", "", "Type a command", command);
@@ -37,7 +37,8 @@ pub(super) const FORWARDS: Action = Action::new(
 fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let mut words = line.args.iter().map(String::as_str).peekable();
     let mut kind_name = None;
-    let mut namespace = cx.state.namespace.clone();
+    let mut namespaces = cx.state.namespaces.clone();
+    let mut clusters = Vec::new();
     let (mut labels, mut fields, mut note, mut filter) = (String::new(), String::new(), String::new(), String::new());
     let mut push = false;
     while let Some(word) = words.next() {
@@ -47,13 +48,18 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
                 .ok_or_else(|| Error::usage(format!("{flag} needs a value")))
         };
         match word {
-            "-A" | "--all-namespaces" => namespace = None,
-            "-n" | "--namespace" => namespace = Some(named_namespace(cx, value(word)?)?),
+            "-A" | "--all-namespaces" => namespaces = Namespaces::all(),
+            "-n" | "--namespace" => namespaces = named_namespaces(cx, value(word)?)?,
             "-l" | "--labels" | "--selector" => value(word)?.clone_into(&mut labels),
             "--fields" => value(word)?.clone_into(&mut fields),
             "--note" => value(word)?.clone_into(&mut note),
             "--push" => push = true,
-            _ if word.starts_with('@') => return action::run(cx, &Line::with("context.set", [&word[1..]])),
+            _ if word.starts_with('@') => {
+                let cluster = cx.cluster_called(&word[1..])?;
+                if !clusters.contains(&cluster) {
+                    clusters.push(cluster);
+                }
+            }
             _ if word.starts_with('/') => word[1..].clone_into(&mut filter),
             _ if kind_name.is_none() => kind_name = Some(word),
             _ if word.contains('=') || word.contains('!') => word.clone_into(&mut labels),
@@ -64,15 +70,21 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
                     .ok_or_else(|| Error::usage(format!("{word} needs a set: (a,b)")))?;
                 labels = format!("{labels} {word} {set}");
             }
-            _ => namespace = Some(named_namespace(cx, word)?),
+            _ => namespaces = named_namespaces(cx, word)?,
         }
+    }
+    // A context alone is a place to go to.
+    if let (None, [cluster]) = (kind_name, clusters.as_slice()) {
+        cx.effect(Effect::Connect(*cluster));
+        return Ok(());
     }
     let name = kind_name.ok_or_else(|| Error::usage("open which kind?").hint("for example `:pods`"))?;
     let resource = cx.resource(name)?;
     if !resource.can("list") {
         return Err(Error::usage(format!("{} cannot be listed", resource.plural)));
     }
-    let mut view = Browser::new(resource, namespace);
+    let place = Place::new(cx.data.cluster().id, namespaces).across(&clusters);
+    let mut view = Browser::new(resource, place);
     if !labels.is_empty() {
         view = view.with_labels(&labels);
     }
@@ -90,21 +102,24 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     Ok(())
 }
 
-/// A namespace by its name; one that is known not to exist is a slip.
-fn named_namespace(cx: &Cx<'_>, name: &str) -> Result<Arc<str>> {
+/// Namespaces by their names; one that is known not to exist is a slip.
+fn named_namespaces(cx: &Cx<'_>, names: &str) -> Result<Namespaces> {
     let known = super::place::known_namespaces(cx.data);
-    if known.len() > 1 && !known.iter().any(|other| other == name) {
-        return Err(Error::usage(format!("there is no namespace {name:?}"))
-            .hint(format!("`/{name}` filters, `-l {name}` selects by label")));
+    let namespaces = Namespaces::parse(names);
+    let unknown = |name: &&Arc<str>| !known.iter().any(|other| **other == ***name);
+    match namespaces.named().iter().find(unknown).filter(|_| known.len() > 1) {
+        Some(name) => Err(Error::usage(format!("there is no namespace {:?}", &**name))
+            .hint(format!("`/{name}` filters, `-l {name}` selects by label"))),
+        None => Ok(namespaces),
     }
-    Ok(name.into())
 }
 
 /// Enter on a row of a table: what its kind says.
 pub(super) fn drill(cx: &mut Cx<'_>) -> Result<()> {
     let target = cx.target()?;
     let kind = kind::find(&target.resource);
-    let namespace: Option<Arc<str>> = target.id.namespace().map(Into::into);
+    let here = Place::new(target.id.cluster, target.id.namespace().map(Arc::from));
+    let everywhere = here.clone().within(Namespaces::all());
     let object = target.object.value();
     match kind.drill {
         Drill::SelectedPods => {
@@ -113,17 +128,17 @@ pub(super) fn drill(cx: &mut Cx<'_>) -> Result<()> {
                 return action::run(cx, &Line::bare("object.describe"));
             }
             let pods = cx.resource("pods")?;
-            cx.push(Browser::new(pods, namespace).with_labels(&selector));
+            cx.push(Browser::new(pods, here).with_labels(&selector));
         }
         Drill::NodePods => {
             let pods = cx.resource("pods")?;
             let fields = format!("spec.nodeName={}", target.id.name);
-            cx.push(Browser::new(pods, None).with_fields(&fields, &format!("on {}", target.id.name)));
+            cx.push(Browser::new(pods, everywhere).with_fields(&fields, &format!("on {}", target.id.name)));
         }
         Drill::NamespacePods => {
-            cx.state.namespace = Some(target.id.name.clone());
+            cx.state.namespaces = Namespaces::these([target.id.name.clone()]);
             let pods = cx.resource("pods")?;
-            cx.push(Browser::new(pods, Some(target.id.name)));
+            cx.push(Browser::new(pods, here.within(cx.state.namespaces.clone())));
         }
         Drill::Involved => {
             let word = |path: &str| {
@@ -138,16 +153,14 @@ pub(super) fn drill(cx: &mut Cx<'_>) -> Result<()> {
                 word("/involvedObject/kind"),
                 word("/involvedObject/name"),
             );
-            let discovery = cx.data.discovery();
+            let discovery = cx.data.discovery_of(target.id.cluster);
             let resource = discovery
                 .by_kind(&api, &kind)
                 .or_else(|| discovery.find(&kind))
                 .cloned();
             let resource =
                 resource.ok_or_else(|| Error::usage(format!("the cluster does not serve {kind} any more")))?;
-            let space = Some(word("/involvedObject/namespace"))
-                .filter(|space| !space.is_empty())
-                .map(Into::into);
+            let space = here.within(&*word("/involvedObject/namespace"));
             cx.push(Browser::new(resource, space).with_fields(&format!("metadata.name={name}"), &name));
         }
         Drill::Containers | Drill::Describe => return action::run(cx, &Line::bare("object.describe")),
@@ -403,8 +416,8 @@ fn labels(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         (None, Some(resource)) => resource,
         (None, None) => cx.resource("pods")?,
     };
-    let namespace = cx.state.namespace.clone();
-    cx.push(Labels::new(resource, namespace));
+    let place = cx.place();
+    cx.push(Labels::new(resource, place));
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::action::{self, Action};
-use crate::cluster::{Change, ObjectRef, Source, Write};
+use crate::action::Action;
+use crate::cluster::{Change, Namespaces, ObjectRef, Place, Write};
 use crate::error::{Error, Result};
 use crate::keys::Line;
 use crate::state::{Cx, Effect, Level};
@@ -12,7 +12,7 @@ use crate::view::overlay::{Entry, Field, Form, Picker};
 use crate::view::{Browser, Data};
 
 pub(super) const NAMESPACES: Action = Action::new("namespace.pick", "", "Choose a namespace", namespaces);
-pub(super) const NAMESPACE_SET: Action = Action::new("namespace.set", "NAME", "Work in a namespace", namespace_set);
+pub(super) const NAMESPACE_SET: Action = Action::new("namespace.set", "NAME[,NAME...]", "Work in a namespace, or in several", namespace_set);
 pub(super) const NAMESPACE_ALL: Action = Action::new("namespace.all", "", "Work in all namespaces", namespace_all);
 pub(super) const NAMESPACE_CREATE: Action =
     Action::new("namespace.create", "[NAME]", "Create a namespace", namespace_create).changes();
@@ -23,7 +23,8 @@ pub(super) const CONTEXT_SET: Action = Action::new("context.set", "NAME", "Conne
 pub(super) fn known_namespaces(data: &dyn Data) -> Vec<String> {
     let mut names: Vec<String> = match data.discovery().find("namespaces") {
         Some(resource) => {
-            let need = Need::all(Query::new(resource.clone(), None));
+            let place = Place::new(data.cluster().id, Namespaces::all());
+            let need = Need::all(Query::new(resource.clone(), place));
             data.listing(&need).iter().map(|row| row.id.name.to_string()).collect()
         }
         None => Vec::new(),
@@ -50,21 +51,24 @@ fn namespaces(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     Ok(())
 }
 
-fn set_namespace(cx: &mut Cx<'_>, namespace: Option<Arc<str>>) -> Result<()> {
-    cx.state.namespace.clone_from(&namespace);
+/// Works in other namespaces from here on.
+pub(super) fn set_namespaces(cx: &mut Cx<'_>, namespaces: &Namespaces) -> Result<()> {
+    cx.state.namespaces.clone_from(namespaces);
     // The table on top follows; what stands below it was about another place.
     let below = cx.state.tabs[cx.state.tab].views.iter().rev();
     let table = below.filter(|view| view.resource().is_some_and(|resource| resource.namespaced));
-    match table.map(|view| view.in_namespace(namespace.clone())).next().flatten() {
+    match table.map(|view| view.in_namespaces(namespaces)).next().flatten() {
         Some(view) => cx.replace_boxed(view),
         None => {
             let pods = cx.resource("pods")?;
-            cx.replace(Browser::new(pods, namespace.clone()));
+            let place = cx.place();
+            cx.replace(Browser::new(pods, place));
         }
     }
-    cx.say(match namespace {
-        Some(namespace) => format!("working in namespace {namespace}"),
-        None => "working in all namespaces".to_owned(),
+    cx.say(match namespaces.named() {
+        [] => "working in all namespaces".to_owned(),
+        [only] => format!("working in namespace {only}"),
+        _ => format!("working in namespaces {namespaces}"),
     });
     Ok(())
 }
@@ -72,8 +76,10 @@ fn set_namespace(cx: &mut Cx<'_>, namespace: Option<Arc<str>>) -> Result<()> {
 fn namespace_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let name = line.first().ok_or_else(|| Error::usage("which namespace?"))?;
     let known = known_namespaces(cx.data);
-    set_namespace(cx, Some(name.into()))?;
-    if known.len() > 1 && !known.iter().any(|other| other == name) {
+    let namespaces = Namespaces::parse(name);
+    set_namespaces(cx, &namespaces)?;
+    let unknown = |name: &&Arc<str>| !known.iter().any(|other| **other == ***name);
+    if let Some(name) = namespaces.named().iter().find(unknown).filter(|_| known.len() > 1) {
         cx.state
             .say(Level::Warning, format!("there is no namespace {name} yet"));
     }
@@ -81,7 +87,7 @@ fn namespace_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 }
 
 fn namespace_all(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
-    set_namespace(cx, None)
+    set_namespaces(cx, &Namespaces::all())
 }
 
 fn namespace_create(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
@@ -91,6 +97,7 @@ fn namespace_create(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
             let body = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             let change = Change {
                 target: ObjectRef {
+                    cluster: cx.data.cluster().id,
                     resource,
                     namespace: None,
                     name: name.into(),
@@ -99,7 +106,7 @@ fn namespace_create(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
                 before: None,
                 request: Write::Create(body),
             };
-            let plan = cx.plan(line, format!("create namespace {name}"), "created", vec![change]);
+            let plan = cx.plan(line, format!("create namespace {name}"), "created", vec![change])?;
             cx.carry_out(plan, "create", Vec::new())?;
         }
         None => {
@@ -115,8 +122,9 @@ fn namespace_create(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 
 fn contexts(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let info = cx.data.cluster();
-    let mut entries: Vec<Entry> = info
-        .contexts
+    let mut entries: Vec<Entry> = cx
+        .data
+        .contexts()
         .iter()
         .map(|name| Entry {
             text: name.clone(),
@@ -139,26 +147,7 @@ fn contexts(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
 
 fn context_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let name = line.first().ok_or_else(|| Error::usage("which context?"))?;
-    if name == "embedded" && !cx.data.cluster().contexts.iter().any(|known| known == name) {
-        return action::run(cx, &Line::bare("cluster.embedded"));
-    }
-    if !cx.data.cluster().contexts.iter().any(|known| known == name) {
-        let contexts = &cx.data.cluster().contexts;
-        return Err(
-            Error::usage(format!("the kubeconfig has no context {name:?}")).hint(match contexts.is_empty() {
-                true => "it has none at all; `:embedded` starts a cluster".to_owned(),
-                false => format!("it has: {}", contexts.join(", ")),
-            }),
-        );
-    }
-    let path = match &cx.state.source {
-        Source::Kubeconfig { path, .. } => path.clone(),
-        _ => None,
-    };
-    let source = Source::Kubeconfig {
-        path,
-        context: Some(name.to_owned()),
-    };
-    cx.effect(Effect::Connect(source));
+    let cluster = cx.cluster_called(name)?;
+    cx.effect(Effect::Connect(cluster));
     Ok(())
 }

@@ -147,6 +147,7 @@ fn containers(target: &Target) -> Vec<Container> {
 
 fn at(target: &Target, container: Option<&str>) -> PodTarget {
     PodTarget {
+        cluster: target.id.cluster,
         namespace: target.id.namespace.clone(),
         pod: target.id.name.clone(),
         container: container.map(Arc::from),
@@ -425,6 +426,7 @@ fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     });
     let change = Change {
         target: ObjectRef {
+            cluster: cx.data.cluster().id,
             resource,
             namespace: Some(namespace),
             name: name.into(),
@@ -433,6 +435,6 @@ fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         before: None,
         request: Write::Create(body),
     };
-    let plan = cx.plan(line, format!("run {name}"), "created", vec![change]);
+    let plan = cx.plan(line, format!("run {name}"), "created", vec![change])?;
     cx.carry_out(plan, "run", Vec::new())
 }

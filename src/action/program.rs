@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::action::{Action, unknown_bindings};
-use crate::cluster::Source;
 use crate::document::TextLine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{Keymap, Line};
@@ -50,16 +49,14 @@ fn interrupt(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 
 fn embedded(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     cx.say("starting the embedded cluster ...");
-    cx.effect(Effect::Connect(Source::Embedded {
-        name: "default".into(),
-        ephemeral: false,
-    }));
+    let cluster = cx.cluster_called("embedded")?;
+    cx.effect(Effect::Connect(cluster));
     Ok(())
 }
 
 fn retry(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
-    let source = cx.state.source.clone();
-    cx.effect(Effect::Connect(source));
+    let cluster = cx.data.cluster().id;
+    cx.effect(Effect::Retry(cluster));
     Ok(())
 }
 

@@ -1,29 +1,84 @@
-//! The handles the state must not hold: link, feeds, sessions. Views read it as [`Data`].
+//! The handles the state must not hold: links, feeds, sessions. Views read it as [`Data`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use knarr_clock::Clock;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
-use std::collections::BTreeMap;
-
-use crate::cluster::{ClusterId, Discovery, Link, Running};
-use crate::session::{Info, LogSnapshot, SessionId, Sessions};
+use crate::cluster::{ClusterId, Discovery, Link, LinkState, Running, Source};
+use crate::error::Result;
+use crate::session::{Info, LogSnapshot, SessionId, Sessions, Spec};
 use crate::store::{Catalog, Listing, Need};
 use crate::view::{ClusterInfo, Data};
+
+/// Pause before the second attempt to reach a cluster.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// An attempt to reach a cluster.
+pub(super) struct Attempt {
+    /// Answers of earlier ones are dropped.
+    pub number: u64,
+    pub task: AbortHandle,
+}
+
+/// The way to one cluster, and how it is doing.
+pub(super) struct Connection {
+    pub info: ClusterInfo,
+    /// Once it has answered.
+    pub link: Option<Link>,
+    /// Keeps an embedded cluster running.
+    pub running: Option<Arc<Running>>,
+    pub attempt: Option<Attempt>,
+    /// Pause before the next attempt; doubles up to half a minute.
+    pub retry_in: Duration,
+    pub retry_at: Option<Instant>,
+    /// When it is asked again whether it is there; `None` while it is being asked, or nobody looks at it.
+    pub heartbeat_at: Option<Instant>,
+    /// When it was last known to be.
+    pub heard: Timestamp,
+}
+
+impl Connection {
+    pub(super) fn new(cluster: ClusterId, source: &Source, read_only: bool, now: Timestamp) -> Self {
+        Self {
+            info: ClusterInfo {
+                id: cluster,
+                name: source.name(),
+                embedded: matches!(source, Source::Embedded { .. }),
+                read_only,
+                protected: false,
+                user: "".into(),
+                state: LinkState::Connecting,
+                namespace: "default".into(),
+            },
+            link: None,
+            running: None,
+            attempt: None,
+            retry_in: FIRST_PAUSE,
+            retry_at: None,
+            heartbeat_at: None,
+            heard: now,
+        }
+    }
+}
 
 /// What is on the desk.
 pub(super) struct Desk {
     pub clock: Clock,
     pub catalog: Catalog,
     pub sessions: Sessions,
-    pub link: Option<Link>,
-    /// The ways to all clusters that have been reached: what was begun in one goes on there.
-    pub links: BTreeMap<ClusterId, Link>,
-    pub info: ClusterInfo,
-    pub discovery: Arc<Discovery>,
-    /// Keeps the embedded cluster running.
-    pub running: Option<Arc<Running>>,
+    /// Every cluster that has been looked at: what was begun in one goes on there.
+    pub clusters: BTreeMap<ClusterId, Connection>,
+    /// The one worked in; always among them.
+    pub current: ClusterId,
+    /// Contexts that can be connected to.
+    pub contexts: Vec<String>,
+    /// What every cluster serves.
+    pub built_in: Arc<Discovery>,
 }
 
 impl Data for Desk {
@@ -35,12 +90,20 @@ impl Data for Desk {
         self.catalog.listing(need)
     }
 
-    fn discovery(&self) -> Arc<Discovery> {
-        self.discovery.clone()
+    fn cluster(&self) -> &ClusterInfo {
+        &self.clusters[&self.current].info
     }
 
-    fn cluster(&self) -> &ClusterInfo {
-        &self.info
+    fn cluster_of(&self, id: ClusterId) -> Option<&ClusterInfo> {
+        self.clusters.get(&id).map(|connection| &connection.info)
+    }
+
+    fn discovery_of(&self, id: ClusterId) -> Arc<Discovery> {
+        self.link(id).map_or(&self.built_in, |link| &link.discovery).clone()
+    }
+
+    fn contexts(&self) -> &[String] {
+        &self.contexts
     }
 
     fn session(&self, id: SessionId) -> Option<Info> {
@@ -61,8 +124,23 @@ impl Data for Desk {
 }
 
 impl Desk {
-    /// Whether the cluster has never answered: then the screen is about that.
-    pub(super) fn is_in_trouble(&self) -> bool {
-        self.link.is_none()
+    /// The way to a cluster that has been reached.
+    pub(super) fn link(&self, cluster: ClusterId) -> Option<&Link> {
+        self.clusters.get(&cluster)?.link.as_ref()
+    }
+
+    /// Opens a session in the clusters it is about.
+    pub(super) fn open(&mut self, id: SessionId, spec: Spec, refused: impl Fn() -> crate::error::Error) -> Result<()> {
+        let mut names: Vec<&str> = Vec::new();
+        for pod in spec.pods() {
+            let name = self.clusters.get(&pod.cluster).map_or("", |known| &known.info.name);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let context = names.join(",");
+        let clusters = &self.clusters;
+        let link = |cluster: ClusterId| clusters.get(&cluster).and_then(|known| known.link.clone()).ok_or_else(&refused);
+        self.sessions.open(id, spec, &context, link)
     }
 }

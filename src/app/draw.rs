@@ -50,8 +50,9 @@ pub(super) fn frame(
         nothing::trouble(area, buf, &look);
     } else if area.height > 0 {
         state.view().draw(area, buf, &look);
-        // What may not be true any more does not look alive.
-        if matches!(data.cluster().state, LinkState::Silent(_) | LinkState::Down(..)) {
+        // What may not be true any more does not look alive; a table of several clusters says so by row.
+        let several = state.view().place().is_some_and(|place| place.clusters.len() > 1);
+        if !several && matches!(data.cluster().state, LinkState::Silent(_) | LinkState::Down(..)) {
             for y in area.top()..area.bottom() {
                 for x in area.left()..area.right() {
                     if let Some(cell) = buf.cell_mut((x, y)) {
@@ -158,7 +159,10 @@ fn top(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
     let right = right_side(state, look);
     let right_width = text::width(&right.plain()) as u16;
     let end = row.right().saturating_sub(right_width + 2);
-    let mut words = vec![text::cut_middle(&text::clean(&info.name), 24).into_owned()];
+    let clusters = view.place().map_or(&[][..], |place| &place.clusters);
+    let names = clusters.iter().filter_map(|cluster| look.data.cluster_of(*cluster)).map(|info| &*info.name);
+    let name = if clusters.len() > 1 { names.collect::<Vec<_>>().join(",") } else { info.name.clone() };
+    let mut words = vec![text::cut_middle(&text::clean(&name), 24).into_owned()];
     let crumbs = view.crumbs();
     words.extend(
         crumbs

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cluster::{ClusterId, Contexts, Discovery, Link, Progress, Running, Source};
+use crate::cluster::{ClusterId, Contexts, Discovery, Link, Progress, Running};
 use crate::error::{Error, Result};
 use crate::state::{Outcome, RequestId};
 use crate::view::Input;
@@ -13,7 +13,7 @@ pub struct Connected {
     pub link: Link,
     /// What it is called.
     pub name: String,
-    /// The embedded cluster, kept running for as long as this is held.
+    /// An embedded cluster, kept running for as long as this is held.
     pub running: Option<Arc<Running>>,
 }
 
@@ -33,8 +33,8 @@ pub enum Event {
     Progress(RequestId, Progress),
     /// Something asked for is back.
     Done(RequestId, Result<Outcome>),
-    /// Connecting to a cluster has succeeded or failed.
-    Connected(u64, Source, Result<Connected>),
+    /// An attempt to reach a cluster, by its number, has succeeded or failed.
+    Connected(ClusterId, u64, Result<Connected>),
     /// The cluster was asked again what it serves.
     Discovered(ClusterId, Arc<Discovery>),
     /// The contexts of the kubeconfig are known.

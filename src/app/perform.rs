@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::event::{Connected, Event};
+use super::event::Event;
 use super::run::App;
-use crate::cluster::{self, ClusterId, Contexts, Link, LinkState, Plan, Read, Source};
+use crate::cluster::{self, ClusterId, Contexts, Link, Plan, Read};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::{Effect, Outcome, RequestId};
 
@@ -66,10 +66,11 @@ impl App {
                         Ok(Outcome::Bytes(bytes::Bytes::new()))
                     });
                 }
-                Effect::Open(id, spec) => match &self.desk.link {
-                    Some(link) => self.desk.sessions.open(id, spec, &self.desk.info.name, link),
-                    None => self.state.fail(&not_connected()),
-                },
+                Effect::Open(id, spec) => {
+                    if let Err(error) = self.desk.open(id, spec, not_connected) {
+                        self.state.fail(&error);
+                    }
+                }
                 Effect::Input(id, bytes) => self.desk.sessions.input(id, bytes),
                 Effect::Resize(id, columns, rows) => self.desk.sessions.resize(id, columns, rows),
                 Effect::Close(id) => self.desk.sessions.close(id),
@@ -88,7 +89,12 @@ impl App {
                     let _ = self.sender.send(Event::Edit(id, text));
                 }
                 Effect::Browse(url) => self.browse(url),
-                Effect::Connect(source) => self.connect(source),
+                Effect::Connect(cluster) => {
+                    let mut then = Vec::new();
+                    self.go(cluster, &mut then);
+                    self.perform(then);
+                }
+                Effect::Retry(cluster) => self.connect(cluster),
                 Effect::Welcomed => self.remember("welcomed"),
             }
         }
@@ -96,7 +102,7 @@ impl App {
 
     /// The way to a cluster that has been reached, whatever is looked at now.
     fn link(&self, cluster: ClusterId) -> Result<Link> {
-        self.desk.links.get(&cluster).cloned().ok_or_else(not_connected)
+        self.desk.link(cluster).cloned().ok_or_else(not_connected)
     }
 
     fn execute(&mut self, id: RequestId, plan: Arc<Plan>) {
@@ -124,66 +130,6 @@ impl App {
             };
             let _ = sender.send(Event::Done(id, result));
         });
-    }
-
-    /// Starts connecting; an attempt under way is forgotten.
-    pub(super) fn connect(&mut self, source: Source) {
-        // A cluster that is being started is not started a second time: two would fight for its data.
-        let starts = matches!(source, Source::Embedded { .. });
-        if starts && self.connecting && self.connecting_to.as_ref() == Some(&source) {
-            return;
-        }
-        if let Some(superseded) = self.attempt_task.take()
-            && !matches!(self.connecting_to, Some(Source::Embedded { .. }))
-        {
-            superseded.abort();
-        }
-        self.connecting_to = Some(source.clone());
-        self.attempt += 1;
-        self.connecting = true;
-        if self.desk.link.is_none() {
-            // Another cluster is tried afresh; for the same one the last failure stays on the screen meanwhile.
-            if self.state.source != source {
-                self.desk.info.state = LinkState::Connecting;
-                self.desk.info.name = source.name();
-                self.desk.info.embedded = matches!(source, Source::Embedded { .. });
-                self.state.source = source.clone();
-            } else if !matches!(self.desk.info.state, LinkState::Down(..)) {
-                self.desk.info.state = LinkState::Connecting;
-            }
-        }
-        let (attempt, sender) = (self.attempt, self.sender.clone());
-        let options = cluster::ConnectOptions {
-            cluster: self.cluster_id(&source),
-            read_only: self.settings.read_only,
-            user: self.settings.impersonate.0.clone(),
-            groups: self.settings.impersonate.1.clone(),
-            clock: self.settings.clock.clone(),
-            simulate: self.settings.simulate,
-            logs: self.settings.logs.clone(),
-        };
-        // The embedded cluster that runs already is not started twice.
-        let running = self.desk.running.clone();
-        let what = source.clone();
-        let work = tokio::spawn(async move { cluster::connect(&what, options, running).await });
-        self.attempt_task = Some(work.abort_handle());
-        tokio::spawn(async move {
-            let result = match work.await {
-                Ok(result) => result.map(|(link, name, running)| Connected { link, name, running }),
-                Err(error) => Err(Error::new(ErrorKind::Other, "connecting failed inside knarr").because(&error)),
-            };
-            let _ = sender.send(Event::Connected(attempt, source, result));
-        });
-    }
-
-    /// What a source is called by everything that is begun in it.
-    fn cluster_id(&mut self, source: &Source) -> ClusterId {
-        if let Some((_, id)) = self.sources.iter().find(|(known, _)| known == source) {
-            return *id;
-        }
-        let id = ClusterId(self.sources.len() as u64 + 1);
-        self.sources.push((source.clone(), id));
-        id
     }
 
     pub(super) fn load_contexts(&self) {

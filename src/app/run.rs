@@ -1,41 +1,35 @@
 //! The loop.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use jiff::Timestamp;
 use knarr_clock::Clock;
 use ratatui::Terminal;
 use ratatui::backend::Backend;
 use ratatui::layout::Rect;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::desk::Desk;
+use super::desk::{Connection, Desk};
 use super::event::Event;
 use super::{draw, update};
 use crate::action;
-use crate::cluster::{ClusterId, ComponentLogs, Discovery, Journal, LinkState, Source};
+use crate::cluster::{ClusterId, ComponentLogs, Discovery, Journal, Namespaces, Place, Source};
 use crate::error::{Error, Result};
 use crate::keys::Keymap;
 use crate::kind;
 use crate::session::{SessionId, Sessions, Spec, Status};
-use crate::state::{Level, RequestId, State};
+use crate::state::{RequestId, State};
 use crate::store::{Catalog, Need, Query};
 use crate::theme::Theme;
-use crate::view::{Browser, ClusterInfo, Data};
+use crate::view::{Browser, Data};
 
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
-/// Between two questions whether the cluster is there.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
-/// What is not answered within this time is not answered: together with the pause before, silence is seen within 15 s.
-const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the cursor rests before what is costly follows it.
 pub(super) const SETTLE: Duration = Duration::from_millis(120);
 
@@ -81,26 +75,19 @@ pub struct App {
     pub(super) settings: Settings,
     pub(super) sender: UnboundedSender<Event>,
     receiver: UnboundedReceiver<Event>,
-    /// Number of the current connection attempt: answers of earlier ones are dropped.
-    pub(super) attempt: u64,
-    pub(super) connecting: bool,
-    /// To where, and what stops trying.
-    pub(super) connecting_to: Option<Source>,
-    pub(super) attempt_task: Option<AbortHandle>,
-    /// Pause before the next attempt; doubles up to half a minute.
-    pub(super) retry_in: Duration,
-    pub(super) retry_at: Option<Instant>,
+    /// Attempts to reach clusters so far.
+    pub(super) attempts: u64,
+    /// The cluster to work in as soon as it answers.
+    pub(super) going: Option<ClusterId>,
+    /// Clusters that some view looks at.
+    pub(super) looked_at: BTreeSet<ClusterId>,
     pub(super) settle_at: Option<Instant>,
-    /// When the cluster is asked again whether it is there; `None` while it is being asked, or there is none.
-    pub(super) heartbeat_at: Option<Instant>,
-    /// When it was last known to be.
-    pub(super) heard: Timestamp,
     /// When the message in the bottom line was first drawn.
     flash_at: Option<Instant>,
     wanted: HashSet<Need>,
     /// Whether the view has more to do as soon as no key waits.
     working: bool,
-    dirty: bool,
+    pub(super) dirty: bool,
     drawn: Option<Instant>,
     area: Rect,
     /// Text for the editor, taken by the loop that owns the terminal.
@@ -113,8 +100,6 @@ pub struct App {
     told: HashSet<SessionId>,
     /// What stops the operations under way.
     pub(super) cancels: HashMap<RequestId, CancellationToken>,
-    /// Every source that was connected to, and what it is called.
-    pub(super) sources: Vec<(Source, ClusterId)>,
     pub(super) journal: Journal,
 }
 
@@ -122,7 +107,7 @@ impl App {
     /// An application that connects as soon as it runs.
     pub fn new(settings: Settings) -> Self {
         let (sender, receiver) = unbounded_channel();
-        let discovery = Arc::new(Discovery::built_in());
+        let built_in = Arc::new(Discovery::built_in());
         let notify = |event: fn() -> Event| {
             let sender = sender.clone();
             Arc::new(move || {
@@ -135,36 +120,27 @@ impl App {
             settings.clock.clone(),
         );
         let sessions = Sessions::new(notify(|| Event::Sessions), settings.clock.clone());
-        let info = ClusterInfo {
-            id: ClusterId::default(),
-            protected: false,
-            user: "".into(),
-            name: settings.source.name(),
-            embedded: matches!(settings.source, Source::Embedded { .. }),
-            read_only: settings.read_only,
-            state: LinkState::Connecting,
-            namespace: "default".into(),
-            contexts: Vec::new(),
-        };
-        let namespace = match &settings.namespace {
-            Some(namespace) => namespace.as_deref().map(Arc::from),
+        let cluster = ClusterId::default();
+        let now = settings.clock.now();
+        let connection = Connection::new(cluster, &settings.source, settings.read_only, now);
+        let namespaces = match &settings.namespace {
+            Some(namespace) => namespace.as_deref().map_or(Namespaces::all(), Namespaces::parse),
             // The first look at a new cluster shows what runs in it: the control plane's own pods.
-            None if settings.welcome && matches!(settings.source, Source::Embedded { .. }) => None,
-            None => Some(Arc::from("default")),
+            None if settings.welcome && connection.info.embedded => Namespaces::all(),
+            None => Namespaces::from("default"),
         };
-        let pods = discovery.find("pods").cloned().expect("built-in discovery has pods");
-        let view = Browser::new(pods, namespace.clone());
+        let pods = built_in.find("pods").cloned().expect("built-in discovery has pods");
+        let view = Browser::new(pods, Place::new(cluster, namespaces.clone()));
         let mut state = State::new(
             Box::new(view),
             settings.source.clone(),
             settings.theme.clone(),
             settings.keymap.clone(),
         );
-        state.namespace = namespace;
+        state.namespaces = namespaces;
         state.themes.clone_from(&settings.themes);
         state.keymaps.clone_from(&settings.keymaps);
         state.welcome = settings.welcome;
-        let heard = settings.clock.now();
         let journal = match &settings.state_dir {
             Some(dir) => Journal::at(dir.join("journal.jsonl")),
             None => Journal::default(),
@@ -174,11 +150,10 @@ impl App {
             clock: settings.clock.clone(),
             catalog,
             sessions,
-            link: None,
-            links: BTreeMap::new(),
-            info,
-            discovery,
-            running: None,
+            clusters: BTreeMap::from([(cluster, connection)]),
+            current: cluster,
+            contexts: Vec::new(),
+            built_in,
         };
         Self {
             state,
@@ -186,15 +161,10 @@ impl App {
             settings,
             sender,
             receiver,
-            attempt: 0,
-            connecting: false,
-            connecting_to: None,
-            attempt_task: None,
-            retry_in: Duration::from_secs(1),
-            retry_at: None,
+            attempts: 0,
+            going: None,
+            looked_at: BTreeSet::new(),
             settle_at: None,
-            heartbeat_at: None,
-            heard,
             flash_at: None,
             wanted: HashSet::new(),
             working: false,
@@ -208,7 +178,6 @@ impl App {
             frames: 0,
             told: HashSet::new(),
             cancels: HashMap::new(),
-            sources: Vec::new(),
             journal,
         }
     }
@@ -226,7 +195,9 @@ impl App {
 
     /// Whether nothing is under way: no connection attempt, no request, no feed without its data, no event unread. What tests wait for.
     pub fn is_settled(&self) -> bool {
-        !self.connecting
+        let connecting = |known: &Connection| known.attempt.is_some() && self.looked_at.contains(&known.info.id);
+        !self.desk.clusters.values().any(connecting)
+            && self.going.is_none()
             && self.state.waiting.is_empty()
             && self.receiver.is_empty()
             && self.settle_at.is_none()
@@ -235,15 +206,14 @@ impl App {
             && self.desk.sessions.is_settled()
     }
 
-    /// Ends sessions, and stops the embedded cluster in good order.
+    /// Ends sessions, and stops embedded clusters in good order.
     pub async fn stop(&mut self) {
         for session in self.desk.sessions.list() {
             self.desk.sessions.close(session.id);
         }
-        self.desk.catalog.connect(None);
-        if let Some(running) = self.desk.running.take() {
-            running.stop().await;
-        }
+        self.desk.catalog.clear();
+        let running = self.desk.clusters.values_mut().filter_map(|known| known.running.take());
+        futures::future::join_all(running.map(|running| async move { running.stop().await })).await;
     }
 
     /// Number of frames drawn so far.
@@ -307,7 +277,8 @@ impl App {
     pub fn start(&mut self) {
         if !std::mem::replace(&mut self.started, true) {
             self.load_contexts();
-            self.connect(self.settings.source.clone());
+            self.going = Some(self.desk.current);
+            self.connect(self.desk.current);
         }
     }
 
@@ -328,10 +299,9 @@ impl App {
         // A heartbeat that says nothing new costs no frame.
         self.dirty |= !matches!(event, Event::Heartbeat(..));
         match event {
-            Event::Heartbeat(cluster, alive) if cluster == self.desk.info.id => self.heard(alive),
-            Event::Heartbeat(..) => {}
+            Event::Heartbeat(cluster, alive) => self.heard(cluster, alive),
             Event::Input(input) => {
-                let trouble = self.desk.is_in_trouble();
+                let trouble = self.is_in_trouble();
                 update::input(&mut self.state, &self.desk, trouble, &input, &mut effects);
                 self.settle_at = Some(Instant::now() + SETTLE);
             }
@@ -361,18 +331,16 @@ impl App {
                 };
                 action::answered(&mut cx, id, result);
             }
-            Event::Connected(attempt, source, result) => self.connected(attempt, source, result, &mut effects),
+            Event::Connected(cluster, attempt, result) => self.connected(cluster, attempt, result, &mut effects),
             Event::Discovered(cluster, discovery) => {
-                if let Some(link) = self.desk.links.get_mut(&cluster) {
-                    *link = link.knowing(discovery.clone());
-                }
-                if cluster == self.desk.info.id {
-                    self.desk.link = self.desk.links.get(&cluster).cloned();
-                    self.desk.discovery = discovery;
+                let known = self.desk.clusters.get_mut(&cluster);
+                if let Some(link) = known.and_then(|known| known.link.as_mut()) {
+                    *link = link.knowing(discovery);
+                    self.desk.catalog.know(link.clone());
                     self.sync();
                 }
             }
-            Event::Contexts(contexts) => self.desk.info.contexts = contexts.names,
+            Event::Contexts(contexts) => self.desk.contexts = contexts.names,
             Event::Edit(id, text) => self.edit = Some((id, text)),
             Event::Clipboard(text) => self.clipboard = Some(text),
             Event::Failed(error) => self.state.fail(&error),
@@ -382,8 +350,10 @@ impl App {
         if self.state.said != said {
             self.flash_at = Some(Instant::now());
         }
+        self.refocus();
         self.perform(effects);
         self.want();
+        self.refocus();
     }
 
     pub(super) fn sync(&mut self) {
@@ -402,8 +372,15 @@ impl App {
         for layer in &self.state.layers {
             wanted.extend(layer.overlay.needs());
         }
-        if let Some(namespaces) = self.desk.discovery.find("namespaces") {
-            wanted.insert(Need::all(Query::new(namespaces.clone(), None)));
+        if let Some(namespaces) = self.desk.discovery().find("namespaces") {
+            let place = Place::new(self.desk.current, Namespaces::all());
+            wanted.insert(Need::all(Query::new(namespaces.clone(), place)));
+        }
+        let places = self.state.tabs.iter().flat_map(|tab| &tab.views);
+        let places = places.filter_map(|view| view.place()).flat_map(|place| place.clusters.iter().copied());
+        let looked_at = places.chain([self.desk.current]).chain(self.going).collect();
+        if looked_at != self.looked_at {
+            self.look_at(looked_at);
         }
         if wanted != self.wanted {
             self.desk.catalog.want(&wanted);
@@ -423,57 +400,15 @@ impl App {
         }
     }
 
-    /// The cluster has answered, or has not.
-    fn heard(&mut self, alive: bool) {
-        self.heartbeat_at = Some(Instant::now() + HEARTBEAT);
-        let now = self.desk.clock.now();
-        match (&self.desk.info.state, alive) {
-            (LinkState::Up, true) => self.heard = now,
-            (LinkState::Up, false) => {
-                self.desk.info.state = LinkState::Silent(self.heard);
-                self.dirty = true;
-            }
-            (LinkState::Silent(_), true) => {
-                self.heard = now;
-                self.desk.info.state = LinkState::Up;
-                // What was said of the silence is over with it.
-                if self
-                    .state
-                    .flash
-                    .as_ref()
-                    .is_some_and(|flash| flash.level == Level::Error)
-                {
-                    self.state.flash = None;
-                }
-                self.dirty = true;
-            }
-            _ => {}
-        }
-    }
-
     fn timers(&mut self) {
         let now = Instant::now();
-        if self.heartbeat_at.is_some_and(|at| at <= now) {
-            self.heartbeat_at = None;
-            if let Some(link) = self.desk.link.clone() {
-                let sender = self.sender.clone();
-                tokio::spawn(async move {
-                    let alive = link.is_alive(PATIENCE).await;
-                    let _ = sender.send(Event::Heartbeat(link.cluster, alive));
-                });
-            }
-        }
+        self.contact(now);
         self.dirty |= self.working;
         if self.settle_at.is_some_and(|at| at <= now) {
             self.settle_at = None;
             self.state.view_mut().settle(&self.desk);
             self.dirty = true;
             self.want();
-        }
-        if self.retry_at.is_some_and(|at| at <= now) {
-            self.retry_at = None;
-            self.connect(self.state.source.clone());
-            self.dirty = true;
         }
         if self.flash_until().is_some_and(|at| at <= now) {
             self.state.flash = None;
@@ -491,9 +426,9 @@ impl App {
 
     fn tick_at(&self) -> Option<Instant> {
         let drawn = self.drawn?;
-        let tick = match self.desk.info.state {
-            LinkState::Down(..) | LinkState::Silent(_) => Some(Duration::from_secs(1)),
-            _ => self.state.view().tick(&self.desk),
+        let tick = match self.is_waiting() {
+            true => Some(Duration::from_secs(1)),
+            false => self.state.view().tick(&self.desk),
         };
         tick.map(|tick| drawn + tick.max(FRAME))
     }
@@ -508,9 +443,8 @@ impl App {
             work,
             frame,
             tick,
-            self.heartbeat_at,
+            self.next_contact(),
             self.settle_at,
-            self.retry_at,
             self.flash_until(),
         ]
         .into_iter()
@@ -532,7 +466,7 @@ impl App {
         let body = draw::body(screen);
         self.state.size = (screen.width, screen.height);
         self.layout(body);
-        let trouble = self.desk.is_in_trouble();
+        let trouble = self.is_in_trouble();
         terminal
             .draw(|frame| {
                 let area = frame.area();

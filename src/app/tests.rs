@@ -49,14 +49,14 @@ async fn read_only_mode_holds_without_any_check_of_the_actions() {
     let client = kube::Client::new(service, "default");
     let source = crate::cluster::Source::Given {
         name: "given".into(),
-        client: client.clone().into(),
+        clients: vec![("given".to_owned(), client.clone())].into(),
     };
     let mut app = App::new(settings(source));
     let link = Link::untried(client).read_only();
-    app.desk.links.insert(ClusterId::default(), link.clone());
-    app.desk.link = Some(link);
+    app.reached(link);
 
     let target = ObjectRef {
+        cluster: ClusterId::default(),
         resource: Discovery::built_in().find("pods").expect("known").clone(),
         namespace: Some("default".into()),
         name: "web".into(),
@@ -92,7 +92,6 @@ async fn read_only_mode_holds_without_any_check_of_the_actions() {
     });
     let plan = Plan {
         cluster: ClusterId::default(),
-        namespace: None,
         command: Line::bare("object.delete"),
         title: "everything".into(),
         done: "done".into(),
@@ -100,6 +99,7 @@ async fn read_only_mode_holds_without_any_check_of_the_actions() {
         ordered: false,
     };
     let pod = PodTarget {
+        cluster: ClusterId::default(),
         namespace: "default".into(),
         pod: "web".into(),
         container: None,

@@ -204,6 +204,7 @@ impl Applying<'_> {
         let awaited = namespace.filter(|namespace| self.earlier.namespaces.contains(*namespace));
         let mut change = Change {
             target: ObjectRef {
+                cluster: self.link.cluster,
                 resource,
                 namespace: namespace.map(Into::into),
                 name: name.into(),

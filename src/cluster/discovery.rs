@@ -111,6 +111,13 @@ impl Discovery {
             })
     }
 
+    /// The same resource as another cluster's, in whatever version it is served here.
+    pub fn like(&self, other: &Resource) -> Option<&Arc<Resource>> {
+        self.resources
+            .iter()
+            .find(|resource| resource.group == other.group && resource.plural == other.plural)
+    }
+
     /// Finds a resource by apiVersion and kind.
     pub fn by_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Resource>> {
         self.resources

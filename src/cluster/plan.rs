@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{Report, Resource};
+use crate::cluster::{ClusterId, Report, Resource};
 use crate::keys::Line;
 use crate::text;
-
-/// Names a cluster for as long as the program runs. An operation keeps the one it was asked in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct ClusterId(pub u64);
 
 /// One object of a cluster, by name and, where it is known, by UID: a later object of the same name is another one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObjectRef {
+    /// Its cluster.
+    pub cluster: ClusterId,
     /// Its resource.
     pub resource: Arc<Resource>,
     /// Its namespace, when it has one.
@@ -88,10 +86,8 @@ pub struct Change {
 /// An operation: what the user asked for, where, and every change it makes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The cluster it was asked in.
+    /// The one cluster it changes.
     pub cluster: ClusterId,
-    /// The namespace it was asked in; `None` is all of them.
-    pub namespace: Option<Arc<str>>,
     /// The command that asked for it.
     pub command: Line,
     /// What it does, as a heading: `delete 3 pods`.
@@ -138,7 +134,6 @@ impl Plan {
         changes.reverse();
         (!changes.is_empty()).then(|| Plan {
             cluster: self.cluster,
-            namespace: self.namespace.clone(),
             command: Line::bare("change.undo"),
             title: format!("undo: {}", self.title),
             done: match self.done.strip_prefix("no longer ") {
@@ -326,6 +321,7 @@ mod tests {
 
     fn pod(uid: Option<&str>) -> ObjectRef {
         ObjectRef {
+            cluster: ClusterId(1),
             resource: Discovery::built_in().find("pods").expect("known").clone(),
             namespace: Some("default".into()),
             name: "web".into(),
@@ -336,7 +332,6 @@ mod tests {
     fn undo(request: Write, before: Option<Value>, after: Option<Value>) -> Option<Write> {
         let plan = Plan {
             cluster: ClusterId(1),
-            namespace: None,
             command: Line::bare("x.y"),
             title: "t".into(),
             done: "done".into(),

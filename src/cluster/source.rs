@@ -32,18 +32,27 @@ pub enum Source {
     Given {
         /// What it is called.
         name: String,
-        /// The client.
-        client: Given,
+        /// The clients, of which the name chooses one.
+        clients: Given,
     },
 }
 
-/// A client to connect with. Two are equal when they are clones of one.
+/// Clients to connect with, by the names of their contexts. Two are equal when they are clones of one.
 #[derive(Clone)]
-pub struct Given(Arc<kube::Client>);
+pub struct Given(Arc<[(String, kube::Client)]>);
 
-impl From<kube::Client> for Given {
-    fn from(client: kube::Client) -> Self {
-        Self(Arc::new(client))
+impl From<Vec<(String, kube::Client)>> for Given {
+    fn from(clients: Vec<(String, kube::Client)>) -> Self {
+        Self(clients.into())
+    }
+}
+
+impl Given {
+    fn client(&self, name: &str) -> Result<kube::Client> {
+        let named = self.0.iter().find(|(known, _)| known == name);
+        named
+            .map(|(_, client)| client.clone())
+            .ok_or_else(|| Error::new(ErrorKind::Config, format!("there is no client of {name:?}")))
     }
 }
 
@@ -74,6 +83,38 @@ impl Source {
             Source::Given { name, .. } => name.clone(),
         }
     }
+
+    /// Another cluster by its context, as it would be found from here.
+    #[must_use]
+    pub fn context(&self, context: &str) -> Self {
+        match self {
+            Source::Given { clients, .. } => Source::Given {
+                name: context.to_owned(),
+                clients: clients.clone(),
+            },
+            Source::Kubeconfig { path, .. } => Source::Kubeconfig {
+                path: path.clone(),
+                context: Some(context.to_owned()),
+            },
+            Source::Embedded { .. } => Source::Kubeconfig {
+                path: None,
+                context: Some(context.to_owned()),
+            },
+        }
+    }
+
+    /// A cluster inside this program by what it is called: `embedded`, `embedded:NAME`.
+    pub fn embedded(called: &str) -> Option<Self> {
+        let name = match called.split_once(':') {
+            None if called == "embedded" => "default",
+            Some(("embedded", name)) if !name.is_empty() => name,
+            _ => return None,
+        };
+        Some(Source::Embedded {
+            name: name.to_owned(),
+            ephemeral: false,
+        })
+    }
 }
 
 /// The contexts of a kubeconfig.
@@ -91,7 +132,12 @@ impl Contexts {
         let path = match source {
             Source::Kubeconfig { path, .. } => path.as_deref(),
             Source::Embedded { .. } => None,
-            Source::Given { .. } => return Ok(Self::default()),
+            Source::Given { name, clients } => {
+                return Ok(Self {
+                    names: clients.0.iter().map(|(name, _)| name.clone()).collect(),
+                    current: Some(name.clone()),
+                });
+            }
         };
         let config = read(path)?;
         Ok(Self {
@@ -158,8 +204,8 @@ pub(crate) async fn connect(
             Ok((link, name, running))
         }
         Source::Embedded { name, ephemeral } => embedded(name, *ephemeral, options, running).await,
-        Source::Given { name, client } => {
-            let client = kube::Client::clone(&client.0);
+        Source::Given { name, clients } => {
+            let client = clients.client(name)?;
             let link = open(&options, client, "", name, "default").await?;
             Ok((link, name.clone(), running))
         }

@@ -37,6 +37,7 @@ fn plural_of(object: &Value) -> String {
 fn raw(object: &Value) -> Object {
     let word = |key: &str| field::text(&object["metadata"][key]).into();
     let id = ObjectId {
+        cluster: Default::default(),
         namespace: word("namespace"),
         name: word("name"),
         uid: word("uid"),

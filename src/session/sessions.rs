@@ -14,7 +14,8 @@ use super::forward;
 use super::logs::{self, Lines};
 use super::shared::{Bell, Shared};
 use super::{Info, LogSnapshot, SessionId, Spec, Status};
-use crate::cluster::Link;
+use crate::cluster::{ClusterId, Link};
+use crate::error::{Error, Result};
 
 /// Owns every session's tasks: a session that is closed, and all of them when this is dropped, end with them.
 pub struct Sessions {
@@ -56,8 +57,21 @@ impl Sessions {
         }
     }
 
-    /// Opens a session in `context` under an ID chosen by the caller.
-    pub fn open(&mut self, id: SessionId, spec: Spec, context: &str, link: &Link) {
+    /// Opens a session under an ID chosen by the caller. `links` gives the way to each cluster that the session is about; `context` is how
+    /// those are called.
+    ///
+    /// # Errors
+    ///
+    /// When there is no way to one of them.
+    pub fn open(
+        &mut self,
+        id: SessionId,
+        spec: Spec,
+        context: &str,
+        links: impl Fn(ClusterId) -> Result<Link>,
+    ) -> Result<()> {
+        let links: Vec<Link> = spec.pods().iter().map(|pod| links(pod.cluster)).collect::<Result<_>>()?;
+        let link = || links.first().cloned().ok_or_else(|| Error::usage("there is no pod to open it to"));
         let streams = if let Spec::Logs(logs) = &spec {
             logs.sources.len()
         } else {
@@ -68,7 +82,7 @@ impl Sessions {
         let content = match &spec {
             Spec::Logs(logs) => {
                 let lines = Arc::new(Lines::default());
-                for source in 0..logs.sources.len() {
+                for (source, link) in links.iter().enumerate() {
                     let source = u16::try_from(source).unwrap_or(u16::MAX);
                     tasks.spawn(logs::tail(
                         link.clone(),
@@ -87,7 +101,7 @@ impl Sessions {
                 let emulator = Arc::new(Emulator::new(exec.size));
                 let (commands, receiver) = mpsc::unbounded_channel();
                 tasks.spawn(exec::run(
-                    link.clone(),
+                    link()?,
                     exec.clone(),
                     emulator.clone(),
                     shared.clone(),
@@ -96,7 +110,7 @@ impl Sessions {
                 Content::Terminal { emulator, commands }
             }
             Spec::Forward(forward) => {
-                tasks.spawn(forward::run(link.clone(), forward.clone(), shared.clone()));
+                tasks.spawn(forward::run(link()?, forward.clone(), shared.clone()));
                 Content::Forward
             }
         };
@@ -111,6 +125,7 @@ impl Sessions {
                 _tasks: tasks,
             },
         );
+        Ok(())
     }
 
     fn terminal(&self, id: SessionId) -> Option<(&Emulator, &mpsc::UnboundedSender<Command>)> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cluster::{Change, ObjectRef, Plan, Resource, Write};
+use crate::cluster::{Change, ClusterId, ObjectRef, Place, Plan, Resource, Source, Write};
 use crate::document::TextLine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Line;
@@ -91,36 +91,88 @@ impl Cx<'_> {
         self.effects.push(effect);
     }
 
-    /// Waits for an answer from the cluster that is looked at now; its number, for the effect that asks.
+    /// Waits for an answer from the cluster worked in; its number, for the effect that asks.
     pub fn wait(&mut self, then: Then) -> RequestId {
-        let id = self.state.wait(self.data.cluster().id, then);
+        self.wait_in(self.data.cluster().id, then)
+    }
+
+    /// Waits for an answer from a cluster; its number, for the effect that asks.
+    pub fn wait_in(&mut self, cluster: ClusterId, then: Then) -> RequestId {
+        let id = self.state.wait(cluster, then);
         self.started = Some(id);
         id
     }
 
-    /// The namespace that objects are made in: the one worked in, else the context's own.
+    /// The namespace that objects are made in: the first of those worked in, else the context's own.
     pub fn namespace(&self) -> Arc<str> {
-        let chosen = self.state.namespace.clone();
-        chosen.unwrap_or_else(|| self.data.cluster().namespace.clone())
+        let chosen = self.state.namespaces.named().first();
+        chosen.unwrap_or(&self.data.cluster().namespace).clone()
     }
 
-    /// A plan for the cluster and the namespace that are looked at now.
+    /// Where views open: the clusters of the focused view, and the namespaces worked in.
+    pub fn place(&self) -> Place {
+        let clusters = self.state.view().place().map_or(&[][..], |place| &place.clusters);
+        Place::new(self.data.cluster().id, self.state.namespaces.clone()).across(clusters)
+    }
+
+    /// The cluster of a context by its name; `embedded` and `embedded:NAME` are those inside this program.
+    pub fn cluster_called(&mut self, name: &str) -> Result<ClusterId> {
+        let known = (0..self.state.sources.len()).filter_map(|at| u16::try_from(at).ok().map(ClusterId));
+        let called = |id: &ClusterId| self.data.cluster_of(*id).is_some_and(|info| info.name == name);
+        if let Some(id) = known.into_iter().find(called) {
+            return Ok(id);
+        }
+        let contexts = self.data.contexts();
+        let source = if contexts.iter().any(|known| known == name) {
+            self.state.source(self.data.cluster().id).context(name)
+        } else {
+            Source::embedded(name).ok_or_else(|| {
+                let error = Error::usage(format!("there is no context {name:?}"));
+                error.hint(match contexts.is_empty() {
+                    true => "the kubeconfig has none at all; `:embedded` starts a cluster".to_owned(),
+                    false => format!("there are: {}", contexts.join(", ")),
+                })
+            })?
+        };
+        Ok(self.state.cluster(&source))
+    }
+
+    /// A plan for the cluster of what it changes.
+    ///
+    /// # Errors
+    ///
+    /// When that is more than one: what is asked about one cluster is answered for no other.
     pub fn plan(
         &self,
         command: &Line,
         title: impl Into<String>,
         done: impl Into<String>,
         changes: Vec<Change>,
-    ) -> Plan {
-        Plan {
-            cluster: self.data.cluster().id,
-            namespace: self.state.namespace.clone(),
+    ) -> Result<Plan> {
+        let first = changes.first().map(|change| change.target.cluster);
+        let cluster = first.unwrap_or(self.data.cluster().id);
+        if let Some(other) = changes.iter().map(|change| change.target.cluster).find(|other| *other != cluster) {
+            let error = format!("these are in {} and in {}", self.name_of(cluster), self.name_of(other));
+            return Err(Error::usage(error).hint("change those of one cluster at a time"));
+        }
+        Ok(Plan {
+            cluster,
             command: command.clone(),
             title: title.into(),
             done: done.into(),
             changes,
             ordered: false,
-        }
+        })
+    }
+
+    /// What a cluster is called.
+    pub fn name_of(&self, cluster: ClusterId) -> &str {
+        self.data.cluster_of(cluster).map_or("an unknown cluster", |info| &info.name)
+    }
+
+    /// Whether every change of a cluster is asked for by its name.
+    pub fn is_protected(&self, cluster: ClusterId) -> bool {
+        self.data.cluster_of(cluster).is_some_and(|info| info.protected)
     }
 
     /// A change of a target, compared with the object as it was last seen.
@@ -135,7 +187,7 @@ impl Cx<'_> {
     /// Carries out a plan that can be taken back; anything else is asked first, as is everything on a protected cluster.
     pub fn carry_out(&mut self, plan: Plan, verb: &str, impact: Vec<TextLine>) -> Result<()> {
         self.may_change()?;
-        if plan.is_undoable() && !self.data.cluster().protected {
+        if plan.is_undoable() && !self.is_protected(plan.cluster) {
             self.execute(plan);
             return Ok(());
         }
@@ -147,10 +199,10 @@ impl Cx<'_> {
 
     /// The question before a plan. The more it takes away, the more must be typed.
     pub fn question(&self, plan: Plan, verb: &str, targets: Vec<Target>, mut impact: Vec<TextLine>) -> Confirm {
-        let info = self.data.cluster();
-        let guard = if info.protected {
-            impact.push(TextLine::new().with(crate::theme::Role::Danger, &format!("{} is protected.", info.name)));
-            Some(Guard::new(&info.name))
+        let name = self.name_of(plan.cluster);
+        let guard = if self.is_protected(plan.cluster) {
+            impact.push(TextLine::new().with(crate::theme::Role::Danger, &format!("{name} is protected.")));
+            Some(Guard::new(name))
         } else if plan.changes.len() > MANY {
             Some(Guard::new(&plan.changes.len().to_string()))
         } else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::cluster::{ApplyReport, ClusterId, Content, ObjectRef, Plan, Report, Source};
+use crate::cluster::{ApplyReport, ClusterId, Content, ObjectRef, Plan, Report};
 use crate::keys::Line;
 use crate::session::{SessionId, Spec};
 use crate::view::Target;
@@ -63,8 +63,10 @@ pub enum Effect {
     Edit(RequestId, String),
     /// Open a web page.
     Browse(String),
-    /// Connect to a cluster.
-    Connect(Source),
+    /// Go and work in a cluster, once it answers.
+    Connect(ClusterId),
+    /// Try to reach a cluster now, with what its kubeconfig says now.
+    Retry(ClusterId),
     /// Remember that the welcome has been seen.
     Welcomed,
 }
@@ -142,8 +144,6 @@ pub struct Edit {
     pub base: Value,
     /// The text the editor was given.
     pub shown: String,
-    /// Namespace the user worked in.
-    pub namespace: Option<Arc<str>>,
 }
 
 /// An answer that is waited for.

@@ -1,13 +1,13 @@
 //! Feeds and lenses for the union of all views' needs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use knarr_clock::Clock;
 
 use super::feed::{Feed, Spec};
-use crate::cluster::{Link, Resource};
+use crate::cluster::{ClusterId, Link, Resource};
 use crate::store::{Column, Listing, Need, Object, Query, Row, Seen};
 
 /// Most feeds that go on although nobody needs them: with a preview open, every row the cursor rests on has one.
@@ -51,7 +51,7 @@ impl Notifier {
 
 /// Keeps feeds alive while some view needs them.
 pub struct Catalog {
-    link: Option<Link>,
+    links: BTreeMap<ClusterId, Link>,
     feeds: HashMap<Query, Feed>,
     /// Feeds nobody needs, the longest so first.
     idle: Vec<Query>,
@@ -71,7 +71,7 @@ impl Catalog {
         clock: Clock,
     ) -> Self {
         Self {
-            link: None,
+            links: BTreeMap::new(),
             feeds: HashMap::new(),
             idle: Vec::new(),
             wanted: HashSet::new(),
@@ -82,18 +82,29 @@ impl Catalog {
         }
     }
 
-    /// Switches to another cluster: all feeds stop, and what is wanted begins anew there.
-    pub fn connect(&mut self, link: Option<Link>) {
+    /// There is a way to a cluster, or a new one: what is wanted of it is read anew. Must be called inside a tokio runtime.
+    pub fn connect(&mut self, link: Link) {
+        for feed in self.feeds.values_mut() {
+            feed.read(&link);
+        }
+        self.links.insert(link.cluster, link);
+    }
+
+    /// A cluster serves something else now: feeds that begin from here on know it.
+    pub fn know(&mut self, link: Link) {
+        self.links.insert(link.cluster, link);
+    }
+
+    /// Ends everything.
+    pub fn clear(&mut self) {
+        self.links.clear();
         self.feeds.clear();
-        self.link = link;
-        let wanted = std::mem::take(&mut self.wanted);
-        self.want(&wanted);
+        self.wanted.clear();
     }
 
     /// Starts what is newly needed; what no view needs any more ends after a while. Must be called inside a tokio runtime.
     pub fn want(&mut self, needs: &HashSet<Need>) {
         self.wanted.clone_from(needs);
-        let Some(link) = &self.link else { return };
         let mut by_query: HashMap<&Query, Vec<Spec>> = HashMap::new();
         for need in needs {
             by_query.entry(&need.query).or_default().push(Spec::of(need));
@@ -114,14 +125,11 @@ impl Catalog {
         for (query, specs) in by_query {
             self.feeds.entry(query.clone()).or_insert_with(|| {
                 let maker = (self.maker)(&query.resource);
-                let feed = Feed::start(
-                    link.clone(),
-                    query.clone(),
-                    maker,
-                    self.clock.clone(),
-                    self.notifier.clone(),
-                );
+                let mut feed = Feed::start(query.clone(), maker, self.clock.clone(), self.notifier.clone());
                 feed.want(&specs);
+                for link in self.links.values() {
+                    feed.read(link);
+                }
                 feed
             });
         }
@@ -137,7 +145,7 @@ impl Catalog {
 
     #[cfg(test)]
     pub(super) fn link(&self) -> Option<&Link> {
-        self.link.as_ref()
+        self.links.values().next()
     }
 
     /// Allows the next notification.
@@ -145,10 +153,10 @@ impl Catalog {
         self.notifier.dirty.store(false, Ordering::Release);
     }
 
-    /// Whether every wanted feed has completed its first list (or failed to), and everything received is published and
-    /// looked at: what tests wait for.
+    /// Whether every wanted feed has completed its first lists (or failed to) wherever there is a way to the cluster, and everything
+    /// received is published and looked at: what tests wait for.
     pub fn is_settled(&self) -> bool {
         let settled = |need: &Need| self.feeds.get(&need.query).is_some_and(Feed::is_settled);
-        self.link.is_none() || (self.wanted.iter().all(settled) && !self.notifier.dirty.load(Ordering::Acquire))
+        self.wanted.iter().all(settled) && !self.notifier.dirty.load(Ordering::Acquire)
     }
 }

@@ -1,8 +1,9 @@
 //! One list and watch, and the single writer of its objects.
 //!
-//! A feed is one task of two halves. The [reader](reader) talks to the cluster and decodes; the [keeper](keeper) owns the rows
-//! and the lenses. Between them is a short queue, so that a flood waits in the server and not in memory. What a watch
-//! delivers is gathered for at most [`BATCH`](keeper::BATCH), then every lens moves its changed rows and publishes once.
+//! A feed has one [keeper](keeper), which owns the rows and the lenses, and a [reader](reader) for each [part](Part) of its place, which
+//! talks to the part's cluster and decodes: one that is slow or dead holds up no other. Between them is a short queue, so that a flood waits
+//! in the server and not in memory. What a watch delivers is gathered for at most [`BATCH`](keeper::BATCH), then every lens moves its
+//! changed rows and publishes once.
 
 mod keeper;
 mod reader;
@@ -11,21 +12,23 @@ mod wire;
 
 pub use wire::{Decoder, Event, Page};
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use knarr_clock::Clock;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::catalog::{Notifier, RowMaker};
 use crate::cluster::Link;
-use crate::store::{Column, FeedState, Listing, Need, Object, Query, Sort};
+use crate::store::{Column, FeedState, Listing, Need, Object, ObjectId, Part, Query, Sort};
 use keeper::Keeper;
 
-/// News on their way from the reader to the keeper.
+/// News on their way from the readers to the keeper.
 const QUEUE: usize = 64;
 
-/// What the reader tells the keeper.
+/// What a reader tells the keeper of its part.
 #[derive(Debug)]
 enum News {
     /// A list begins.
@@ -39,28 +42,35 @@ enum News {
     /// The watch shows the object as it is now.
     Set(Arc<Object>),
     /// The watch shows that the object is gone.
-    Gone(Arc<str>),
-    /// The feed is doing so.
+    Gone(ObjectId),
+    /// The part is doing so.
     State(FeedState),
 }
 
 /// How far a feed is: counted, so that a test knows when everything received is shown without waiting for time to pass.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Progress {
-    /// A list is under way that has to come to an end first.
-    listing: AtomicBool,
+    /// Lists under way that have to come to an end first.
+    listing: AtomicUsize,
     /// News received from the cluster, and of these the ones every lens has published.
     received: AtomicU64,
     published: AtomicU64,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        Self {
-            listing: AtomicBool::new(true),
-            received: AtomicU64::new(0),
-            published: AtomicU64::new(0),
-        }
+/// A list under way, counted as such for as long as this is held.
+#[derive(Debug)]
+struct Underway(Arc<Shared>);
+
+impl Underway {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.progress.listing.fetch_add(1, Ordering::AcqRel);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.progress.listing.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -149,44 +159,55 @@ struct Shared {
 /// A running feed. Dropping it stops it.
 #[derive(Debug)]
 pub(super) struct Feed {
+    query: Query,
+    /// Whether the server is asked for a table.
+    tabular: bool,
+    clock: Clock,
     shared: Arc<Shared>,
-    task: tokio::task::AbortHandle,
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    news: mpsc::Sender<(usize, News)>,
+    /// By the number of the part.
+    readers: BTreeMap<usize, AbortOnDropHandle<()>>,
+    keeper: AbortOnDropHandle<()>,
 }
 
 impl Feed {
-    /// Starts listing and watching.
-    pub(super) fn start(link: Link, query: Query, maker: RowMaker, clock: Clock, notifier: Arc<Notifier>) -> Self {
+    /// A feed that reads from no cluster yet.
+    pub(super) fn start(query: Query, maker: RowMaker, clock: Clock, notifier: Arc<Notifier>) -> Self {
         let shared = Arc::new(Shared {
             wish: Mutex::default(),
             changed: Notify::new(),
             progress: Progress::default(),
         });
-        let (out, news) = mpsc::channel(QUEUE);
-        let reader = reader::Reader::new(link, query, maker.tabular, clock.clone(), out, shared.clone());
-        let keeper = Keeper::new(shared.clone(), maker, clock, notifier);
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                () = reader.run() => {}
-                () = keeper.run(news) => {}
-            }
-        });
+        let tabular = maker.tabular;
+        let (news, queue) = mpsc::channel(QUEUE);
+        let keeper = Keeper::new(shared.clone(), &query, maker, clock.clone(), notifier);
         Self {
+            query,
+            tabular,
+            clock,
             shared,
-            task: task.abort_handle(),
+            news,
+            readers: BTreeMap::new(),
+            keeper: AbortOnDropHandle::new(tokio::spawn(keeper.run(queue))),
+        }
+    }
+
+    /// Lists and watches what is in the link's cluster, anew when it did so already: the rows stay until they are known to be gone.
+    pub(super) fn read(&mut self, link: &Link) {
+        for (part, (cluster, namespace)) in self.query.place.parts().into_iter().enumerate() {
+            if cluster == link.cluster {
+                let out = reader::Out::new(part, self.news.clone(), self.shared.clone());
+                let reader = reader::Reader::new(link.clone(), &self.query, namespace, self.tabular, self.clock.clone(), out);
+                let task = AbortOnDropHandle::new(tokio::spawn(reader.run()));
+                self.readers.insert(part, task);
+            }
         }
     }
 
     /// Says which lenses are needed; none lets the feed end after a while. `false` when it has ended already.
     pub(super) fn want(&self, specs: &[Spec]) -> bool {
         let mut wish = lock(&self.shared.wish);
-        if wish.closed || self.task.is_finished() {
+        if wish.closed || self.keeper.is_finished() {
             return false;
         }
         let idle = specs.is_empty();
@@ -213,10 +234,10 @@ impl Feed {
         }
     }
 
-    /// Whether the first list is over and everything received is in every listing.
+    /// Whether no list is under way and everything received is in every listing.
     pub(super) fn is_settled(&self) -> bool {
         let progress = &self.shared.progress;
-        if progress.listing.load(Ordering::Acquire) {
+        if progress.listing.load(Ordering::Acquire) > 0 {
             return false;
         }
         let published = progress.published.load(Ordering::Acquire);

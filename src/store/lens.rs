@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::index::{ByUid, Change};
+use super::index::{ById, Change};
 use super::rows::Rows;
 use crate::store::{Filter, Listing, Row, Sort};
 
@@ -32,9 +32,9 @@ impl Order {
     }
 
     /// Moves the changed rows; `all` are the feed's rows after the changes.
-    pub(super) fn apply(&mut self, changes: &[Change], all: &ByUid) {
+    pub(super) fn apply(&mut self, changes: &[Change], all: &ById) {
         if changes.len() * 8 > all.len() {
-            *self = Self::new(self.sort, all.values().cloned());
+            *self = Self::new(self.sort, all.rows().cloned());
             return;
         }
         for Change { old, new } in changes {

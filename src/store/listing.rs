@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::index::{Change, Index};
 use super::rows::Rows;
+use crate::cluster::ClusterId;
 use crate::error::Error;
-use crate::store::{Column, Row, Sort, Tally};
+use crate::store::{Column, ObjectId, Row, Sort, Tally};
 
 /// How far around its last place a row is looked for before anything dearer.
 const NEIGHBOURS: usize = 16;
@@ -31,11 +32,31 @@ pub enum FeedState {
     Failed(Error),
 }
 
+/// One namespace of one cluster, or all of a cluster: what is listed by one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The namespace; `None` is all.
+    pub namespace: Option<Arc<str>>,
+    /// How reading it goes; loading as long as there is no way to the cluster.
+    pub state: FeedState,
+}
+
+impl Part {
+    /// Whether an object belongs to it.
+    pub(super) fn holds(&self, id: &ObjectId) -> bool {
+        self.cluster == id.cluster && self.namespace.as_ref().is_none_or(|namespace| **namespace == *id.namespace)
+    }
+}
+
 /// Rows in order, and how they came to be.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// How the feed is doing.
+    /// How the feed is doing on the whole: what one part shows is not held back by what another does not.
     pub state: FeedState,
+    /// How each of its parts is doing.
+    pub parts: Arc<[Part]>,
     /// The columns, in the order of a row's cells; none before anything is known.
     pub columns: Arc<[Column]>,
     /// Rows before the filter.
@@ -77,28 +98,34 @@ impl Listing {
         self.rows.iter_from(0)
     }
 
-    /// The newest row of an object of the feed, whether or not this listing's filter keeps it.
-    pub fn find(&self, uid: &str) -> Option<Arc<Row>> {
-        self.index.get(uid)
+    /// How the part is doing that an object belongs to: what is absent from one that is not live may be there all the same.
+    pub fn state_of(&self, id: &ObjectId) -> &FeedState {
+        let part = self.parts.iter().find(|part| part.holds(id));
+        part.map_or(&self.state, |part| &part.state)
     }
 
-    /// Where the object with `uid` is; `near` is where it was last seen.
-    pub fn position(&self, uid: &str, near: usize) -> Option<usize> {
-        let is = |at: usize| self.get(at).is_some_and(|row| *row.id.uid == *uid);
+    /// The newest row of an object of the feed, whether or not this listing's filter keeps it.
+    pub fn find(&self, id: &ObjectId) -> Option<Arc<Row>> {
+        self.index.get(id)
+    }
+
+    /// Where the object is; `near` is where it was last seen.
+    pub fn position(&self, id: &ObjectId, near: usize) -> Option<usize> {
+        let is = |at: usize| self.get(at).is_some_and(|row| row.id == *id);
         let around = |step: usize| [near.checked_add(step), near.checked_sub(step)].into_iter().flatten();
         if let Some(at) = (0..=NEIGHBOURS).flat_map(around).find(|at| is(*at)) {
             return Some(at);
         }
         let (generation, row) = {
             let known = self.index.read();
-            (known.generation, known.rows.get(uid).cloned())
+            (known.generation, known.rows.get(id).cloned())
         };
         let found = row.and_then(|row| self.rows.find(&row, self.sort));
         // The feed may be ahead of this listing: then its row can stand elsewhere in it, and only a look at all tells.
         if found.is_some() || generation == self.generation {
             return found;
         }
-        self.iter().position(|row| *row.id.uid == *uid)
+        self.iter().position(|row| row.id == *id)
     }
 }
 
@@ -124,6 +151,7 @@ impl FromIterator<Arc<Row>> for Listing {
             total: rows.len(),
             tally: rows.iter().map(|row| row.health).collect(),
             stand_in: false,
+            parts: Arc::default(),
             rows: Rows::from_sorted(rows),
             sort,
             generation,

@@ -2,23 +2,55 @@
 //! the server sent it, without `managedFields`, and parsed when one is looked at.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::pack::Packed;
+use crate::cluster::ClusterId;
 use crate::store::Cell;
 
-/// Names one object for good: a later object of the same name has another UID.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Names one object for good: a later object of the same name has another UID. Clusters that were restored from one copy have objects of
+/// the same UID, so two are the same when cluster and UID are.
+#[derive(Clone, Debug)]
 pub struct ObjectId {
+    /// Its cluster.
+    pub cluster: ClusterId,
     /// Namespace; empty for cluster-scoped objects.
     pub namespace: Arc<str>,
     /// Name.
     pub name: Arc<str>,
     /// UID.
     pub uid: Arc<str>,
+}
+
+impl PartialEq for ObjectId {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for ObjectId {}
+
+impl Ord for ObjectId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.cluster, &*self.uid).cmp(&(other.cluster, &*other.uid))
+    }
+}
+
+impl PartialOrd for ObjectId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for ObjectId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.cluster, &*self.uid).hash(state);
+    }
 }
 
 impl ObjectId {

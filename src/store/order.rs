@@ -50,13 +50,16 @@ fn order(a: Option<&Cell>, b: Option<&Cell>) -> Ordering {
 }
 
 fn names(a: &Row, b: &Row) -> Ordering {
+    let clusters = a.id.cluster.cmp(&b.id.cluster);
     let same = Arc::ptr_eq(&a.id.namespace, &b.id.namespace);
     let namespaces = if same {
         Ordering::Equal
     } else {
         natural(&a.id.namespace, &b.id.namespace)
     };
-    namespaces.then_with(|| natural(&a.id.name, &b.id.name))
+    clusters
+        .then(namespaces)
+        .then_with(|| natural(&a.id.name, &b.id.name))
 }
 
 /// Bytes of a key: enough for a value, a namespace and most of a name.
@@ -105,7 +108,8 @@ impl Key {
         }
         let names = usize::from(self.len);
         let whole = self
-            .natural(&row.id.namespace)
+            .put(&row.id.cluster.0.to_be_bytes())
+            .and_then(|()| self.natural(&row.id.namespace))
             .and_then(|()| self.put(&[0]))
             .and_then(|()| self.natural(&row.id.name));
         if sort.descending && sort.column.is_none() {
@@ -187,6 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cluster::ClusterId;
     use crate::store::{Health, Object, ObjectId};
 
     fn text() -> impl Strategy<Value = String> {
@@ -217,8 +222,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn row()(cell in cell(), namespace in text(), name in text(), uid in 0..9_u8) -> Arc<Row> {
-            let id = ObjectId { namespace: namespace.into(), name: name.into(), uid: format!("{uid}").into() };
+        fn row()(cell in cell(), cluster in 0..2_u16, namespace in text(), name in text(), uid in 0..9_u8) -> Arc<Row> {
+            let id = ObjectId { cluster: ClusterId(cluster), namespace: namespace.into(), name: name.into(), uid: format!("{uid}").into() };
             let object = Arc::new(Object::new(id.clone(), "", ""));
             Arc::new(Row { id, health: Health::None, cells: [cell].into(), labels: [].into(), object, changed: None, fresh: 0, trail: None })
         }

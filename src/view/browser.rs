@@ -7,6 +7,7 @@ mod cell;
 mod columns;
 mod empty;
 mod hints;
+mod part;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use self::cell::{strip, table_cell};
 use self::columns::Extent;
 use super::preview;
 use super::{Data, Input, Look, Mouse, MouseKind, Reply, Target, View, not_here};
-use crate::cluster::Resource;
+use crate::cluster::{ClusterId, Namespaces, Place, Resource};
 use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
 use crate::kind::{self, Kind};
@@ -46,10 +47,10 @@ pub struct Browser {
     scope_note: String,
     cursor: Option<Arc<Row>>,
     /// The object the cursor was on when the filter hid it: the cursor goes back to it when it shows again.
-    hidden: Option<Arc<str>>,
+    hidden: Option<ObjectId>,
     index: usize,
     top: usize,
-    marks: BTreeMap<Arc<str>, Arc<Row>>,
+    marks: BTreeMap<ObjectId, Arc<Row>>,
     wide: bool,
     label_columns: Vec<String>,
     preview: bool,
@@ -60,12 +61,14 @@ pub struct Browser {
     /// The object that was under the cursor and is gone, and when the cursor slid to another one.
     slid: Option<(Arc<str>, Timestamp)>,
     /// The object the cursor goes to when it shows.
-    wanted: Option<Arc<str>>,
+    wanted: Option<ObjectId>,
     /// Whether the user has moved the cursor: until then it stays on the first row while rows arrive.
     touched: bool,
     /// What the texts of each column want.
     extents: Vec<Extent>,
     height: u16,
+    /// What is wrong with a part of it, below the rows.
+    notes: Vec<part::Note>,
     area: Rect,
 }
 
@@ -79,18 +82,17 @@ impl std::fmt::Debug for Browser {
 }
 
 impl Browser {
-    /// A table of `resource` in `namespace` (or all).
-    pub fn new(resource: Arc<Resource>, namespace: Option<Arc<str>>) -> Self {
+    /// A table of `resource` in a place.
+    pub fn new(resource: Arc<Resource>, place: Place) -> Self {
         let kind = kind::find(&resource);
-        let shift = usize::from(resource.namespaced && namespace.is_none());
-        let mut need = Need::all(Query::new(resource.clone(), namespace));
+        let mut need = Need::all(Query::new(resource.clone(), place));
         if let Some((column, descending)) = kind.sort {
             need.sort = Sort {
                 column: Some(column),
                 descending,
             };
         }
-        Self {
+        let mut view = Self {
             resource,
             columns: kind.columns.into(),
             kind,
@@ -109,10 +111,13 @@ impl Browser {
             slid: None,
             wanted: None,
             touched: false,
-            extents: vec![Extent::default(); kind.columns.len() + shift],
+            extents: Vec::new(),
             height: 0,
+            notes: Vec::new(),
             area: Rect::default(),
-        }
+        };
+        view.extents = vec![Extent::default(); kind.columns.len() + view.wheres().len()];
+        view
     }
 
     /// Narrows it by a label selector, evaluated by the server.
@@ -150,10 +155,6 @@ impl Browser {
         &self.need.query
     }
 
-    fn shows_namespace(&self) -> bool {
-        self.resource.namespaced && self.need.query.namespace.is_none()
-    }
-
     fn event_need(&self) -> Option<Need> {
         let row = self.settled.as_ref().filter(|_| self.preview)?;
         Some(preview::event_need(self.events.clone()?, &self.resource, row))
@@ -175,9 +176,9 @@ impl Browser {
         self.top = self.top.min(len.saturating_sub(page));
     }
 
-    /// The column that the order is by, the namespace's included.
+    /// The column that the order is by, those before the kind's own included.
     fn sorted_column(&self) -> usize {
-        self.need.sort.column.unwrap_or(0) + usize::from(self.shows_namespace())
+        self.need.sort.column.unwrap_or(0) + self.wheres().len()
     }
 
     fn sort_by(&mut self, line: &Line) -> Result<()> {
@@ -275,9 +276,7 @@ impl Browser {
         let has_strip = self.has_strip(listing);
         listing.window(self.top, usize::from(self.height)).map(move |row| {
             let mut cells = Vec::with_capacity(widths.len());
-            if self.shows_namespace() {
-                cells.push(TableCell::new(text::clean(&row.id.namespace)));
-            }
+            cells.extend(self.wheres().iter().map(|column| TableCell::new(column.of(row, look.data))));
             cells.extend(row.cells.iter().take(self.columns.len()).enumerate().map(|(at, cell)| {
                 let shown = table_cell(row, cell, theme, now);
                 match row.is_fresh(at, now) {
@@ -297,9 +296,9 @@ impl Browser {
             TableRow {
                 cells,
                 spine: Some(sign(row.health, theme)),
-                cursor: self.cursor.as_ref().is_some_and(|cursor| cursor.id.uid == row.id.uid),
-                marked: self.marks.contains_key(&row.id.uid),
-                role: (row.health == Health::Done).then_some(Role::Dim),
+                cursor: self.cursor.as_ref().is_some_and(|cursor| cursor.id == row.id),
+                marked: self.marks.contains_key(&row.id),
+                role: (row.health == Health::Done || part::is_stale(row, look.data)).then_some(Role::Dim),
             }
         })
     }
@@ -313,14 +312,7 @@ impl View for Browser {
     fn crumbs(&self) -> Vec<String> {
         let mut crumbs = Vec::new();
         if self.resource.namespaced {
-            crumbs.push(
-                self.need
-                    .query
-                    .namespace
-                    .as_deref()
-                    .unwrap_or("all namespaces")
-                    .to_owned(),
-            );
+            crumbs.push(self.need.query.place.namespaces.to_string());
         }
         crumbs.push(self.resource.plural.to_string());
         if !self.scope_note.is_empty() {
@@ -380,8 +372,18 @@ impl View for Browser {
         Some(self.resource.clone())
     }
 
-    fn in_namespace(&self, namespace: Option<Arc<str>>) -> Option<Box<dyn View>> {
-        let mut next = Self::new(self.resource.clone(), namespace);
+    fn place(&self) -> Option<&Place> {
+        Some(&self.need.query.place)
+    }
+
+    fn cluster(&self) -> Option<ClusterId> {
+        let under_cursor = self.cursor.as_ref().map(|row| row.id.cluster);
+        under_cursor.or_else(|| self.need.query.place.clusters.first().copied())
+    }
+
+    fn in_namespaces(&self, namespaces: &Namespaces) -> Option<Box<dyn View>> {
+        let place = self.need.query.place.clone().within(namespaces.clone());
+        let mut next = Self::new(self.resource.clone(), place);
         next.need.sort = self.need.sort;
         next.need.filter.clone_from(&self.need.filter);
         next.need.faults = self.need.faults;
@@ -402,7 +404,7 @@ impl View for Browser {
     }
 
     fn select(&mut self, id: &ObjectId, data: &dyn Data) {
-        self.wanted = Some(id.uid.clone());
+        self.wanted = Some(id.clone());
         self.sync(data);
     }
 
@@ -416,36 +418,36 @@ impl View for Browser {
         let listing = data.listing(&self.need);
         if !listing.columns.is_empty() && listing.columns != self.columns {
             self.columns = listing.columns.clone();
-            self.extents = vec![Extent::default(); self.columns.len() + usize::from(self.shows_namespace())];
+            self.extents = vec![Extent::default(); self.columns.len() + self.wheres().len()];
         }
         let loading = listing.state == FeedState::Loading;
-        if let Some(at) = self.wanted.as_ref().and_then(|uid| listing.position(uid, self.index)) {
+        if let Some(at) = self.wanted.as_ref().and_then(|id| listing.position(id, self.index)) {
             self.move_to(&listing, at);
         }
         if loading && !self.touched {
             self.index = 0;
             self.cursor = listing.get(0).cloned();
         }
-        if let Some(at) = self.hidden.as_ref().and_then(|uid| listing.position(uid, self.index)) {
+        if let Some(at) = self.hidden.as_ref().and_then(|id| listing.position(id, self.index)) {
             self.hidden = None;
             self.cursor = listing.get(at).cloned();
         }
         let found = self
             .cursor
             .as_ref()
-            .and_then(|row| listing.position(&row.id.uid, self.index));
+            .and_then(|row| listing.position(&row.id, self.index));
         match found {
             // Not there yet is not gone.
-            None if loading && self.cursor.is_some() => {}
+            None if self.cursor.as_ref().is_some_and(|row| *listing.state_of(&row.id) == FeedState::Loading) => {}
             Some(at) => {
                 self.index = at;
                 self.cursor = listing.get(at).cloned();
             }
             None => {
                 if let (None, Some(row)) = (&self.hidden, &self.cursor)
-                    && listing.find(&row.id.uid).is_some()
+                    && listing.find(&row.id).is_some()
                 {
-                    self.hidden = Some(row.id.uid.clone());
+                    self.hidden = Some(row.id.clone());
                 }
                 let before = self.cursor.take();
                 // Rows that a filter leaves begin with the first: the cursor's old place means nothing among them.
@@ -458,27 +460,29 @@ impl View for Browser {
             }
         }
         // Marks follow their objects; a vanished object loses its mark once its absence is certain.
-        if !self.marks.is_empty() && listing.state == FeedState::Live {
-            self.marks.retain(|uid, row| match listing.find(uid) {
+        if !self.marks.is_empty() {
+            self.marks.retain(|id, row| match listing.find(id) {
                 Some(newest) => {
                     *row = newest;
                     true
                 }
-                None => false,
+                None => *listing.state_of(id) != FeedState::Live,
             });
         }
+        self.notes = part::notes(&listing, data);
+        self.height = self.area.height.saturating_sub(1 + self.notes.len() as u16);
         self.keep_visible(listing.len());
-        self.measure(&listing, data.now(), false);
+        self.measure(&listing, data, false);
     }
 
     fn settle(&mut self, data: &dyn Data) {
-        self.events = data.discovery().find("events").cloned();
         self.settled = self.cursor.clone();
-        self.measure(&data.listing(&self.need), data.now(), true);
+        let cluster = self.settled.as_ref().map(|row| row.id.cluster);
+        self.events = cluster.and_then(|cluster| data.discovery_of(cluster).find("events").cloned());
+        self.measure(&data.listing(&self.need), data, true);
     }
 
     fn layout(&mut self, area: Rect, data: &dyn Data) -> Reply {
-        self.height = area.height.saturating_sub(1);
         if self.area.width != area.width {
             self.extents.fill(Extent::default());
         }
@@ -528,13 +532,13 @@ impl View for Browser {
             "cursor.last" => self.move_to(&listing, usize::MAX),
             "mark.toggle" => {
                 if let Some(row) = self.cursor.clone()
-                    && self.marks.remove(&row.id.uid).is_none()
+                    && self.marks.remove(&row.id).is_none()
                 {
-                    self.marks.insert(row.id.uid.clone(), row);
+                    self.marks.insert(row.id.clone(), row);
                 }
                 self.move_to(&listing, self.index + 1);
             }
-            "mark.all" => self.marks = listing.iter().map(|row| (row.id.uid.clone(), row.clone())).collect(),
+            "mark.all" => self.marks = listing.iter().map(|row| (row.id.clone(), row.clone())).collect(),
             "mark.clear" => self.marks.clear(),
             // The cursor stays where the filter has put it.
             "filter.keep" => self.hidden = None,
@@ -602,6 +606,7 @@ impl View for Browser {
         if listing.is_empty() {
             empty::draw(left, buf, look, self, &listing);
         }
+        part::draw(left, buf, look, &self.notes);
         if let Some(right) = right {
             rule_down(buf, right, look.theme);
             let inner = Rect {
@@ -615,7 +620,7 @@ impl View for Browser {
                     let settled = self
                         .settled
                         .as_ref()
-                        .is_some_and(|settled| settled.id.uid == row.id.uid);
+                        .is_some_and(|settled| settled.id == row.id);
                     preview::draw(inner, buf, look, self.kind, row, events.filter(|_| settled).as_deref());
                 }
                 None => fill(buf, inner, look.theme.screen()),

@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use serde_json::Value;
 
 use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here, preview};
-use crate::cluster::Resource;
+use crate::cluster::{ClusterId, Place, Resource};
 use crate::document::{Document, TextLine};
 use crate::error::Result;
 use crate::keys::{Line, Scope};
@@ -80,12 +80,7 @@ impl Text {
 
     fn object_need(&self) -> Option<Need> {
         let target = self.target()?;
-        let namespace = target.id.namespace().map(Arc::from);
-        Some(Need::all(Query::object(
-            target.resource.clone(),
-            namespace,
-            &target.id.name,
-        )))
+        Some(Need::all(Query::object(target.resource.clone(), &target.id)))
     }
 
     /// What the description is made from besides the object, once all of it is there.
@@ -134,9 +129,10 @@ impl Text {
 fn related_needs(target: &Target, data: &dyn Data) -> Vec<Need> {
     let related = (kind::find(&target.resource).related)(&target.object.value());
     let served = related.into_iter().filter_map(|related| {
-        let resources = &data.discovery().resources;
+        let resources = &data.discovery_of(target.id.cluster).resources;
         let same = |known: &&Arc<Resource>| *known.plural == *related.plural && *known.group == *related.group;
-        let query = Query::new(resources.iter().find(same)?.clone(), related.namespace.map(Arc::from));
+        let place = Place::new(target.id.cluster, related.namespace.map(Arc::from));
+        let query = Query::new(resources.iter().find(same)?.clone(), place);
         Some(Need::all(Query {
             labels: related.labels,
             fields: related.fields,
@@ -213,6 +209,10 @@ impl View for Text {
         self.target().cloned().into_iter().collect()
     }
 
+    fn cluster(&self) -> Option<ClusterId> {
+        self.target().map(|target| target.id.cluster)
+    }
+
     fn needs(&self) -> Vec<Need> {
         self.object_need()
             .into_iter()
@@ -223,15 +223,15 @@ impl View for Text {
 
     fn sync(&mut self, data: &dyn Data) {
         if self.events.is_none()
-            && let (TextSource::Describe(target), Some(events)) = (&self.source, data.discovery().find("events"))
+            && let TextSource::Describe(target) = &self.source
+            && let Some(events) = data.discovery_of(target.id.cluster).find("events")
         {
             self.events = Some(preview::event_need_of(events.clone(), &target.id));
             self.related = related_needs(target, data);
         }
         if let Some(need) = self.object_need() {
             let listing = data.listing(&need);
-            let uid = self.target().map(|target| target.id.uid.clone());
-            let row = listing.iter().find(|row| Some(&row.id.uid) == uid.as_ref()).cloned();
+            let row = self.target().and_then(|target| listing.find(&target.id));
             self.gone = listing.state == FeedState::Live && row.is_none();
             if let (Some(row), TextSource::Describe(target) | TextSource::Yaml { target, .. }) = (row, &mut self.source)
             {

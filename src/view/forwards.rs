@@ -1,4 +1,4 @@
-//! The list of what runs beside the views: shells and port-forwards of every context, where to, from where, how much went through.
+//! The list of what runs beside the views: logs, shells and port-forwards of every context, where to, from where, how much went through.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::text;
 use crate::theme::Role;
 use crate::widget::{ColumnSpec, Cut, TableCell, TableRow, fit, put, table};
 
-/// Every shell and port-forward of this program.
+/// Every log, shell and port-forward of this program.
 #[derive(Debug, Default)]
 pub struct Forwards {
     cursor: Option<SessionId>,
@@ -33,7 +33,7 @@ impl Forwards {
             Spec::Forward(spec) => Some((info, spec.target, "forward", spec.port.to_string())),
             Spec::Exec(spec) if spec.commands.is_empty() => Some((info, spec.target, "attach", "-".to_owned())),
             Spec::Exec(spec) => Some((info, spec.target, "shell", "-".to_owned())),
-            Spec::Logs(_) => None,
+            Spec::Logs(spec) => Some((info, spec.sources.into_iter().next()?, "log", "-".to_owned())),
         };
         data.sessions().into_iter().filter_map(only).collect()
     }
@@ -57,7 +57,7 @@ impl View for Forwards {
     }
 
     fn crumbs(&self) -> Vec<String> {
-        vec!["port-forwards and shells".into()]
+        vec!["sessions".into()]
     }
 
     fn status(&self, _data: &dyn Data) -> String {
@@ -130,7 +130,7 @@ impl View for Forwards {
             let base = look.theme.style(Role::Text).patch(look.theme.style(Role::Dim));
             let keys = look.keymap.key_for(&["pods"], "pod.forward").unwrap_or_default();
             let keys: Vec<String> = keys.iter().map(|chord| chord.label()).collect();
-            let note = format!("no port-forwards and no shells: {} on a pod opens one", keys.join(" "));
+            let note = format!("no sessions: {} on a pod opens one", keys.join(" "));
             put(buf, area.x + 4, area.y + 3, area.right(), &note, base);
             return;
         }

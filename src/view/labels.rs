@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{Data, Input, Look, MouseKind, Reply, View, not_here};
-use crate::cluster::Resource;
+use crate::cluster::{Namespaces, Place, Resource};
 use crate::error::Result;
 use crate::keys::{Line, Scope};
 use crate::store::{Health, Listing, Need, Query};
@@ -84,10 +84,10 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// The labels of `resource` in `namespace` (or all).
-    pub fn new(resource: Arc<Resource>, namespace: Option<Arc<str>>) -> Self {
+    /// The labels of `resource` in a place.
+    pub fn new(resource: Arc<Resource>, place: Place) -> Self {
         Self {
-            need: Need::all(Query::new(resource.clone(), namespace)),
+            need: Need::all(Query::new(resource.clone(), place)),
             resource,
             all: Vec::new(),
             groups: Vec::new(),
@@ -144,14 +144,8 @@ impl View for Labels {
     }
 
     fn crumbs(&self) -> Vec<String> {
-        let namespace = self
-            .need
-            .query
-            .namespace
-            .as_deref()
-            .unwrap_or("all namespaces")
-            .to_owned();
-        vec![namespace, format!("labels of {}", self.resource.plural)]
+        let namespaces = self.need.query.place.namespaces.to_string();
+        vec![namespaces, format!("labels of {}", self.resource.plural)]
     }
 
     fn status(&self, _data: &dyn Data) -> String {
@@ -182,10 +176,15 @@ impl View for Labels {
         Some(self.resource.clone())
     }
 
-    fn in_namespace(&self, namespace: Option<Arc<str>>) -> Option<Box<dyn View>> {
+    fn place(&self) -> Option<&Place> {
+        Some(&self.need.query.place)
+    }
+
+    fn in_namespaces(&self, namespaces: &Namespaces) -> Option<Box<dyn View>> {
+        let place = self.need.query.place.clone().within(namespaces.clone());
         Some(Box::new(Self {
             filter: self.filter.clone(),
-            ..Self::new(self.resource.clone(), namespace)
+            ..Self::new(self.resource.clone(), place)
         }))
     }
 

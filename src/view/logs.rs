@@ -11,6 +11,7 @@ use ratatui::layout::Rect;
 
 use self::line::{Matcher, level};
 use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here};
+use crate::cluster::ClusterId;
 use crate::document::{Document, TextLine};
 use crate::error::Result;
 use crate::keys::{Line, Scope};
@@ -247,6 +248,10 @@ impl View for Logs {
 
     fn targets(&self, _data: &dyn Data) -> Vec<Target> {
         self.targets.clone()
+    }
+
+    fn cluster(&self) -> Option<ClusterId> {
+        self.spec.sources.first().map(|source| source.cluster)
     }
 
     fn sync(&mut self, data: &dyn Data) {

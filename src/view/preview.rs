@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use serde_json::Value;
 
 use super::Look;
-use crate::cluster::Resource;
+use crate::cluster::{Place, Resource};
 use crate::document::{Document, TextLine};
 use crate::kind::{Kind, Subject};
 use crate::store::{Listing, Need, ObjectId, Query, Row};
@@ -20,7 +20,7 @@ use crate::widget::{Pager, PagerState};
 /// would make the server read all of them each time, because it cannot index events.
 pub(super) fn event_need(events: Arc<Resource>, resource: &Resource, row: &Row) -> Need {
     let namespace: Arc<str> = row.id.namespace().unwrap_or("default").into();
-    let mut need = Need::all(Query::new(events, Some(namespace)));
+    let mut need = Need::all(Query::new(events, Place::new(row.id.cluster, Some(namespace))));
     need.filter = format!("object={}/{}", resource.kind.to_lowercase(), row.id.name);
     need
 }
@@ -29,7 +29,7 @@ pub(super) fn event_need(events: Arc<Resource>, resource: &Resource, row: &Row) 
 /// when the kubelet wrote them, so nodes are found by name.
 pub(super) fn event_need_of(events: Arc<Resource>, id: &ObjectId) -> Need {
     let namespace: Arc<str> = id.namespace().unwrap_or("default").into();
-    let mut query = Query::new(events, Some(namespace));
+    let mut query = Query::new(events, Place::new(id.cluster, Some(namespace)));
     query.fields = match id.namespace() {
         Some(_) => format!("involvedObject.uid={}", id.uid),
         None => format!("involvedObject.name={}", id.name),

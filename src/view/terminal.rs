@@ -75,7 +75,7 @@ impl View for Terminal {
             Some(Info {
                 spec: Spec::Exec(exec), ..
             }) => match exec.target.container {
-                Some(container) if *info_context(data, self.id) != *data.cluster().name => {
+                Some(container) if data.cluster().id != exec.target.cluster => {
                     format!("container {container} in {}", info_context(data, self.id))
                 }
                 Some(container) => format!("container {container}"),

@@ -1,6 +1,7 @@
 //! Keys in, screen out: the production loop on a buffer, a real cluster in memory, virtual time.
 
 mod change;
+mod cluster;
 mod harness;
 mod identity;
 mod object;

@@ -9,10 +9,10 @@ use knarr_clock::Clock;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::{News, Shared, Slot, Spec, lock};
+use super::{News, Part, Shared, Slot, Spec, lock};
 use crate::store::catalog::{Notifier, RowMaker};
 use crate::store::index::{Change, Index};
-use crate::store::{FeedState, Filter, Lens, Listing, Object, Order, Row, Seen, Tally};
+use crate::store::{FeedState, Filter, Lens, Listing, Object, ObjectId, Order, Query, Row, Seen, Tally};
 
 /// How long changes are gathered before the lenses see them.
 pub(super) const BATCH: Duration = Duration::from_millis(10);
@@ -28,14 +28,14 @@ pub(super) struct Keeper {
     /// One for each sort that a lens has.
     orders: Vec<Order>,
     pub(super) lenses: Vec<(Spec, Lens, Arc<Slot>)>,
-    state: FeedState,
+    parts: Arc<[Part]>,
     tally: Tally,
-    /// What the watch has delivered and no lens has seen: the newest of each object, `None` when it is gone.
-    pending: HashMap<Arc<str>, Option<Arc<Object>>>,
+    /// What the watches have delivered and no lens has seen: the newest of each object, `None` when it is gone.
+    pending: HashMap<ObjectId, Option<Arc<Object>>>,
     /// When the pending changes are applied.
     due: Option<Instant>,
-    /// UIDs the list under way has named.
-    named: HashSet<Arc<str>>,
+    /// UIDs that the list under way of each part has named.
+    named: Vec<HashSet<Arc<str>>>,
     /// News taken from the queue.
     pub(super) taken: u64,
     /// When the feed ends unless somebody needs it.
@@ -45,7 +45,19 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(shared: Arc<Shared>, maker: RowMaker, clock: Clock, notifier: Arc<Notifier>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        query: &Query,
+        maker: RowMaker,
+        clock: Clock,
+        notifier: Arc<Notifier>,
+    ) -> Self {
+        let part = |(cluster, namespace)| Part {
+            cluster,
+            namespace,
+            state: FeedState::Loading,
+        };
+        let parts: Arc<[Part]> = query.place.parts().into_iter().map(part).collect();
         Self {
             shared,
             maker,
@@ -54,18 +66,18 @@ impl Keeper {
             index: Arc::default(),
             orders: Vec::new(),
             lenses: Vec::new(),
-            state: FeedState::Loading,
+            named: vec![HashSet::new(); parts.len()],
+            parts,
             tally: Tally::default(),
             pending: HashMap::new(),
             due: None,
-            named: HashSet::new(),
             taken: 0,
             ends: None,
             flips: None,
         }
     }
 
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<News>) {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<(usize, News)>) {
         let shared = self.shared.clone();
         loop {
             tokio::select! {
@@ -73,7 +85,7 @@ impl Keeper {
                 () = shared.changed.notified() => self.refit(),
                 () = at(self.due) => self.flush(),
                 news = queue.recv() => match news {
-                    Some(news) => self.take(news),
+                    Some((part, news)) => self.take(part, news),
                     None => return,
                 },
                 () = at(self.flips) => self.flip(),
@@ -82,14 +94,14 @@ impl Keeper {
         }
     }
 
-    pub(super) fn take(&mut self, news: News) {
+    pub(super) fn take(&mut self, part: usize, news: News) {
         self.taken += 1;
         match news {
-            News::Set(object) => self.gather(object.id.uid.clone(), Some(object)),
-            News::Gone(uid) => self.gather(uid, None),
+            News::Set(object) => self.gather(object.id.clone(), Some(object)),
+            News::Gone(id) => self.gather(id, None),
             News::Begin => {
                 self.flush();
-                self.named.clear();
+                self.named[part].clear();
                 self.published();
             }
             News::Columns(columns) => {
@@ -103,14 +115,15 @@ impl Keeper {
             }
             News::Page(objects) => {
                 let changes: Vec<Change> = objects.iter().filter_map(|object| self.listed(object)).collect();
-                self.named.extend(objects.iter().map(|object| object.id.uid.clone()));
+                self.named[part].extend(objects.iter().map(|object| object.id.uid.clone()));
                 self.changed(&changes);
             }
             News::End => {
-                let named = std::mem::take(&mut self.named);
+                let named = std::mem::take(&mut self.named[part]);
+                let listed = &self.parts[part];
                 let gone: Vec<Change> = {
                     let known = self.index.read();
-                    let unnamed = known.rows.values().filter(|row| !named.contains(&row.id.uid));
+                    let unnamed = known.rows.rows().filter(|row| listed.holds(&row.id) && !named.contains(&row.id.uid));
                     unnamed
                         .map(|row| Change {
                             old: Some(row.clone()),
@@ -122,14 +135,21 @@ impl Keeper {
             }
             News::State(state) => {
                 self.flush();
-                self.state = state;
+                let changed = Part {
+                    state,
+                    ..self.parts[part].clone()
+                };
+                let parts = self.parts.iter().enumerate();
+                self.parts = parts
+                    .map(|(at, known)| if at == part { changed.clone() } else { known.clone() })
+                    .collect();
                 self.publish();
             }
         }
     }
 
-    fn gather(&mut self, uid: Arc<str>, object: Option<Arc<Object>>) {
-        self.pending.insert(uid, object);
+    fn gather(&mut self, id: ObjectId, object: Option<Arc<Object>>) {
+        self.pending.insert(id, object);
         if self.due.is_none() {
             self.due = Some(Instant::now() + BATCH);
         }
@@ -137,7 +157,7 @@ impl Keeper {
 
     /// The change that a list shows, if it shows one. What was missed between two watches is not news to highlight.
     fn listed(&self, object: &Arc<Object>) -> Option<Change> {
-        let old = self.index.get(&object.id.uid);
+        let old = self.index.get(&object.id);
         if let Some(old) = &old
             && old.object.is_same(object)
         {
@@ -159,8 +179,8 @@ impl Keeper {
         }
         let now = self.clock.now();
         let mut changes = Vec::with_capacity(self.pending.len());
-        for (uid, object) in self.pending.drain() {
-            let old = self.index.get(&uid);
+        for (id, object) in self.pending.drain() {
+            let old = self.index.get(&id);
             let new = object.map(|object| {
                 let seen = Seen {
                     at: now,
@@ -218,7 +238,7 @@ impl Keeper {
             let filter = Filter::parse(&spec.filter, &titles).unwrap_or_else(|_| Filter::literal(&spec.filter));
             let mut lens = Lens::new(spec.sort, filter, spec.faults);
             if order_of(&self.orders, &lens).is_none() {
-                let rows = self.index.read().rows.values().cloned().collect::<Vec<_>>();
+                let rows = self.index.read().rows.rows().cloned().collect::<Vec<_>>();
                 self.orders.push(Order::new(spec.sort, rows.into_iter()));
             }
             if let Some(order) = order_of(&self.orders, &lens) {
@@ -260,7 +280,8 @@ impl Keeper {
     fn listing(&self, lens: &Lens) -> Listing {
         let known = self.index.read();
         Listing {
-            state: self.state.clone(),
+            state: whole(&self.parts),
+            parts: self.parts.clone(),
             columns: self.maker.columns.clone(),
             total: known.rows.len(),
             tally: self.tally,
@@ -296,6 +317,18 @@ impl Keeper {
         self.index.clear();
         true
     }
+}
+
+/// How a feed is doing on the whole: as its best part, because what that shows can be worked with.
+fn whole(parts: &[Part]) -> FeedState {
+    let rank = |part: &&Part| match part.state {
+        FeedState::Live => 0,
+        FeedState::Stale { .. } => 1,
+        FeedState::Loading => 2,
+        FeedState::Failed(_) => 3,
+    };
+    let best = parts.iter().min_by_key(rank);
+    best.map_or(FeedState::Loading, |part| part.state.clone())
 }
 
 fn order_of<'a>(orders: &'a [Order], lens: &Lens) -> Option<&'a Order> {

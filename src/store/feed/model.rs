@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cluster::{ClusterId, Namespaces, Place};
 use crate::store::{Cell, Filter, Health, ObjectId, Row, Seen, row_of};
 
 /// An object as the model knows it.
@@ -64,12 +65,17 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn object(uid: u8, thing: &Thing) -> Arc<Object> {
     let (namespace, name) = (format!("n{}", thing.namespace), format!("web-{}", thing.name));
-    let id = ObjectId {
-        namespace: namespace.into(),
-        name: name.into(),
-        uid: format!("u{uid}").into(),
-    };
+    let id = id(uid, namespace.into(), name.into());
     Arc::new(Object::new(id, "1", &format!("{thing:?}")))
+}
+
+fn id(uid: impl std::fmt::Display, namespace: Arc<str>, name: Arc<str>) -> ObjectId {
+    ObjectId {
+        cluster: ClusterId(1),
+        namespace,
+        name,
+        uid: format!("u{uid}").into(),
+    }
 }
 
 fn row(uid: u8, thing: &Thing) -> Row {
@@ -153,13 +159,13 @@ fn check(keeper: &Keeper, things: &BTreeMap<u8, Thing>, near: usize) -> Result<(
             things.values().filter(|thing| thing.faulty).count()
         );
         for (at, row) in listing.iter().enumerate() {
-            prop_assert_eq!(listing.position(&row.id.uid, near), Some(at));
+            prop_assert_eq!(listing.position(&row.id, near), Some(at));
             prop_assert!(listing.get(at).is_some_and(|found| Arc::ptr_eq(found, row)));
         }
         for uid in 0..=u8::MAX {
-            prop_assert_eq!(listing.find(&format!("u{uid}")).is_some(), things.contains_key(&uid));
+            prop_assert_eq!(listing.find(&id(uid, "".into(), "".into())).is_some(), things.contains_key(&uid));
         }
-        prop_assert_eq!(listing.position("u999", near), None);
+        prop_assert_eq!(listing.position(&id(999, "".into(), "".into()), near), None);
         prop_assert!(listing.get(listing.len()).is_none());
         let window: Vec<_> = listing.window(near, 7).map(|row| &row.id).collect();
         let slice = expected
@@ -204,7 +210,8 @@ fn keeper() -> Keeper {
         tabular: false,
         make: Arc::new(make),
     };
-    Keeper::new(shared, maker, Clock::system(), Arc::new(Notifier::new(Arc::new(|| ()))))
+    let query = Query::new(Arc::default(), Place::new(ClusterId(1), Namespaces::all()));
+    Keeper::new(shared, &query, maker, Clock::system(), Arc::new(Notifier::new(Arc::new(|| ()))))
 }
 
 proptest! {
@@ -227,19 +234,19 @@ proptest! {
         for step in steps {
             match step {
                 Step::List(list, page) => {
-                    keeper.take(News::Begin);
+                    keeper.take(0, News::Begin);
                     let objects: Vec<_> = list.iter().map(|(uid, thing)| object(*uid, thing)).collect();
-                    objects.chunks(page).for_each(|page| keeper.take(News::Page(page.to_vec())));
-                    keeper.take(News::End);
+                    objects.chunks(page).for_each(|page| keeper.take(0, News::Page(page.to_vec())));
+                    keeper.take(0, News::End);
                     things = list;
                     check(&keeper, &things, near)?;
                 }
                 Step::Set(uid, thing) => {
-                    keeper.take(News::Set(object(uid, &thing)));
+                    keeper.take(0, News::Set(object(uid, &thing)));
                     things.insert(uid, thing);
                 }
                 Step::Gone(uid) => {
-                    keeper.take(News::Gone(format!("u{uid}").into()));
+                    keeper.take(0, News::Gone(id(uid, "".into(), "".into())));
                     things.remove(&uid);
                 }
                 Step::Flush => {
@@ -265,7 +272,7 @@ proptest! {
         for (listing, rows) in old.iter().step_by(7) {
             prop_assert!(listing.iter().zip(rows).all(|(now, then)| Arc::ptr_eq(now, then)) && listing.len() == rows.len());
             for (at, row) in rows.iter().enumerate().step_by(5) {
-                prop_assert_eq!(listing.position(&row.id.uid, near), Some(at));
+                prop_assert_eq!(listing.position(&row.id, near), Some(at));
             }
         }
     }

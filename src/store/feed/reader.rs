@@ -1,4 +1,4 @@
-//! The half of a feed that talks to the cluster: lists in pages, watches from there, and tries again.
+//! The part of a feed that talks to a cluster: lists in pages, watches from there, and tries again.
 //!
 //! ```text
 //! list ──ok──▶ watch ──ended──▶ watch again from the last version seen
@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::wire::{Decoder, Event, Page};
-use super::{News, Shared, table};
-use crate::cluster::{Link, Read};
+use super::{News, Shared, Underway, table};
+use crate::cluster::{Link, Read, Resource};
 use crate::error::{Error, ErrorKind};
 use crate::store::{FeedState, Query};
 
@@ -47,13 +47,38 @@ const LARGEST_PAGE: usize = 256 << 20;
 const LARGEST_LINE: usize = 16 << 20;
 const LARGEST_STATUS: usize = 1 << 20;
 
+/// Where a reader's news go.
+pub(super) struct Out {
+    part: usize,
+    news: mpsc::Sender<(usize, News)>,
+    shared: Arc<Shared>,
+}
+
+impl Out {
+    pub(super) fn new(part: usize, news: mpsc::Sender<(usize, News)>, shared: Arc<Shared>) -> Self {
+        Self { part, news, shared }
+    }
+
+    async fn send(&self, news: News) -> Result<(), Over> {
+        let place = self.news.reserve().await.map_err(|_| Over)?;
+        // Counted before it is on its way: whoever compares the counts never finds a feed settled that is not.
+        self.shared.progress.received.fetch_add(1, Ordering::AcqRel);
+        place.send((self.part, news));
+        Ok(())
+    }
+}
+
 pub(super) struct Reader {
     link: Link,
-    query: Query,
+    resource: Arc<Resource>,
+    /// Path of the collection.
+    path: String,
+    labels: String,
+    fields: String,
     decoder: Decoder,
     clock: Clock,
-    out: mpsc::Sender<News>,
-    shared: Arc<Shared>,
+    out: Out,
+    listing: Option<Underway>,
     /// Whether the server is asked for a table.
     tabular: bool,
     watchable: bool,
@@ -80,33 +105,43 @@ struct Over;
 type Tried<T> = Result<Result<T, Trouble>, Over>;
 
 impl Reader {
+    /// Reads one namespace (or all) of the link's cluster.
     pub(super) fn new(
         link: Link,
-        query: Query,
+        query: &Query,
+        namespace: Option<Arc<str>>,
         tabular: bool,
         clock: Clock,
-        out: mpsc::Sender<News>,
-        shared: Arc<Shared>,
+        out: Out,
     ) -> Self {
-        let verbs = &query.resource.verbs;
+        // Another cluster may serve it in another version.
+        let resource = link.discovery.like(&query.resource).unwrap_or(&query.resource).clone();
         Self {
-            decoder: Decoder::new(&query.resource),
-            watchable: verbs.is_empty() || query.resource.can("watch"),
+            decoder: Decoder::new(link.cluster, &resource),
+            watchable: resource.verbs.is_empty() || resource.can("watch"),
+            path: resource.path(namespace.as_deref()),
+            resource,
+            labels: query.labels.clone(),
+            fields: query.fields.clone(),
             heard: clock.now(),
             state: FeedState::Loading,
             tabular,
             pause: PAUSE.0,
             link,
-            query,
             clock,
+            listing: Some(Underway::new(&out.shared)),
             out,
-            shared,
         }
     }
 
     /// Reads until nobody listens any more.
     pub(super) async fn run(mut self) {
-        let Err(Over) = self.read().await;
+        let news = self.out.news.clone();
+        tokio::select! {
+            biased;
+            () = news.closed() => {}
+            Err(Over) = self.read() => {}
+        }
     }
 
     async fn read(&mut self) -> Result<Infallible, Over> {
@@ -117,7 +152,7 @@ impl Reader {
                     if !self.watchable || !matches!(self.state, FeedState::Stale { .. }) {
                         self.tell(FeedState::Live).await?;
                     }
-                    self.shared.progress.listing.store(false, Ordering::Release);
+                    self.listing = None;
                     if self.watchable {
                         self.follow(version).await?;
                     } else {
@@ -127,7 +162,7 @@ impl Reader {
                 }
                 Err(trouble) => {
                     self.unlisted(trouble).await?;
-                    self.shared.progress.listing.store(false, Ordering::Release);
+                    self.listing = None;
                     self.wait().await;
                 }
             }
@@ -171,7 +206,7 @@ impl Reader {
                     self.wait().await;
                 }
                 Err(Trouble::Expired(_)) => {
-                    self.shared.progress.listing.store(true, Ordering::Release);
+                    self.listing.get_or_insert_with(|| Underway::new(&self.out.shared));
                     if !sound {
                         self.wait().await;
                     }
@@ -268,9 +303,9 @@ impl Reader {
                         version.push_str(&object.resource_version);
                         self.send(News::Set(object)).await?;
                     }
-                    Ok(Event::Gone(uid, at)) => {
+                    Ok(Event::Gone(id, at)) => {
                         *version = at;
-                        self.send(News::Gone(uid)).await?;
+                        self.send(News::Gone(id)).await?;
                     }
                     Ok(Event::Bookmark(at)) => *version = at,
                     Ok(Event::Error(code, status)) => return Ok(Err(self.status(code, status.as_bytes()))),
@@ -289,14 +324,13 @@ impl Reader {
     }
 
     fn request(&self) -> Read {
-        let path = self.query.resource.path(self.query.namespace.as_deref());
-        let mut request = Read::new(path, format!("list {}", self.query.resource.full_name()));
+        let mut request = Read::new(self.path.clone(), format!("list {}", self.resource.full_name()));
         if self.tabular {
             request = request.param("includeObject", "Object");
         }
         for (name, selector) in [
-            ("labelSelector", &self.query.labels),
-            ("fieldSelector", &self.query.fields),
+            ("labelSelector", &self.labels),
+            ("fieldSelector", &self.fields),
         ] {
             if !selector.is_empty() {
                 request = request.param(name, selector);
@@ -368,7 +402,7 @@ impl Reader {
     }
 
     fn status(&self, code: u16, body: &[u8]) -> Trouble {
-        let what = format!("list {}", self.query.resource.full_name());
+        let what = format!("list {}", self.resource.full_name());
         let status = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
         let error = self.link.status(status, body, &what);
         if code == 410 {
@@ -421,9 +455,7 @@ impl Reader {
     }
 
     async fn send(&mut self, news: News) -> Result<(), Over> {
-        // Counted before it is on its way: whoever compares the counts never finds a feed settled that is not.
-        self.shared.progress.received.fetch_add(1, Ordering::AcqRel);
-        self.out.send(news).await.map_err(|_| Over)
+        self.out.send(news).await
     }
 
     async fn wait(&mut self) {

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::keeper::{BATCH, GRACE};
 use super::*;
-use crate::cluster::Resource;
+use crate::cluster::{ClusterId, Place, Resource};
 use crate::error::ErrorKind;
 use crate::store::catalog::MOST_IDLE;
 use crate::store::{Catalog, Cell, Health, row_of};
@@ -144,7 +144,7 @@ impl Bench {
             })
         };
         let mut catalog = Catalog::new(notify, Arc::new(|_| maker()), clock.clone());
-        catalog.connect(Some(Link::untried(kube::Client::new(service, "default"))));
+        catalog.connect(Link::untried(kube::Client::new(service, "default")));
         Self {
             catalog,
             server,
@@ -195,7 +195,16 @@ fn pods() -> Need {
         namespaced: true,
         ..Resource::default()
     };
-    Need::all(Query::new(Arc::new(resource), Some("n".into())))
+    Need::all(Query::new(Arc::new(resource), Place::new(ClusterId::default(), "n")))
+}
+
+fn id(uid: &str) -> ObjectId {
+    ObjectId {
+        cluster: ClusterId::default(),
+        namespace: "n".into(),
+        name: "".into(),
+        uid: uid.into(),
+    }
 }
 
 fn names(listing: &Listing) -> Vec<&str> {
@@ -267,8 +276,8 @@ async fn pages_show_as_they_arrive_then_the_watch_moves_rows() {
     // Deleted and created again under the same name is another object.
     watch.event("DELETED", &pod("c", "u3", 22, 2));
     watch.event("ADDED", &pod("c", "u4", 23, 2));
-    let listing = bench.until(&need, |listing| listing.position("u4", 0).is_some()).await;
-    assert_eq!((listing.position("u3", 2), listing.position("u4", 0)), (None, Some(2)));
+    let listing = bench.until(&need, |listing| listing.position(&id("u4"), 0).is_some()).await;
+    assert_eq!((listing.position(&id("u3"), 2), listing.position(&id("u4"), 0)), (None, Some(2)));
 
     // The server ends the watch: the next begins where this one was.
     tokio::time::advance(Duration::from_secs(280)).await;
@@ -557,7 +566,11 @@ async fn walking_over_many_rows_leaves_few_feeds_behind() {
     let mut bench = Bench::new();
     let mut asked = Vec::new();
     for row in 0..20 {
-        let query = Query::object(pods().query.resource, Some("n".into()), &format!("p-{row}"));
+        let named = ObjectId {
+            name: format!("p-{row}").into(),
+            ..id("u")
+        };
+        let query = Query::object(pods().query.resource, &named);
         bench.want(&[&Need::all(query)]);
         asked.push(bench.asked().await);
         assert!(
@@ -576,20 +589,64 @@ async fn walking_over_many_rows_leaves_few_feeds_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_cluster_begins_anew_with_what_is_wanted() {
+async fn a_new_way_to_the_cluster_lists_anew_and_the_rows_stay_meanwhile() {
     let mut bench = Bench::new();
     let need = pods();
     bench.want(&[&need]);
-    let watch = bench.live(&need, &[pod("a", "u1", 1, 1)]).await;
+    let watch = bench.live(&need, &[pod("a", "u1", 1, 1), pod("b", "u2", 1, 1)]).await;
     let other = Bench::new();
     let (link, server) = (other.catalog.link().cloned(), other.server);
-    bench.catalog.connect(link);
+    bench.catalog.connect(link.expect("a link"));
     watch.0.closed().await;
     bench.server = server;
-    assert_eq!(bench.catalog.listing(&need).state, FeedState::Loading);
-    bench.live(&need, &[]).await;
-    bench.catalog.connect(None);
+    assert_eq!(names(&bench.catalog.listing(&need)), ["a", "b"]);
+    assert!(!bench.catalog.is_settled());
+    bench.asked().await.list(12, "", &[pod("b", "u2", 1, 1)]);
+    let _watch = bench.asked().await.watch();
+    bench.until(&need, |listing| names(listing) == ["b"]).await;
     assert!(bench.catalog.is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_hangs_holds_up_no_other_and_what_is_alike_in_two_stays_apart() {
+    let mut bench = Bench::new();
+    let mut other = Bench::new();
+    let mut link = other.catalog.link().cloned().expect("a link");
+    link.cluster = ClusterId(7);
+    bench.catalog.connect(link.clone());
+    let mut need = pods();
+    need.query.place = need.query.place.across(&[ClusterId::default(), link.cluster]);
+    bench.want(&[&need]);
+    let hangs = bench.asked().await;
+    other.asked().await.list(10, "", &[pod("a", "u1", 1, 1), pod("b", "u2", 1, 1)]);
+    let watch = other.asked().await.watch();
+    let listing = bench.until(&need, |listing| listing.state == FeedState::Live).await;
+    assert_eq!(names(&listing), ["a", "b"]);
+    let states: Vec<_> = listing.parts.iter().map(|part| part.state.clone()).collect();
+    assert_eq!(states, [FeedState::Loading, FeedState::Live]);
+    assert!(!bench.catalog.is_settled());
+
+    // Restored from one copy, both have an object of the same name and UID; each goes by itself.
+    hangs.list(10, "", &[pod("a", "u1", 1, 1)]);
+    let _first = bench.asked().await.watch();
+    let listing = bench.until(&need, |listing| listing.len() == 3).await;
+    assert_eq!(names(&listing), ["a", "a", "b"]);
+    let twin = ObjectId {
+        cluster: link.cluster,
+        ..id("u1")
+    };
+    assert_eq!((listing.position(&id("u1"), 0), listing.position(&twin, 0)), (Some(0), Some(1)));
+    watch.event("DELETED", &pod("a", "u1", 11, 1));
+    let listing = bench.until(&need, |listing| listing.len() == 2).await;
+    assert!(listing.find(&id("u1")).is_some() && listing.find(&twin).is_none());
+
+    // One that breaks is stale by itself, and its rows stay.
+    watch.breaks();
+    let refused = |listing: &Listing| matches!(listing.parts[1].state, FeedState::Stale { .. });
+    let listing = bench.until(&need, refused).await;
+    assert_eq!((listing.state.clone(), names(&listing)), (FeedState::Live, vec!["a", "b"]));
+    assert!(matches!(listing.state_of(&twin), FeedState::Stale { .. }));
+    assert_eq!(*listing.state_of(&id("u1")), FeedState::Live);
 }
 
 #[tokio::test(start_paused = true)]
@@ -597,7 +654,7 @@ async fn an_age_filter_follows_the_time_without_any_event() {
     let mut bench = Bench::new();
     bench.catalog = {
         let (woken, clock) = (bench.woken.clone(), bench.clock.clone());
-        let link = bench.catalog.link().cloned();
+        let link = bench.catalog.link().cloned().expect("a link");
         let born = clock.now();
         let make = RowMaker {
             columns: [Column::number("AGE", 4, 0)].into(),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::table::{self, Definition, RawRow};
-use crate::cluster::Resource;
+use crate::cluster::{ClusterId, Resource};
 use crate::store::pack::Packer;
 use crate::store::{Column, Object, ObjectId};
 
@@ -32,8 +32,8 @@ pub struct Page {
 pub enum Event {
     /// The object is now like this.
     Set(Arc<Object>),
-    /// The object with this UID is gone, since this version.
-    Gone(Arc<str>, String),
+    /// The object is gone, since this version.
+    Gone(ObjectId, String),
     /// Nothing changed up to this version.
     Bookmark(String),
     /// The watch ends with this status: HTTP code and the JSON that explains it.
@@ -45,6 +45,8 @@ pub enum Event {
 /// Decodes the objects of one resource.
 #[derive(Debug)]
 pub struct Decoder {
+    /// Where they come from.
+    cluster: ClusterId,
     /// What list items lack: `"apiVersion":"v1",`
     api_version: String,
     /// `"kind":"Pod",`
@@ -117,10 +119,11 @@ struct Meta<'a> {
 }
 
 impl Decoder {
-    /// For the objects of `resource`.
-    pub fn new(resource: &Resource) -> Self {
+    /// For the objects of `resource` in a cluster.
+    pub fn new(cluster: ClusterId, resource: &Resource) -> Self {
         let field = |name: &str, value: &str| format!("\"{name}\":{},", serde_json::Value::from(value));
         Self {
+            cluster,
             api_version: field("apiVersion", &resource.api_version()),
             kind: field("kind", &resource.kind),
             namespaces: HashSet::new(),
@@ -179,7 +182,7 @@ impl Decoder {
             // As in a list: an item that is no object must not hide the others, nor break the watch at the same place for ever.
             "ADDED" | "MODIFIED" => known(self.subject(event.object, now)).map_or(Event::Other, Event::Set),
             "DELETED" => known(self.subject(event.object, now)).map_or(Event::Other, |object| {
-                Event::Gone(object.id.uid.clone(), object.resource_version.to_string())
+                Event::Gone(object.id.clone(), object.resource_version.to_string())
             }),
             "BOOKMARK" => {
                 let head: Head<'_> = serde_json::from_str(event.object.get())?;
@@ -249,6 +252,7 @@ impl Decoder {
         raw.push_str(&text[1..cut.start.max(1)]);
         raw.push_str(&text[cut.end.max(1)..]);
         let id = ObjectId {
+            cluster: self.cluster,
             namespace: self.namespace(namespace),
             name: (&**name).into(),
             uid,
@@ -308,7 +312,7 @@ mod tests {
     }
 
     fn decoder() -> Decoder {
-        Decoder::new(&Resource {
+        Decoder::new(ClusterId(1), &Resource {
             version: "v1".into(),
             kind: "Pod".into(),
             plural: "pods".into(),
@@ -371,7 +375,7 @@ mod tests {
     fn the_type_may_follow_the_object() {
         let mut decoder = decoder();
         let line = br#"{"object":{"kind":"Pod","metadata":{"uid":"u","resourceVersion":"7"}},"type":"DELETED"}"#;
-        assert!(matches!(decoder.event(line, now()), Ok(Event::Gone(uid, version)) if &*uid == "u" && version == "7"));
+        assert!(matches!(decoder.event(line, now()), Ok(Event::Gone(id, version)) if &*id.uid == "u" && version == "7"));
         let line = br#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"12","creationTimestamp":null}}}"#;
         assert!(matches!(decoder.event(line, now()), Ok(Event::Bookmark(version)) if version == "12"));
         let line = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;
@@ -422,7 +426,7 @@ mod tests {
             .expect("an event");
         assert!(decoder.new_columns().is_none(), "they are the same");
         let gone = decoder.event(event("DELETED", "").as_bytes(), now()).expect("an event");
-        assert!(matches!(gone, Event::Gone(uid, version) if &*uid == "a" && version == "4"));
+        assert!(matches!(gone, Event::Gone(id, version) if &*id.uid == "a" && version == "4"));
         let bookmark =
             br#"{"type":"BOOKMARK","object":{"kind":"Table","metadata":{"resourceVersion":"12"},"rows":[]}}"#;
         assert!(matches!(decoder.event(bookmark, now()), Ok(Event::Bookmark(version)) if version == "12"));

@@ -26,6 +26,7 @@ fn now() -> Timestamp {
 
 fn row() -> Row {
     let id = ObjectId {
+        cluster: Default::default(),
         namespace: "shop".into(),
         name: "web-2xkqz".into(),
         uid: "u".into(),

@@ -1,11 +1,14 @@
 //! The columns of a table: which there are, and how wide what is visible now wants them.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::Browser;
 use crate::kind::Drill;
 use crate::store::{Cell, Column, Health, Listing, Row};
 use crate::text;
+use crate::view::Data;
 use crate::widget::{ColumnSpec, Cut};
 
 /// Header of the strip.
@@ -48,7 +51,49 @@ fn cell_width(cell: &Cell, now: Timestamp) -> u16 {
     }
 }
 
+/// A column that says where a row is, where the place of the table leaves that open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Where {
+    Cluster,
+    Namespace,
+}
+
+impl Where {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Cluster => "CLUSTER",
+            Self::Namespace => "NAMESPACE",
+        }
+    }
+
+    fn brief(self) -> &'static str {
+        match self {
+            Self::Cluster => "CL",
+            Self::Namespace => "NS",
+        }
+    }
+
+    pub(super) fn of<'a>(self, row: &'a Row, data: &'a dyn Data) -> Cow<'a, str> {
+        text::clean(match self {
+            Self::Cluster => data.cluster_of(row.id.cluster).map_or("", |info| &info.name),
+            Self::Namespace => &row.id.namespace,
+        })
+    }
+}
+
 impl Browser {
+    /// The columns before the kind's own.
+    pub(super) fn wheres(&self) -> &'static [Where] {
+        let place = &self.need.query.place;
+        let namespaces = self.resource.namespaced && place.namespaces.only().is_none();
+        match (place.clusters.len() > 1, namespaces) {
+            (false, false) => &[],
+            (false, true) => &[Where::Namespace],
+            (true, false) => &[Where::Cluster],
+            (true, true) => &[Where::Cluster, Where::Namespace],
+        }
+    }
+
     fn visible<'l>(&self, listing: &'l Listing) -> impl Iterator<Item = &'l std::sync::Arc<Row>> + use<'l> {
         listing.window(self.top, usize::from(self.height).max(1))
     }
@@ -58,15 +103,15 @@ impl Browser {
         self.kind.drill != Drill::Involved && self.visible(listing).any(|row| row.health != Health::None)
     }
 
-    /// The columns as the table lays them out: namespace, the kind's, labels, the strip.
+    /// The columns as the table lays them out: cluster and namespace, the kind's, labels, the strip.
     pub(super) fn specs(&self, listing: &Listing) -> Vec<ColumnSpec> {
         let mut specs = Vec::new();
         let extent = |at: usize| self.extents.get(at).copied().unwrap_or_default();
-        if self.shows_namespace() {
-            let namespace = ColumnSpec::new("NAMESPACE", extent(0).widest.into(), 2).cut(Cut::Middle, 10);
+        for (at, column) in self.wheres().iter().enumerate() {
+            let spec = ColumnSpec::new(column.title(), extent(at).widest.into(), 2).cut(Cut::Middle, 10);
             specs.push(ColumnSpec {
-                brief: Some("NS"),
-                ..namespace
+                brief: Some(column.brief()),
+                ..spec
             });
         }
         for column in self.columns.iter() {
@@ -120,14 +165,14 @@ impl Browser {
 
     /// Columns grow at once with what comes into view. They shrink when the cursor has rested, and wherever what is visible would be
     /// cut otherwise, so that nothing moves while one scrolls or rows come and go.
-    pub(super) fn measure(&mut self, listing: &Listing, now: Timestamp, shrink: bool) {
-        let shift = usize::from(self.shows_namespace());
+    pub(super) fn measure(&mut self, listing: &Listing, data: &dyn Data, shrink: bool) {
+        let (wheres, now) = (self.wheres(), data.now());
         let mut widths: Vec<Vec<u16>> = vec![Vec::new(); self.extents.len()];
         for row in self.visible(listing) {
-            if shift == 1 {
-                widths[0].push(text::width(&row.id.namespace) as u16);
+            for (widths, column) in widths.iter_mut().zip(wheres) {
+                widths.push(text::width(&column.of(row, data)) as u16);
             }
-            for (widths, cell) in widths[shift..].iter_mut().zip(&row.cells) {
+            for (widths, cell) in widths[wheres.len()..].iter_mut().zip(&row.cells) {
                 widths.push(cell_width(cell, now));
             }
         }

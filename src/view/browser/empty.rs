@@ -14,9 +14,11 @@ use crate::widget::{put, put_right};
 /// Nothing to show: says what, why, and which key helps.
 pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, browser: &Browser, listing: &Listing) {
     let plural = &browser.resource.plural;
-    let place = match &browser.need.query.namespace {
-        Some(namespace) => format!(" in namespace {namespace}"),
-        None => String::new(),
+    let namespaces = &browser.need.query.place.namespaces;
+    let place = match namespaces.named() {
+        [] => String::new(),
+        [only] => format!(" in namespace {only}"),
+        _ => format!(" in namespaces {namespaces}"),
     };
     let (role, title, hints): (Role, String, Vec<String>) = match &listing.state {
         FeedState::Failed(error) => (
@@ -43,7 +45,7 @@ pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, browser: &Brow
         ),
         _ => {
             let mut hints = Vec::new();
-            if browser.resource.namespaced && browser.need.query.namespace.is_some() {
+            if browser.resource.namespaced && !namespaces.is_all() {
                 hints.push(format!("{} all namespaces", look.key("namespace.all")));
             }
             if &**plural == "pods" {

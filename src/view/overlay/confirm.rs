@@ -119,12 +119,7 @@ impl Confirm {
 
     fn single(&self) -> Option<Need> {
         let [target] = self.targets.as_slice() else { return None };
-        let namespace = target.id.namespace().map(Into::into);
-        Some(Need::all(Query::object(
-            target.resource.clone(),
-            namespace,
-            &target.id.name,
-        )))
+        Some(Need::all(Query::object(target.resource.clone(), &target.id)))
     }
 
     fn accept(&self) -> Answer {
@@ -190,8 +185,7 @@ impl Overlay for Confirm {
     fn sync(&mut self, data: &dyn Data) {
         if let Some(need) = self.single() {
             let listing = data.listing(&need);
-            let uid = &self.targets[0].id.uid;
-            self.gone = listing.state == FeedState::Live && listing.position(uid, 0).is_none();
+            self.gone = listing.state == FeedState::Live && listing.find(&self.targets[0].id).is_none();
         }
     }
 

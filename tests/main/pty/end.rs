@@ -89,7 +89,7 @@ fn a_panic_of_the_program_itself_is_shown_on_a_terminal_that_works() {
 fn settings(client: kube::Client) -> knarr::app::Settings {
     let source = knarr::cluster::Source::Given {
         name: "rehearsal".into(),
-        client: client.into(),
+        clients: vec![("rehearsal".to_owned(), client)].into(),
     };
     crate::tui::Setup::default().settings(source, knarr_clock::Clock::system())
 }

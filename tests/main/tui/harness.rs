@@ -192,7 +192,7 @@ impl Tui {
     pub(crate) fn on(client: kube::Client, clock: Clock, setup: Setup) -> Self {
         let source = Source::Given {
             name: "rehearsal".into(),
-            client: client.clone().into(),
+            clients: vec![("rehearsal".to_owned(), client.clone())].into(),
         };
         Self::open(source, client, clock, setup)
     }
