@@ -163,7 +163,7 @@ impl Rows {
         let at = self.spine.partition_point(|chunk| before(chunk.rows.last(), row, sort));
         let rows = &self.spine.get(at)?.rows;
         let place = rows.partition_point(|known| sort.order(known, row) == Ordering::Less);
-        (rows.get(place)?.id.uid == row.id.uid).then_some((at, place))
+        (rows.get(place)?.id == row.id).then_some((at, place))
     }
 }
 

@@ -261,8 +261,7 @@ impl Browser {
         }
         let widths = fit(&self.specs(listing), place.width);
         let (at, ..) = spans(&widths, place.x).find(|(_, start, end)| (*start..end + 1).contains(&mouse.column))?;
-        let shift = usize::from(self.shows_namespace());
-        let column = self.columns.get(at.saturating_sub(shift))?;
+        let column = self.columns.get(at.checked_sub(self.wheres().len())?)?;
         Some(Line::with("table.sort", [column.title.to_string()]))
     }
 

@@ -69,11 +69,11 @@ async fn two_clusters_stand_in_one_table_under_one_filter_and_a_change_goes_wher
     assert!(label(&staging).await && !label(&prod).await);
     // What is asked about one cluster is answered for no other.
     tui.keys("*<C-x>").await.shows(&["these are in prod and in staging"]);
-    tui.keys("\\:pods -A @staging<ret>")
+    tui.keys(":pods default @staging<ret>")
         .await
-        .until_line(&["kube-system"])
+        .until_line(&["other", "Running"])
         .await
-        .hides(&["CLUSTER"]);
+        .hides(&["CLUSTER", "prod"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,7 +28,7 @@ const VIEWS: [(&str, &str, &str); 22] = [
     ("describe", "d", "Name"),
     ("yaml", "y", "apiVersion"),
     ("logs", "l", "▸ logs"),
-    ("forwards", "gf", "port-forwards and shells"),
+    ("forwards", "gf", "no sessions"),
     ("help", "?", "help:"),
     ("messages", "gm", "messages"),
     ("namespace picker", "n", "all namespaces"),
