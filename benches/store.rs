@@ -88,12 +88,15 @@ fn pages(count: usize) -> Vec<Vec<u8>> {
 }
 
 fn decoder() -> Decoder {
-    Decoder::new(Default::default(), &Resource {
-        version: "v1".into(),
-        kind: "Pod".into(),
-        plural: "pods".into(),
-        ..Resource::default()
-    })
+    Decoder::new(
+        Default::default(),
+        &Resource {
+            version: "v1".into(),
+            kind: "Pod".into(),
+            plural: "pods".into(),
+            ..Resource::default()
+        },
+    )
 }
 
 fn decode(pages: &[Vec<u8>]) -> Vec<Arc<Object>> {

@@ -12,7 +12,12 @@ use crate::view::overlay::{Entry, Field, Form, Picker};
 use crate::view::{Browser, Data};
 
 pub(super) const NAMESPACES: Action = Action::new("namespace.pick", "", "Choose a namespace", namespaces);
-pub(super) const NAMESPACE_SET: Action = Action::new("namespace.set", "NAME[,NAME...]", "Work in a namespace, or in several", namespace_set);
+pub(super) const NAMESPACE_SET: Action = Action::new(
+    "namespace.set",
+    "NAME[,NAME...]",
+    "Work in a namespace, or in several",
+    namespace_set,
+);
 pub(super) const NAMESPACE_ALL: Action = Action::new("namespace.all", "", "Work in all namespaces", namespace_all);
 pub(super) const NAMESPACE_CREATE: Action =
     Action::new("namespace.create", "[NAME]", "Create a namespace", namespace_create).changes();

@@ -186,7 +186,10 @@ impl App {
     pub(super) fn refocus(&mut self) {
         let view = self.state.view();
         let known = |cluster: &ClusterId| self.desk.clusters.contains_key(cluster);
-        let place = view.place().into_iter().flat_map(|place| place.clusters.iter().copied());
+        let place = view
+            .place()
+            .into_iter()
+            .flat_map(|place| place.clusters.iter().copied());
         let answering = place.clone().find(|cluster| self.desk.link(*cluster).is_some());
         let wanted = view.cluster().filter(|cluster| self.desk.link(*cluster).is_some());
         if let Some(cluster) = wanted.or(answering).or(view.cluster()).filter(known) {
@@ -225,7 +228,9 @@ impl App {
     /// When a cluster is asked next whether it is there, or tried to reach.
     pub(super) fn next_contact(&self) -> Option<Instant> {
         let each = self.desk.clusters.values();
-        each.flat_map(|known| [known.heartbeat_at, known.retry_at]).flatten().min()
+        each.flat_map(|known| [known.heartbeat_at, known.retry_at])
+            .flatten()
+            .min()
     }
 
     /// Asks and tries what is due.
@@ -278,7 +283,10 @@ impl App {
 
     /// Whether something that is looked at does not answer now: how long so is shown, and grows.
     pub(super) fn is_waiting(&self) -> bool {
-        let mut looked_at = self.looked_at.iter().filter_map(|cluster| self.desk.cluster_of(*cluster));
+        let mut looked_at = self
+            .looked_at
+            .iter()
+            .filter_map(|cluster| self.desk.cluster_of(*cluster));
         looked_at.any(|info| matches!(info.state, LinkState::Down(..) | LinkState::Silent(_)))
     }
 

@@ -140,7 +140,12 @@ impl Desk {
         }
         let context = names.join(",");
         let clusters = &self.clusters;
-        let link = |cluster: ClusterId| clusters.get(&cluster).and_then(|known| known.link.clone()).ok_or_else(&refused);
+        let link = |cluster: ClusterId| {
+            clusters
+                .get(&cluster)
+                .and_then(|known| known.link.clone())
+                .ok_or_else(&refused)
+        };
         self.sessions.open(id, spec, &context, link)
     }
 }

@@ -160,8 +160,15 @@ fn top(row: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>) {
     let right_width = text::width(&right.plain()) as u16;
     let end = row.right().saturating_sub(right_width + 2);
     let clusters = view.place().map_or(&[][..], |place| &place.clusters);
-    let names = clusters.iter().filter_map(|cluster| look.data.cluster_of(*cluster)).map(|info| &*info.name);
-    let name = if clusters.len() > 1 { names.collect::<Vec<_>>().join(",") } else { info.name.clone() };
+    let names = clusters
+        .iter()
+        .filter_map(|cluster| look.data.cluster_of(*cluster))
+        .map(|info| &*info.name);
+    let name = if clusters.len() > 1 {
+        names.collect::<Vec<_>>().join(",")
+    } else {
+        info.name.clone()
+    };
     let mut words = vec![text::cut_middle(&text::clean(&name), 24).into_owned()];
     let crumbs = view.crumbs();
     words.extend(

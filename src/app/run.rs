@@ -377,7 +377,9 @@ impl App {
             wanted.insert(Need::all(Query::new(namespaces.clone(), place)));
         }
         let places = self.state.tabs.iter().flat_map(|tab| &tab.views);
-        let places = places.filter_map(|view| view.place()).flat_map(|place| place.clusters.iter().copied());
+        let places = places
+            .filter_map(|view| view.place())
+            .flat_map(|place| place.clusters.iter().copied());
         let looked_at = places.chain([self.desk.current]).chain(self.going).collect();
         if looked_at != self.looked_at {
             self.look_at(looked_at);

@@ -70,8 +70,17 @@ impl Sessions {
         context: &str,
         links: impl Fn(ClusterId) -> Result<Link>,
     ) -> Result<()> {
-        let links: Vec<Link> = spec.pods().iter().map(|pod| links(pod.cluster)).collect::<Result<_>>()?;
-        let link = || links.first().cloned().ok_or_else(|| Error::usage("there is no pod to open it to"));
+        let links: Vec<Link> = spec
+            .pods()
+            .iter()
+            .map(|pod| links(pod.cluster))
+            .collect::<Result<_>>()?;
+        let link = || {
+            links
+                .first()
+                .cloned()
+                .ok_or_else(|| Error::usage("there is no pod to open it to"))
+        };
         let streams = if let Spec::Logs(logs) = &spec {
             logs.sources.len()
         } else {

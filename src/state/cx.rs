@@ -151,7 +151,11 @@ impl Cx<'_> {
     ) -> Result<Plan> {
         let first = changes.first().map(|change| change.target.cluster);
         let cluster = first.unwrap_or(self.data.cluster().id);
-        if let Some(other) = changes.iter().map(|change| change.target.cluster).find(|other| *other != cluster) {
+        if let Some(other) = changes
+            .iter()
+            .map(|change| change.target.cluster)
+            .find(|other| *other != cluster)
+        {
             let error = format!("these are in {} and in {}", self.name_of(cluster), self.name_of(other));
             return Err(Error::usage(error).hint("change those of one cluster at a time"));
         }
@@ -167,7 +171,9 @@ impl Cx<'_> {
 
     /// What a cluster is called.
     pub fn name_of(&self, cluster: ClusterId) -> &str {
-        self.data.cluster_of(cluster).map_or("an unknown cluster", |info| &info.name)
+        self.data
+            .cluster_of(cluster)
+            .map_or("an unknown cluster", |info| &info.name)
     }
 
     /// Whether every change of a cluster is asked for by its name.

@@ -197,7 +197,14 @@ impl Feed {
         for (part, (cluster, namespace)) in self.query.place.parts().into_iter().enumerate() {
             if cluster == link.cluster {
                 let out = reader::Out::new(part, self.news.clone(), self.shared.clone());
-                let reader = reader::Reader::new(link.clone(), &self.query, namespace, self.tabular, self.clock.clone(), out);
+                let reader = reader::Reader::new(
+                    link.clone(),
+                    &self.query,
+                    namespace,
+                    self.tabular,
+                    self.clock.clone(),
+                    out,
+                );
                 let task = AbortOnDropHandle::new(tokio::spawn(reader.run()));
                 self.readers.insert(part, task);
             }

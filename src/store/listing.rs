@@ -46,7 +46,11 @@ pub struct Part {
 impl Part {
     /// Whether an object belongs to it.
     pub(super) fn holds(&self, id: &ObjectId) -> bool {
-        self.cluster == id.cluster && self.namespace.as_ref().is_none_or(|namespace| **namespace == *id.namespace)
+        self.cluster == id.cluster
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|namespace| **namespace == *id.namespace)
     }
 }
 

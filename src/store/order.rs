@@ -57,9 +57,7 @@ fn names(a: &Row, b: &Row) -> Ordering {
     } else {
         natural(&a.id.namespace, &b.id.namespace)
     };
-    clusters
-        .then(namespaces)
-        .then_with(|| natural(&a.id.name, &b.id.name))
+    clusters.then(namespaces).then_with(|| natural(&a.id.name, &b.id.name))
 }
 
 /// Bytes of a key: enough for a value, a namespace and most of a name.

@@ -26,7 +26,6 @@ use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
 use crate::kind::{self, Kind};
 use crate::store::{Column, FeedState, Health, Listing, Need, ObjectId, Query, Row, Sort};
-use crate::text;
 use crate::theme::Role;
 use crate::widget::{TableCell, TableRow, fill, fit, rule_down, scrollbar, scrolled_to, spans, table};
 
@@ -275,7 +274,11 @@ impl Browser {
         let has_strip = self.has_strip(listing);
         listing.window(self.top, usize::from(self.height)).map(move |row| {
             let mut cells = Vec::with_capacity(widths.len());
-            cells.extend(self.wheres().iter().map(|column| TableCell::new(column.of(row, look.data))));
+            cells.extend(
+                self.wheres()
+                    .iter()
+                    .map(|column| TableCell::new(column.of(row, look.data))),
+            );
             cells.extend(row.cells.iter().take(self.columns.len()).enumerate().map(|(at, cell)| {
                 let shown = table_cell(row, cell, theme, now);
                 match row.is_fresh(at, now) {
@@ -437,7 +440,10 @@ impl View for Browser {
             .and_then(|row| listing.position(&row.id, self.index));
         match found {
             // Not there yet is not gone.
-            None if self.cursor.as_ref().is_some_and(|row| *listing.state_of(&row.id) == FeedState::Loading) => {}
+            None if self
+                .cursor
+                .as_ref()
+                .is_some_and(|row| *listing.state_of(&row.id) == FeedState::Loading) => {}
             Some(at) => {
                 self.index = at;
                 self.cursor = listing.get(at).cloned();
@@ -616,10 +622,7 @@ impl View for Browser {
             match &self.cursor {
                 Some(row) => {
                     let events = self.event_need().map(|need| look.data.listing(&need));
-                    let settled = self
-                        .settled
-                        .as_ref()
-                        .is_some_and(|settled| settled.id == row.id);
+                    let settled = self.settled.as_ref().is_some_and(|settled| settled.id == row.id);
                     preview::draw(inner, buf, look, self.kind, row, events.filter(|_| settled).as_deref());
                 }
                 None => fill(buf, inner, look.theme.screen()),

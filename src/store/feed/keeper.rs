@@ -123,7 +123,10 @@ impl Keeper {
                 let listed = &self.parts[part];
                 let gone: Vec<Change> = {
                     let known = self.index.read();
-                    let unnamed = known.rows.rows().filter(|row| listed.holds(&row.id) && !named.contains(&row.id.uid));
+                    let unnamed = known
+                        .rows
+                        .rows()
+                        .filter(|row| listed.holds(&row.id) && !named.contains(&row.id.uid));
                     unnamed
                         .map(|row| Change {
                             old: Some(row.clone()),

@@ -163,7 +163,10 @@ fn check(keeper: &Keeper, things: &BTreeMap<u8, Thing>, near: usize) -> Result<(
             prop_assert!(listing.get(at).is_some_and(|found| Arc::ptr_eq(found, row)));
         }
         for uid in 0..=u8::MAX {
-            prop_assert_eq!(listing.find(&id(uid, "".into(), "".into())).is_some(), things.contains_key(&uid));
+            prop_assert_eq!(
+                listing.find(&id(uid, "".into(), "".into())).is_some(),
+                things.contains_key(&uid)
+            );
         }
         prop_assert_eq!(listing.position(&id(999, "".into(), "".into()), near), None);
         prop_assert!(listing.get(listing.len()).is_none());
@@ -211,7 +214,13 @@ fn keeper() -> Keeper {
         make: Arc::new(make),
     };
     let query = Query::new(Arc::default(), Place::new(ClusterId(1), Namespaces::all()));
-    Keeper::new(shared, &query, maker, Clock::system(), Arc::new(Notifier::new(Arc::new(|| ()))))
+    Keeper::new(
+        shared,
+        &query,
+        maker,
+        Clock::system(),
+        Arc::new(Notifier::new(Arc::new(|| ()))),
+    )
 }
 
 proptest! {

@@ -328,10 +328,7 @@ impl Reader {
         if self.tabular {
             request = request.param("includeObject", "Object");
         }
-        for (name, selector) in [
-            ("labelSelector", &self.labels),
-            ("fieldSelector", &self.fields),
-        ] {
+        for (name, selector) in [("labelSelector", &self.labels), ("fieldSelector", &self.fields)] {
             if !selector.is_empty() {
                 request = request.param(name, selector);
             }

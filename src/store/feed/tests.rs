@@ -276,8 +276,13 @@ async fn pages_show_as_they_arrive_then_the_watch_moves_rows() {
     // Deleted and created again under the same name is another object.
     watch.event("DELETED", &pod("c", "u3", 22, 2));
     watch.event("ADDED", &pod("c", "u4", 23, 2));
-    let listing = bench.until(&need, |listing| listing.position(&id("u4"), 0).is_some()).await;
-    assert_eq!((listing.position(&id("u3"), 2), listing.position(&id("u4"), 0)), (None, Some(2)));
+    let listing = bench
+        .until(&need, |listing| listing.position(&id("u4"), 0).is_some())
+        .await;
+    assert_eq!(
+        (listing.position(&id("u3"), 2), listing.position(&id("u4"), 0)),
+        (None, Some(2))
+    );
 
     // The server ends the watch: the next begins where this one was.
     tokio::time::advance(Duration::from_secs(280)).await;
@@ -618,7 +623,10 @@ async fn a_cluster_that_hangs_holds_up_no_other_and_what_is_alike_in_two_stays_a
     need.query.place = need.query.place.across(&[ClusterId::default(), link.cluster]);
     bench.want(&[&need]);
     let hangs = bench.asked().await;
-    other.asked().await.list(10, "", &[pod("a", "u1", 1, 1), pod("b", "u2", 1, 1)]);
+    other
+        .asked()
+        .await
+        .list(10, "", &[pod("a", "u1", 1, 1), pod("b", "u2", 1, 1)]);
     let watch = other.asked().await.watch();
     let listing = bench.until(&need, |listing| listing.state == FeedState::Live).await;
     assert_eq!(names(&listing), ["a", "b"]);
@@ -635,7 +643,10 @@ async fn a_cluster_that_hangs_holds_up_no_other_and_what_is_alike_in_two_stays_a
         cluster: link.cluster,
         ..id("u1")
     };
-    assert_eq!((listing.position(&id("u1"), 0), listing.position(&twin, 0)), (Some(0), Some(1)));
+    assert_eq!(
+        (listing.position(&id("u1"), 0), listing.position(&twin, 0)),
+        (Some(0), Some(1))
+    );
     watch.event("DELETED", &pod("a", "u1", 11, 1));
     let listing = bench.until(&need, |listing| listing.len() == 2).await;
     assert!(listing.find(&id("u1")).is_some() && listing.find(&twin).is_none());
@@ -644,7 +655,10 @@ async fn a_cluster_that_hangs_holds_up_no_other_and_what_is_alike_in_two_stays_a
     watch.breaks();
     let refused = |listing: &Listing| matches!(listing.parts[1].state, FeedState::Stale { .. });
     let listing = bench.until(&need, refused).await;
-    assert_eq!((listing.state.clone(), names(&listing)), (FeedState::Live, vec!["a", "b"]));
+    assert_eq!(
+        (listing.state.clone(), names(&listing)),
+        (FeedState::Live, vec!["a", "b"])
+    );
     assert!(matches!(listing.state_of(&twin), FeedState::Stale { .. }));
     assert_eq!(*listing.state_of(&id("u1")), FeedState::Live);
 }

@@ -312,12 +312,15 @@ mod tests {
     }
 
     fn decoder() -> Decoder {
-        Decoder::new(ClusterId(1), &Resource {
-            version: "v1".into(),
-            kind: "Pod".into(),
-            plural: "pods".into(),
-            ..Resource::default()
-        })
+        Decoder::new(
+            ClusterId(1),
+            &Resource {
+                version: "v1".into(),
+                kind: "Pod".into(),
+                plural: "pods".into(),
+                ..Resource::default()
+            },
+        )
     }
 
     fn one(item: &str) -> Arc<Object> {
@@ -375,7 +378,9 @@ mod tests {
     fn the_type_may_follow_the_object() {
         let mut decoder = decoder();
         let line = br#"{"object":{"kind":"Pod","metadata":{"uid":"u","resourceVersion":"7"}},"type":"DELETED"}"#;
-        assert!(matches!(decoder.event(line, now()), Ok(Event::Gone(id, version)) if &*id.uid == "u" && version == "7"));
+        assert!(
+            matches!(decoder.event(line, now()), Ok(Event::Gone(id, version)) if &*id.uid == "u" && version == "7")
+        );
         let line = br#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"12","creationTimestamp":null}}}"#;
         assert!(matches!(decoder.event(line, now()), Ok(Event::Bookmark(version)) if version == "12"));
         let line = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;

@@ -81,7 +81,9 @@ pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, notes: &[Note]
         let (sign, role, what) = match (note.since, &note.why) {
             (Some(since), why) => {
                 let age = text::age(since, look.data.now());
-                let why = why.as_ref().map_or_else(|| "it does not answer".to_owned(), Error::line);
+                let why = why
+                    .as_ref()
+                    .map_or_else(|| "it does not answer".to_owned(), Error::line);
                 (signs.warning, Role::Warning, format!("as of {age} ago: {why}"))
             }
             (None, Some(why)) => (signs.failed, Role::Failed, why.line()),
@@ -90,6 +92,13 @@ pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, notes: &[Note]
         let line = format!("{sign} {}: {what}", note.place);
         let room = usize::from(area.width.saturating_sub(4));
         let line = text::cut_end(&text::clean(&line), room).into_owned();
-        put(buf, area.x + 2, y, area.right(), &line, base.patch(look.theme.style(role)));
+        put(
+            buf,
+            area.x + 2,
+            y,
+            area.right(),
+            &line,
+            base.patch(look.theme.style(role)),
+        );
     }
 }

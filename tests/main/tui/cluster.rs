@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use knarr::cluster::Source;
-use knarr_cluster::{ControlPlane, Options, Running};
+use knarr_cluster::{Cluster, Options};
 
 use super::Tui;
 use super::harness::{Setup, clock, nobody};
@@ -13,23 +13,26 @@ use super::object::{create_pod, pods};
 use super::server::{Meddle, between};
 
 /// Two clusters in memory.
-async fn two(clock: &knarr_clock::Clock) -> (Running, Running) {
-    let start = async |name| {
+async fn two(clock: &knarr_clock::Clock) -> (Cluster, Cluster) {
+    let start = async || {
         let options = Options {
             clock: clock.clone(),
-            ..Options::simulated(name)
+            ..Options::memory()
         };
-        let cluster = ControlPlane::start(options).await.expect("starts");
+        let cluster = Cluster::start(options).await.expect("starts");
         cluster.ready().await.expect("ready");
         cluster
     };
-    (start("prod").await, start("staging").await)
+    (start().await, start().await)
 }
 
 /// The program on the first of these contexts.
 fn on(clients: Vec<(&str, kube::Client)>, clock: knarr_clock::Clock, setup: Setup) -> Tui {
     let (name, client) = clients[0].clone();
-    let clients: Vec<(String, kube::Client)> = clients.into_iter().map(|(name, client)| (name.to_owned(), client)).collect();
+    let clients: Vec<(String, kube::Client)> = clients
+        .into_iter()
+        .map(|(name, client)| (name.to_owned(), client))
+        .collect();
     let source = Source::Given {
         name: name.to_owned(),
         clients: clients.into(),
@@ -62,7 +65,7 @@ async fn two_clusters_stand_in_one_table_under_one_filter_and_a_change_goes_wher
     tui.keys("G").await;
     assert!(tui.cursor_line().contains("staging"), "{}", tui.screen());
     tui.keys("bcolour=blue<ret>").await.until("labeled").await;
-    let label = async |cluster: &Running| {
+    let label = async |cluster: &Cluster| {
         let pod = pods(cluster.client()).get("web").await.expect("there");
         pod.metadata.labels.unwrap_or_default().contains_key("colour")
     };
@@ -132,7 +135,10 @@ async fn contexts_are_switched_while_the_link_is_down_and_sessions_live_on() {
     tui.keys("l").await.until("following").await.until("web/main").await;
     frozen.store(true, Ordering::SeqCst);
     tui.wait(Duration::from_secs(15)).await;
-    tui.keys(":ctx staging<ret>").await.until_line(&["api", "Running"]).await;
+    tui.keys(":ctx staging<ret>")
+        .await
+        .until_line(&["api", "Running"])
+        .await;
     tui.shows(&["2 logs:web"]).hides(&["stale"]);
     tui.keys("gf").await.until_line(&["log", "prod", "web"]).await;
     tui.keys("<ret>").await.until("web/main").await.shows(&["following"]);
@@ -156,8 +162,14 @@ async fn an_answer_that_comes_late_opens_nothing_in_the_cluster_one_has_gone_to(
     let clients = vec![("prod", held), ("staging", staging.client())];
     let mut tui = on(clients, clock, Setup::default());
     tui.until("loading pods").await;
-    tui.keys(":ctx staging<ret>").await.until_line(&["api", "Running"]).await;
-    tui.keys(":run two --image=nginx<ret>").await.until_line(&["two", "Running"]).await;
+    tui.keys(":ctx staging<ret>")
+        .await
+        .until_line(&["api", "Running"])
+        .await;
+    tui.keys(":run two --image=nginx<ret>")
+        .await
+        .until_line(&["two", "Running"])
+        .await;
     let made = pods(prod.client()).list(&Default::default()).await.expect("listed");
     assert!(made.items.is_empty(), "nothing is made where one has been");
 }
