@@ -199,6 +199,7 @@ mod tests {
 
     fn row(health: Health, restarts: (i64, Option<Timestamp>), created: Timestamp) -> Row {
         let id = ObjectId {
+            cluster: Default::default(),
             namespace: "default".into(),
             name: "web".into(),
             uid: "u".into(),
