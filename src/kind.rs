@@ -10,6 +10,7 @@ mod part;
 mod selector;
 mod template;
 mod volume;
+pub mod why;
 mod yaml;
 
 /// The kinds with a file of their own: a kind is its file and its name in this list.
