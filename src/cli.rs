@@ -3,11 +3,13 @@
 mod cluster;
 mod info;
 mod start;
+mod why;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use knarr::cluster::Source;
 use knarr::error::{Error, Result};
 
 /// A keyboard-driven Kubernetes workstation in the terminal, with a whole mini-cluster inside.
@@ -23,9 +25,9 @@ struct Cli {
     command: Option<Command>,
 }
 
-/// Flags of the workstation, as kubectl's users expect them.
+/// Which cluster, and as whom: flags as kubectl's users expect them.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Flags {
+pub(crate) struct Place {
     /// Start (or attach to) the embedded cluster and open on it; NAME keeps several apart
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
     embedded: Option<String>,
@@ -44,15 +46,38 @@ pub(crate) struct Flags {
     /// Open in all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Refuse everything that would change the cluster
-    #[arg(long)]
-    read_only: bool,
     /// User to impersonate
     #[arg(long = "as", value_name = "USER")]
     as_user: Option<String>,
     /// Group to impersonate; may be given several times
     #[arg(long = "as-group", value_name = "GROUP", requires = "as_user")]
     as_group: Vec<String>,
+}
+
+impl Place {
+    /// The cluster meant.
+    fn source(&self) -> Source {
+        match &self.embedded {
+            Some(name) => Source::Embedded {
+                name: name.clone(),
+                ephemeral: self.ephemeral,
+            },
+            None => Source::Kubeconfig {
+                path: self.kubeconfig.clone(),
+                context: self.context.clone(),
+            },
+        }
+    }
+}
+
+/// Flags of the workstation.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    place: Place,
+    /// Refuse everything that would change the cluster
+    #[arg(long)]
+    read_only: bool,
     /// Theme: dark, light, contrast, or one of your own
     #[arg(long, value_name = "NAME")]
     theme: Option<String>,
@@ -77,6 +102,8 @@ enum Command {
         #[arg(long)]
         roles: bool,
     },
+    /// Say why something does not work, and what to do about it; exit code 1 when something is wrong
+    Why(why::Why),
     /// Print a shell's completion script
     Completions {
         /// The shell
@@ -93,6 +120,7 @@ pub(crate) fn main() -> Result<ExitCode> {
     match cli.command {
         Some(Command::Cluster { action }) => cluster::run(action),
         Some(Command::Info { roles }) => info::run(&cli.flags, roles).map(|()| ExitCode::SUCCESS),
+        Some(Command::Why(ask)) => why::run(ask),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "knarr", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -26,10 +26,9 @@ pub use merge::reconciled;
 pub use place::{ClusterId, Namespaces, Place};
 pub use plan::{Change, ObjectRef, Plan, Write, subject};
 pub use request::{Read, encode};
-pub(crate) use source::connect;
 pub use source::{
     ComponentLogs, ConnectOptions, Contexts, Given, PLUGIN, PLUGIN_SECONDS, Running, Source, background, clusters_dir,
-    reexec,
+    connect, reexec,
 };
 
 /// Who changes objects, as their managed fields remember it.

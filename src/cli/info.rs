@@ -20,7 +20,7 @@ pub(super) fn run(flags: &Flags, roles: bool) -> Result<()> {
     }
     let paths = Paths::find();
     let config = Config::load(&paths)?;
-    let kubeconfig = match (&flags.kubeconfig, std::env::var("KUBECONFIG")) {
+    let kubeconfig = match (&flags.place.kubeconfig, std::env::var("KUBECONFIG")) {
         (Some(path), _) => path.display().to_string(),
         (None, Ok(paths)) if !paths.is_empty() => paths,
         _ => "~/.kube/config".into(),

@@ -15,7 +15,7 @@ use crossterm::terminal::{Clear, ClearType};
 use futures::StreamExt;
 use knarr::action;
 use knarr::app::{App, Event, Host, Screen, Settings, install_panic_hook};
-use knarr::cluster::{ComponentLogs, Source};
+use knarr::cluster::ComponentLogs;
 use knarr::config::{Config, Paths};
 use knarr::error::{Error, ErrorKind, Result};
 use knarr::keys::{Chord, Keymap};
@@ -207,28 +207,19 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
         )
         .hint(unknown.join(", ")));
     }
-    let source = match &flags.embedded {
-        Some(name) => Source::Embedded {
-            name: name.clone(),
-            ephemeral: flags.ephemeral,
-        },
-        None => Source::Kubeconfig {
-            path: flags.kubeconfig.clone(),
-            context: flags.context.clone(),
-        },
-    };
-    let namespace = match (&flags.namespace, flags.all_namespaces) {
+    let place = &flags.place;
+    let namespace = match (&place.namespace, place.all_namespaces) {
         (_, true) => Some(None),
         (Some(namespace), _) => Some(Some(namespace.clone())),
         (None, false) => None,
     };
     Ok(Settings {
         welcome: !paths.state.join("welcomed").exists(),
-        source,
+        source: place.source(),
         namespace,
         read_only: flags.read_only || config.read_only,
         protected: config.protected,
-        impersonate: (flags.as_user.clone(), flags.as_group.clone()),
+        impersonate: (place.as_user.clone(), place.as_group.clone()),
         start,
         theme,
         keymap,

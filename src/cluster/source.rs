@@ -190,7 +190,11 @@ pub fn reexec() -> Option<i32> {
 }
 
 /// Connects: the link, what the cluster is called, and the embedded cluster that must be kept running.
-pub(crate) async fn connect(
+///
+/// # Errors
+///
+/// When there is no such cluster, or it does not answer.
+pub async fn connect(
     source: &Source,
     options: ConnectOptions,
     running: Option<Arc<Running>>,

@@ -30,16 +30,26 @@ pub(super) fn api_service(cx: Cx<'_>, api: &Value) -> Vec<Finding> {
     if available["status"] != "False" || !cx.older(since, GRACE) {
         return Vec::new();
     }
-    let (why, causes) = behind(cx, &api["spec"]["service"])
-        .unwrap_or_else(|| (brief(text(&available["message"])), Vec::new()));
+    let (why, causes) =
+        behind(cx, &api["spec"]["service"]).unwrap_or_else(|| (brief(text(&available["message"])), Vec::new()));
     let me = Thing::of(api);
     vec![
-        Finding::critical("api.unavailable", api, format!("The API {} is down: {why}.", name(api)).replace("..", "."))
-            .since(since)
-            .read(condition_path("Available"), format!("{}: {}", text(&available["reason"]), text(&available["message"])))
-            .because(causes)
-            .advise("if its server is gone for good, delete it", format!("kubectl delete apiservice {}", me.name))
-            .by(Fix::Delete(me)),
+        Finding::critical(
+            "api.unavailable",
+            api,
+            format!("The API {} is down: {why}.", name(api)).replace("..", "."),
+        )
+        .since(since)
+        .read(
+            condition_path("Available"),
+            format!("{}: {}", text(&available["reason"]), text(&available["message"])),
+        )
+        .because(causes)
+        .advise(
+            "if its server is gone for good, delete it",
+            format!("kubectl delete apiservice {}", me.name),
+        )
+        .by(Fix::Delete(me)),
     ]
 }
 
@@ -51,7 +61,12 @@ pub(super) fn definition(cx: Cx<'_>, definition: &Value) -> Vec<Finding> {
     let bad = [
         ("NamesAccepted", "False", "crd.notready", "Its names are taken"),
         ("Established", "False", "crd.notready", "It is not served"),
-        ("NonStructuralSchema", "True", "crd.notready", "Its schema is not structural"),
+        (
+            "NonStructuralSchema",
+            "True",
+            "crd.notready",
+            "Its schema is not structural",
+        ),
         (
             "KubernetesAPIApprovalPolicyConformant",
             "False",
@@ -102,7 +117,10 @@ pub(super) fn webhooks(cx: Cx<'_>, configuration: &Value) -> Vec<Finding> {
             let me = Thing::of(configuration);
             Some(
                 Finding::new("webhook.broken", severity, configuration, sentence)
-                    .read(format!("webhooks[{called}].failurePolicy"), webhook["failurePolicy"].as_str().unwrap_or("Fail"))
+                    .read(
+                        format!("webhooks[{called}].failurePolicy"),
+                        webhook["failurePolicy"].as_str().unwrap_or("Fail"),
+                    )
                     .because(causes)
                     .edit(&me, "correct clientConfig, or set failurePolicy to Ignore"),
             )
@@ -124,7 +142,8 @@ pub(super) fn custom(cx: Cx<'_>, object: &Value) -> Vec<Finding> {
             let kind = text(&condition["type"]);
             let wrong = GOOD.contains(&kind) && condition["status"] == "False"
                 || BAD.contains(&kind) && condition["status"] == "True";
-            let current = condition["observedGeneration"].is_null() || int(&condition["observedGeneration"]) >= generation;
+            let current =
+                condition["observedGeneration"].is_null() || int(&condition["observedGeneration"]) >= generation;
             wrong && current && cx.older(time(&condition["lastTransitionTime"]), GRACE)
         })
         .take(1)
@@ -134,7 +153,13 @@ pub(super) fn custom(cx: Cx<'_>, object: &Value) -> Vec<Finding> {
                 "" => text(&condition["reason"]),
                 message => message,
             };
-            let sentence = format!("{} {} says {kind}={}: {}", text(&object["kind"]), name(object), text(&condition["status"]), brief(message));
+            let sentence = format!(
+                "{} {} says {kind}={}: {}",
+                text(&object["kind"]),
+                name(object),
+                text(&condition["status"]),
+                brief(message)
+            );
             Finding::warning("cr.condition", object, sentence)
                 .since(time(&condition["lastTransitionTime"]))
                 .read(condition_path(kind), message)
@@ -150,14 +175,20 @@ pub(super) fn binding(cx: Cx<'_>, binding: &Value) -> Vec<Finding> {
     let within = if kind == "Role" { namespace(binding) } else { "" };
     let mut findings = Vec::new();
     if cx.world.get(GROUP, kind, within, text(&role["name"])).is_absent() {
-        let sentence = format!("The binding grants nothing: {kind} {} does not exist.", text(&role["name"]));
+        let sentence = format!(
+            "The binding grants nothing: {kind} {} does not exist.",
+            text(&role["name"])
+        );
         findings.push(
             Finding::warning("rbac.rolemissing", binding, sentence)
                 .read("roleRef", format!("{kind} {}", text(&role["name"])))
                 .advise("make the role; what a binding refers to cannot be changed", ""),
         );
     }
-    for subject in items(&binding["subjects"]).iter().filter(|subject| subject["kind"] == "ServiceAccount") {
+    for subject in items(&binding["subjects"])
+        .iter()
+        .filter(|subject| subject["kind"] == "ServiceAccount")
+    {
         let (within, called) = (text(&subject["namespace"]), text(&subject["name"]));
         if cx.world.get("", "ServiceAccount", within, called).is_absent() {
             let sentence = format!("The service account {within}/{called} that it names does not exist.");
@@ -181,15 +212,28 @@ pub(super) fn signing_request(cx: Cx<'_>, request: &Value) -> Vec<Finding> {
         Finding::warning("cert.csr", request, format!("The request was denied: {}", brief(why)))
     } else if condition(request, "Failed")["status"] == "True" {
         let why = text(&condition(request, "Failed")["message"]);
-        Finding::critical("cert.csr", request, format!("The signer {signer} failed: {}", brief(why)))
+        Finding::critical(
+            "cert.csr",
+            request,
+            format!("The signer {signer} failed: {}", brief(why)),
+        )
     } else if issued || !cx.aged(request, 2 * GRACE) {
         return Vec::new();
     } else if condition(request, "Approved")["status"] == "True" {
-        Finding::critical("cert.csr", request, format!("The request is approved, but nobody signs for {signer}."))
+        Finding::critical(
+            "cert.csr",
+            request,
+            format!("The request is approved, but nobody signs for {signer}."),
+        )
     } else {
-        let sentence = format!("The request of {} waits for approval.", text(&request["spec"]["username"]));
-        Finding::warning("cert.csr", request, sentence)
-            .advise("look at it, then approve it", format!("kubectl certificate approve {}", me.name))
+        let sentence = format!(
+            "The request of {} waits for approval.",
+            text(&request["spec"]["username"])
+        );
+        Finding::warning("cert.csr", request, sentence).advise(
+            "look at it, then approve it",
+            format!("kubectl certificate approve {}", me.name),
+        )
     };
     vec![finding.read("spec.signerName", signer)]
 }

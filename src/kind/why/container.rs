@@ -125,7 +125,10 @@ fn one(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> {
         return Some(cause);
     }
     let severity = cause.severity;
-    let sentence = format!("{} does not succeed, so the pod's own containers do not start.", container.called());
+    let sentence = format!(
+        "{} does not succeed, so the pod's own containers do not start.",
+        container.called()
+    );
     Some(
         Finding::new("start.initfail", severity, container.pod, sentence)
             .since(cause.since)

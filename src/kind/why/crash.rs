@@ -30,7 +30,15 @@ const LAST_WORDS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "crash.dependency",
-        &["connection refused", "econnrefused", "no such host", "enotfound", "getaddrinfo", "i/o timeout", "could not translate host name"],
+        &[
+            "connection refused",
+            "econnrefused",
+            "no such host",
+            "enotfound",
+            "getaddrinfo",
+            "i/o timeout",
+            "could not translate host name",
+        ],
         "it cannot reach something it needs",
     ),
     (
@@ -51,9 +59,15 @@ pub(super) fn out_of_memory(cx: Cx<'_>, container: Container<'_>) -> Option<Find
         limit => scalar(limit),
     };
     let sentence = if limit.is_empty() {
-        format!("{} was killed because its node ran out of memory; it has no limit of its own.", container.called())
+        format!(
+            "{} was killed because its node ran out of memory; it has no limit of its own.",
+            container.called()
+        )
     } else {
-        format!("{} was killed for using more than its {limit} of memory.", container.called())
+        format!(
+            "{} was killed for using more than its {limit} of memory.",
+            container.called()
+        )
     };
     let maker = maker(cx, container.pod);
     let more = format!(
@@ -85,7 +99,9 @@ pub(super) fn ended(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> {
     }
     let code = exit(ending);
     let (started, finished) = (time(&ending["startedAt"]), time(&ending["finishedAt"]));
-    let lived = started.zip(finished).map(|(from, to)| to.duration_since(from).as_secs());
+    let lived = started
+        .zip(finished)
+        .map(|(from, to)| to.duration_since(from).as_secs());
     let maker = maker(cx, pod);
     let logs = format!(
         "kubectl logs {} -n {} -c {}{}",
@@ -110,7 +126,11 @@ pub(super) fn ended(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> {
             let sentence = format!(
                 "{} ends with exit code {code}: a command in its script {}.",
                 container.called(),
-                if code == 127 { "does not exist in the image" } else { "cannot be executed" }
+                if code == 127 {
+                    "does not exist in the image"
+                } else {
+                    "cannot be executed"
+                }
             );
             Finding::critical("crash.cmd", pod, sentence)
                 .read(container.spec_path("command"), command(container.spec))
@@ -124,7 +144,11 @@ pub(super) fn ended(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> {
                 136 => "an arithmetic error",
                 _ => "a segmentation fault",
             };
-            Finding::critical("crash.signal", pod, format!("{} crashed with {what}.", container.called()))
+            Finding::critical(
+                "crash.signal",
+                pod,
+                format!("{} crashed with {what}.", container.called()),
+            )
         }
         137 => {
             let grace = int(&pod["spec"]["terminationGracePeriodSeconds"]);
@@ -144,10 +168,17 @@ pub(super) fn ended(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> {
     let finding = finding
         .since(finished)
         .read(
-            container.path(if now_ended { "state.terminated" } else { "lastState.terminated" }),
+            container.path(if now_ended {
+                "state.terminated"
+            } else {
+                "lastState.terminated"
+            }),
             format!("exit code {code}, {}", text(&ending["reason"])),
         )
-        .read(container.path("state.waiting.message"), if waits { message } else { "" })
+        .read(
+            container.path("state.waiting.message"),
+            if waits { message } else { "" },
+        )
         .advise("read what it wrote last", logs);
     let finding = match cx.world.last_lines(pod, container.name()).last() {
         Some(line) => finding.read(format!("log of {}", container.name()), line.as_str()),
@@ -177,22 +208,43 @@ fn exited(cx: Cx<'_>, container: Container<'_>, code: i64, lived: Option<i64>) -
     let pod = container.pod;
     let lines = cx.world.last_lines(pod, container.name());
     let told = text(&container.ending()["message"]);
-    let low: Vec<String> = lines.iter().map(|line| line.to_lowercase()).chain([told.to_lowercase()]).collect();
+    let low: Vec<String> = lines
+        .iter()
+        .map(|line| line.to_lowercase())
+        .chain([told.to_lowercase()])
+        .collect();
     let after = match lived {
         Some(seconds) if seconds < 10 => " at once".to_owned(),
         Some(seconds) => format!(" after {}", duration(seconds)),
         None => String::new(),
     };
     for (cause, words, meaning) in LAST_WORDS {
-        let Some(at) = low.iter().rposition(|line| words.iter().any(|word| line.contains(word))) else { continue };
+        let Some(at) = low
+            .iter()
+            .rposition(|line| words.iter().any(|word| line.contains(word)))
+        else {
+            continue;
+        };
         let line = lines.get(at).map_or(told, String::as_str);
         let sentence = format!("{} exits with code {code}{after}: {meaning}.", container.called());
         let finding = Finding::critical(cause, pod, sentence).read(format!("log of {}", container.name()), line);
-        return if *cause == "crash.dependency" { needs(cx, pod, line, finding) } else { finding };
+        return if *cause == "crash.dependency" {
+            needs(cx, pod, line, finding)
+        } else {
+            finding
+        };
     }
-    let last = lines.last().map(String::as_str).or(Some(told)).filter(|line| !line.is_empty());
+    let last = lines
+        .last()
+        .map(String::as_str)
+        .or(Some(told))
+        .filter(|line| !line.is_empty());
     let sentence = match last {
-        Some(line) => format!("{} exits with code {code}{after}: {:?}.", container.called(), brief(line)),
+        Some(line) => format!(
+            "{} exits with code {code}{after}: {:?}.",
+            container.called(),
+            brief(line)
+        ),
         None => format!("{} exits with code {code}{after}.", container.called()),
     };
     Finding::critical("crash.exit", pod, sentence)
@@ -210,7 +262,9 @@ fn needs(cx: Cx<'_>, pod: &Value, line: &str, mut finding: Finding) -> Finding {
         }
         let within = parts.next().filter(|_| word.contains(".svc")).unwrap_or(namespace);
         if let Known::There(service) = cx.world.get("", "Service", within, name) {
-            finding.sentence = finding.sentence.replace("something it needs", &format!("Service {name}"));
+            finding.sentence = finding
+                .sentence
+                .replace("something it needs", &format!("Service {name}"));
             return finding.because(super::network::service(cx, service));
         }
     }
@@ -238,7 +292,10 @@ pub(super) fn flapping(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> 
         Finding::warning("crash.flap", container.pod, sentence)
             .since(finished)
             .read(container.path("restartCount"), container.restarts().to_string())
-            .read(container.path("lastState.terminated"), format!("exit code {}", exit(last))),
+            .read(
+                container.path("lastState.terminated"),
+                format!("exit code {}", exit(last)),
+            ),
     )
 }
 
@@ -247,7 +304,8 @@ pub(super) fn unfinished(cx: Cx<'_>, pod: &Value) -> Option<Finding> {
     if controller(pod).is_none_or(|owner| owner["kind"] != "Job") {
         return None;
     }
-    let plain = || container::all(pod).filter(|container| !container.is_init && container.spec["restartPolicy"] != "Always");
+    let plain =
+        || container::all(pod).filter(|container| !container.is_init && container.spec["restartPolicy"] != "Always");
     let done: Option<Timestamp> = plain()
         .filter(|container| container.status["state"]["terminated"]["exitCode"] == 0)
         .find_map(|container| time(&container.status["state"]["terminated"]["finishedAt"]));
@@ -279,7 +337,10 @@ pub(super) fn failed(cx: Cx<'_>, pod: &Value) -> Vec<Finding> {
     let finding = match reason {
         "Evicted" => {
             let sentence = if message.contains("exceed") {
-                format!("The pod was evicted for exceeding a limit of its own: {}", brief(message))
+                format!(
+                    "The pod was evicted for exceeding a limit of its own: {}",
+                    brief(message)
+                )
             } else {
                 format!("The pod was evicted because node {node} ran short: {}", brief(message))
             };
@@ -287,27 +348,40 @@ pub(super) fn failed(cx: Cx<'_>, pod: &Value) -> Vec<Finding> {
         }
         "DeadlineExceeded" => {
             let limit = int(&pod["spec"]["activeDeadlineSeconds"]);
-            let sentence = format!("The pod ran longer than its {} allow.", super::count(limit as usize, "second"));
+            let sentence = format!(
+                "The pod ran longer than its {} allow.",
+                super::count(limit as usize, "second")
+            );
             Finding::warning("crash.deadline", pod, sentence)
                 .read("spec.activeDeadlineSeconds", limit.to_string())
                 .edit(&maker(cx, pod), "allow it more time")
         }
-        "NodeShutdown" | "Terminated" | "NodeLost" | "Shutdown" => {
-            Finding::warning("crash.nodegone", pod, format!("The pod ended because node {node} shut down."))
-        }
+        "NodeShutdown" | "Terminated" | "NodeLost" | "Shutdown" => Finding::warning(
+            "crash.nodegone",
+            pod,
+            format!("The pod ended because node {node} shut down."),
+        ),
         _ if reason.starts_with("OutOf")
             || matches!(
                 reason,
-                "NodeAffinity" | "NodePorts" | "UnexpectedAdmissionError" | "TopologyAffinityError" | "PodOSNotSupported"
-                    | "AppArmor" | "SysctlForbidden" | "Preempting"
+                "NodeAffinity"
+                    | "NodePorts"
+                    | "UnexpectedAdmissionError"
+                    | "TopologyAffinityError"
+                    | "PodOSNotSupported"
+                    | "AppArmor"
+                    | "SysctlForbidden"
+                    | "Preempting"
             ) =>
         {
             let sentence = format!("Node {node} refused the pod at its start: {}", brief(message));
             Finding::warning("sched.rejected", pod, sentence)
         }
-        _ if terminated["status"] == "True" && terminated["reason"] == "DeletionByPodGC" => {
-            Finding::warning("crash.nodegone", pod, format!("The pod was ended because its node {node} is gone."))
-        }
+        _ if terminated["status"] == "True" && terminated["reason"] == "DeletionByPodGC" => Finding::warning(
+            "crash.nodegone",
+            pod,
+            format!("The pod was ended because its node {node} is gone."),
+        ),
         _ => {
             return container::all(pod)
                 .filter(|container| int(&container.status["state"]["terminated"]["exitCode"]) != 0)
@@ -317,7 +391,12 @@ pub(super) fn failed(cx: Cx<'_>, pod: &Value) -> Vec<Finding> {
         }
     };
     let mut finding = finding
-        .since(items(&pod["status"]["conditions"]).iter().filter_map(|c| time(&c["lastTransitionTime"])).max())
+        .since(
+            items(&pod["status"]["conditions"])
+                .iter()
+                .filter_map(|c| time(&c["lastTransitionTime"]))
+                .max(),
+        )
         .read("status.reason", reason)
         .read("status.message", message)
         .advise("delete what is left of it", delete)

@@ -230,7 +230,10 @@ impl Finding {
     /// It comes from these.
     #[must_use]
     pub(super) fn because(mut self, causes: Vec<Finding>) -> Self {
-        self.because = causes.into_iter().filter(|cause| cause.severity > Severity::Note).collect();
+        self.because = causes
+            .into_iter()
+            .filter(|cause| cause.severity > Severity::Note)
+            .collect();
         self
     }
 

@@ -51,9 +51,17 @@ const NAMESPACED: &[(&str, &str)] = &[
 /// # Errors
 ///
 /// When the object itself cannot be read. What else cannot be read is left out and noted in the world.
-pub async fn gather(link: &Link, resource: &Resource, namespace: Option<&str>, name: &str, tail: Tail) -> Result<(World, Value)> {
+pub async fn gather(
+    link: &Link,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+    tail: Tail,
+) -> Result<(World, Value)> {
     let path = resource.object_path(namespace, name);
-    let bytes = link.read(&Read::new(path, format!("read {} {name}", resource.singular))).await?;
+    let bytes = link
+        .read(&Read::new(path, format!("read {} {name}", resource.singular)))
+        .await?;
     let mut object: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Error::new(ErrorKind::Other, "the cluster's answer is not an object").because(&error))?;
     if object["kind"].is_null() {
@@ -81,11 +89,18 @@ fn wanted(object: &Value) -> Vec<Wanted> {
     let (group, kind) = group_kind(object);
     let mut lists: Vec<Wanted> = Vec::new();
     if !namespace.is_empty() {
-        lists.extend(NAMESPACED.iter().map(|(group, kind)| (*group, *kind, namespace.clone())));
+        lists.extend(
+            NAMESPACED
+                .iter()
+                .map(|(group, kind)| (*group, *kind, namespace.clone())),
+        );
         lists.push(("", "Node", String::new()));
     }
     let cluster = |kinds: &[(&'static str, &'static str)]| -> Vec<Wanted> {
-        kinds.iter().map(|(group, kind)| (*group, *kind, String::new())).collect()
+        kinds
+            .iter()
+            .map(|(group, kind)| (*group, *kind, String::new()))
+            .collect()
     };
     lists.extend(match (group, kind) {
         ("networking.k8s.io", "Ingress") => cluster(&[("networking.k8s.io", "IngressClass")]),
@@ -93,9 +108,13 @@ fn wanted(object: &Value) -> Vec<Wanted> {
         ("", "Node") => cluster(&[("", "Node"), ("", "Pod"), ("", "Event")]),
         ("", "Namespace") => cluster(&[("apiregistration.k8s.io", "APIService")]),
         ("", "PersistentVolume") => cluster(&[("", "Event")]),
-        ("apiregistration.k8s.io" | "admissionregistration.k8s.io" | "apiextensions.k8s.io", _) => {
-            cluster(&[("", "Service"), ("discovery.k8s.io", "EndpointSlice"), ("", "Pod"), ("", "Event"), ("", "Node")])
-        }
+        ("apiregistration.k8s.io" | "admissionregistration.k8s.io" | "apiextensions.k8s.io", _) => cluster(&[
+            ("", "Service"),
+            ("discovery.k8s.io", "EndpointSlice"),
+            ("", "Pod"),
+            ("", "Event"),
+            ("", "Node"),
+        ]),
         ("rbac.authorization.k8s.io", _) => cluster(&[
             ("rbac.authorization.k8s.io", "Role"),
             ("rbac.authorization.k8s.io", "ClusterRole"),
@@ -118,21 +137,30 @@ fn more(world: &World, object: &Value) -> Vec<Wanted> {
         .filter(|pod| text(&pod["spec"]["nodeName"]).is_empty() && pod["status"]["phase"] == "Pending")
         .map(|pod| text(&super::condition(pod, "PodScheduled")["message"]).to_owned())
         .collect::<Vec<_>>();
-    if unscheduled.iter().any(|message| message.contains("nsufficient") || message.contains("free ports")) {
+    if unscheduled
+        .iter()
+        .any(|message| message.contains("nsufficient") || message.contains("free ports"))
+    {
         lists.insert(("", "Pod"));
     }
     if unscheduled.iter().any(String::is_empty) {
         lists.insert(("coordination.k8s.io", "Lease"));
     }
     let unbound = |claim: &Value| claim["status"]["phase"] != "Bound";
-    if world.all("", "PersistentVolumeClaim").iter().any(unbound) || unscheduled.iter().any(|message| message.contains("olume")) {
+    if world.all("", "PersistentVolumeClaim").iter().any(unbound)
+        || unscheduled.iter().any(|message| message.contains("olume"))
+    {
         lists.insert(("storage.k8s.io", "StorageClass"));
         lists.insert(("", "PersistentVolume"));
     }
     lists
         .into_iter()
         .map(|(group, kind)| {
-            let namespace = if kind == "Lease" { "kube-system".to_owned() } else { String::new() };
+            let namespace = if kind == "Lease" {
+                "kube-system".to_owned()
+            } else {
+                String::new()
+            };
             (group, kind, namespace)
         })
         .collect()
@@ -222,7 +250,12 @@ async fn named(link: &Link, world: &mut World, subject: &Value) {
 /// Keeps the keys of a Secret's or ConfigMap's data, and nothing else of them.
 fn forget_values(object: &mut Value) {
     for data in ["data", "binaryData", "stringData"] {
-        for (_, value) in object.get_mut(data).and_then(Value::as_object_mut).into_iter().flatten() {
+        for (_, value) in object
+            .get_mut(data)
+            .and_then(Value::as_object_mut)
+            .into_iter()
+            .flatten()
+        {
             *value = Value::Bool(true);
         }
     }

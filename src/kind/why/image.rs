@@ -41,7 +41,16 @@ const ANSWERS: &[(&str, &[&str])] = &[
             "registryunavailable",
         ],
     ),
-    ("image.notfound", &["not found", "manifest unknown", "name_unknown", "not known", "does not exist"]),
+    (
+        "image.notfound",
+        &[
+            "not found",
+            "manifest unknown",
+            "name_unknown",
+            "not known",
+            "does not exist",
+        ],
+    ),
 ];
 
 /// Why a container's image is not there.
@@ -59,7 +68,8 @@ pub(super) fn unpulled(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> 
             ))
         }
         "ErrImageNeverPull" => {
-            let sentence = format!("Image {image} is not on node {node}, and the pull policy Never forbids getting it.");
+            let sentence =
+                format!("Image {image} is not on node {node}, and the pull policy Never forbids getting it.");
             Some(
                 Finding::critical("image.never", pod, sentence)
                     .read(container.spec_path("imagePullPolicy"), "Never")
@@ -67,8 +77,12 @@ pub(super) fn unpulled(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> 
             )
         }
         "SignatureValidationFailed" => Some(
-            Finding::critical("image.sign", pod, format!("The signature of image {image} was refused."))
-                .read(container.path("state.waiting.message"), message),
+            Finding::critical(
+                "image.sign",
+                pod,
+                format!("The signature of image {image} was refused."),
+            )
+            .read(container.path("state.waiting.message"), message),
         ),
         "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" => Some(refused(cx, container)),
         "ContainerCreating" | "PodInitializing" => slow(cx, container),
@@ -96,7 +110,11 @@ fn refused(cx: Cx<'_>, container: Container<'_>) -> Finding {
     let pod = container.pod;
     let image = text(&container.spec["image"]);
     let (path, message) = answer(cx, container);
-    let path = if path.is_empty() { container.path("state.waiting.message") } else { path.to_owned() };
+    let path = if path.is_empty() {
+        container.path("state.waiting.message")
+    } else {
+        path.to_owned()
+    };
     let low = message.to_lowercase();
     let cause = ANSWERS
         .iter()
@@ -134,8 +152,10 @@ fn refused(cx: Cx<'_>, container: Container<'_>) -> Finding {
         }
         "image.network" => {
             let sentence = format!("Node {node} cannot reach the registry {host}.");
-            Finding::critical(cause, pod, sentence)
-                .advise("check the node's DNS, its way to the registry and the registry's certificate", "")
+            Finding::critical(cause, pod, sentence).advise(
+                "check the node's DNS, its way to the registry and the registry's certificate",
+                "",
+            )
         }
         "image.ratelimit" => {
             let sentence = format!("{host} limits how often images are pulled; it is tried again by itself.");
@@ -146,11 +166,17 @@ fn refused(cx: Cx<'_>, container: Container<'_>) -> Finding {
                 .world
                 .get("", "Node", "", node)
                 .there()
-                .map_or("the node's architecture", |node| text(&node["status"]["nodeInfo"]["architecture"]));
+                .map_or("the node's architecture", |node| {
+                    text(&node["status"]["nodeInfo"]["architecture"])
+                });
             let sentence = format!("Image {image} has no build for {architecture}.");
             set_image(cx, container, Finding::critical(cause, pod, sentence))
         }
-        "image.disk" => Finding::critical(cause, pod, format!("Node {node} has no room on its disk for image {image}.")),
+        "image.disk" => Finding::critical(
+            cause,
+            pod,
+            format!("Node {node} has no room on its disk for image {image}."),
+        ),
         _ => {
             let sentence = format!("Image {image} cannot be pulled.");
             set_image(cx, container, Finding::critical("image.pull", pod, sentence))
@@ -236,7 +262,9 @@ fn near(cx: Cx<'_>, pod: &Value, image: &str) -> Option<String> {
 }
 
 fn secrets(pod: &Value) -> String {
-    let names = few(items(&pod["spec"]["imagePullSecrets"]).iter().map(|secret| text(&secret["name"])));
+    let names = few(items(&pod["spec"]["imagePullSecrets"])
+        .iter()
+        .map(|secret| text(&secret["name"])));
     if names.is_empty() { "none".into() } else { names }
 }
 

@@ -47,7 +47,10 @@ pub(super) fn job(cx: Cx<'_>, job: &Value) -> Vec<Finding> {
     let tries = int(&job["status"]["failed"]);
     if tries > 0 && active > 0 {
         let limit = job["spec"]["backoffLimit"].as_i64().unwrap_or(6);
-        let sentence = format!("{tries} of at most {} have failed; it is tried again.", count(limit as usize + 1, "try").replace("trys", "tries"));
+        let sentence = format!(
+            "{tries} of at most {} have failed; it is tried again.",
+            count(limit as usize + 1, "try").replace("trys", "tries")
+        );
         let cause = last_failure(cx, &pods);
         return vec![
             Finding::warning("job.retrying", job, sentence)
@@ -82,13 +85,23 @@ fn ended(cx: Cx<'_>, job: &Value, pods: &[&Value], failed: &Value) -> Finding {
                         .find(|code| *code != 0)
                 });
             let code = code.map_or_else(String::new, |code| format!("; the last exit code was {code}"));
-            format!("The job was given up after {} failed{code}.", if tries == 1 { "1 try".into() } else { format!("{tries} tries") })
+            format!(
+                "The job was given up after {} failed{code}.",
+                if tries == 1 {
+                    "1 try".into()
+                } else {
+                    format!("{tries} tries")
+                }
+            )
         }
         "DeadlineExceeded" => format!(
             "The job ran longer than its {} allow.",
             count(int(&job["spec"]["activeDeadlineSeconds"]) as usize, "second")
         ),
-        "PodFailurePolicy" => format!("A rule of the job's pod failure policy ended it: {}", brief(text(&failed["message"]))),
+        "PodFailurePolicy" => format!(
+            "A rule of the job's pod failure policy ended it: {}",
+            brief(text(&failed["message"]))
+        ),
         "FailedIndexes" | "MaxFailedIndexesExceeded" => {
             format!("Indexes of the job failed: {}.", text(&job["status"]["failedIndexes"]))
         }
@@ -97,7 +110,10 @@ fn ended(cx: Cx<'_>, job: &Value, pods: &[&Value], failed: &Value) -> Finding {
     let me = Thing::of(job);
     let mut finding = Finding::critical("job.failed", job, sentence)
         .since(time(&failed["lastTransitionTime"]))
-        .read(condition_path("Failed"), format!("{reason}: {}", text(&failed["message"])))
+        .read(
+            condition_path("Failed"),
+            format!("{reason}: {}", text(&failed["message"])),
+        )
         .advise(
             "read what it wrote",
             format!("kubectl logs {}{}", me.argument(), me.flag()),
@@ -111,7 +127,11 @@ fn ended(cx: Cx<'_>, job: &Value, pods: &[&Value], failed: &Value) -> Finding {
     // A run that has been followed by a good one is history.
     let succeeded = super::controller(job)
         .filter(|owner| owner["kind"] == "CronJob")
-        .and_then(|owner| cx.world.get("batch", "CronJob", super::namespace(job), text(&owner["name"])).there())
+        .and_then(|owner| {
+            cx.world
+                .get("batch", "CronJob", super::namespace(job), text(&owner["name"]))
+                .there()
+        })
         .and_then(|cron| time(&cron["status"]["lastSuccessfulTime"]));
     if succeeded > finding.since {
         finding.severity = Severity::Note;
@@ -146,7 +166,10 @@ pub(super) fn cron_job(cx: Cx<'_>, cron: &Value) -> Vec<Finding> {
     }
     let me = Thing::of(cron);
     let schedule = text(&cron["spec"]["schedule"]);
-    if let Some(event) = cx.world.newest(cron, &["UnparseableSchedule", "InvalidSchedule", "UnknownTimeZone"]) {
+    if let Some(event) = cx
+        .world
+        .newest(cron, &["UnparseableSchedule", "InvalidSchedule", "UnknownTimeZone"])
+    {
         let sentence = match event.reason.as_str() {
             "UnknownTimeZone" => format!("The time zone {} is not known.", text(&cron["spec"]["timeZone"])),
             _ => format!("The schedule {schedule:?} cannot be read."),
@@ -164,13 +187,24 @@ pub(super) fn cron_job(cx: Cx<'_>, cron: &Value) -> Vec<Finding> {
             .newest(cron, reasons)
             .filter(|event| !cx.older(event.last, 24 * RECENT))
     };
-    let run = format!("kubectl create job --from=cronjob/{} {}-now{}", me.name, me.name, me.flag());
+    let run = format!(
+        "kubectl create job --from=cronjob/{} {}-now{}",
+        me.name,
+        me.name,
+        me.flag()
+    );
     if let Some(event) = recent(&["MissSchedule", "TooManyMissedTimes"]) {
         return vec![
             Finding::warning("cj.missed", cron, "A run was missed.")
                 .since(event.last)
                 .read(format!("event {}", event.reason), event.message.as_str())
-                .read("spec.startingDeadlineSeconds", cron["spec"]["startingDeadlineSeconds"].as_i64().map(|s| s.to_string()).unwrap_or_default())
+                .read(
+                    "spec.startingDeadlineSeconds",
+                    cron["spec"]["startingDeadlineSeconds"]
+                        .as_i64()
+                        .map(|s| s.to_string())
+                        .unwrap_or_default(),
+                )
                 .advise("run it now", run),
         ];
     }
@@ -181,7 +215,10 @@ pub(super) fn cron_job(cx: Cx<'_>, cron: &Value) -> Vec<Finding> {
         let job = cx.world.get("batch", "Job", super::namespace(cron), active).there();
         let since = job.and_then(|job| time(&job["status"]["startTime"]));
         let causes = job.map(|active| self::job(cx, active)).unwrap_or_default();
-        let sentence = format!("Runs are left out, because the job {active} from {} ago has not ended.", cx.age(since));
+        let sentence = format!(
+            "Runs are left out, because the job {active} from {} ago has not ended.",
+            cx.age(since)
+        );
         return vec![
             Finding::warning("cj.forbid", cron, sentence)
                 .since(since)
@@ -196,7 +233,11 @@ pub(super) fn cron_job(cx: Cx<'_>, cron: &Value) -> Vec<Finding> {
 fn last_failed(cx: Cx<'_>, cron: &Value) -> Option<Finding> {
     let mut jobs = cx.world.children(cron, "batch", "Job");
     jobs.sort_by_key(|job| std::cmp::Reverse(time(&job["status"]["startTime"])));
-    let ended = |job: &&Value| ["Failed", "Complete"].iter().any(|kind| condition(job, kind)["status"] == "True");
+    let ended = |job: &&Value| {
+        ["Failed", "Complete"]
+            .iter()
+            .any(|kind| condition(job, kind)["status"] == "True")
+    };
     let failed = |job: &&&Value| condition(job, "Failed")["status"] == "True";
     let finished: Vec<&Value> = jobs.into_iter().filter(ended).collect();
     let count = finished.iter().take_while(failed).count();

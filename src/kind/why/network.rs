@@ -46,7 +46,10 @@ fn backends(cx: Cx<'_>, service: &Value) -> Option<Finding> {
     let ready = |pod: &&Value| super::is(pod, "Ready", "True") && !is_going(pod);
     let serving = if slices_known {
         // Not said is ready.
-        cx.world.endpoints(service).filter(|endpoint| endpoint["conditions"]["ready"] != false).count()
+        cx.world
+            .endpoints(service)
+            .filter(|endpoint| endpoint["conditions"]["ready"] != false)
+            .count()
     } else {
         pods.iter().filter(|pod| ready(pod)).count()
     };
@@ -54,11 +57,14 @@ fn backends(cx: Cx<'_>, service: &Value) -> Option<Finding> {
         return None;
     }
     let name = name(service);
-    let unlisted = pods.iter().find(|pod| {
-        ready(pod) && cx.older(time(&super::condition(pod, "Ready")["lastTransitionTime"]), GRACE)
-    });
+    let unlisted = pods
+        .iter()
+        .find(|pod| ready(pod) && cx.older(time(&super::condition(pod, "Ready")["lastTransitionTime"]), GRACE));
     if let Some(pod) = unlisted {
-        let sentence = format!("Pod {} is ready, but is not listed as an endpoint of Service {name}.", super::name(pod));
+        let sentence = format!(
+            "Pod {} is ready, but is not listed as an endpoint of Service {name}.",
+            super::name(pod)
+        );
         return Some(
             Finding::critical("svc.slicelag", service, sentence)
                 .read("spec.selector", labels)
@@ -77,9 +83,13 @@ fn backends(cx: Cx<'_>, service: &Value) -> Option<Finding> {
         many => format!("none of its {many} pods is ready"),
     };
     Some(
-        Finding::critical("svc.notready", service, format!("Service {name} has no endpoint: {pods}."))
-            .read("spec.selector", labels)
-            .because(causes),
+        Finding::critical(
+            "svc.notready",
+            service,
+            format!("Service {name} has no endpoint: {pods}."),
+        )
+        .read("spec.selector", labels)
+        .because(causes),
     )
 }
 
@@ -108,14 +118,18 @@ fn unmatched(cx: Cx<'_>, service: &Value, labels: &str) -> Finding {
         if super::wanted(workload) == 0 {
             let target = Thing::of(workload);
             let command = format!("kubectl scale {} --replicas=1{}", target.argument(), target.flag());
-            return Finding::note("svc.noselectormatch", service, sentence.replace("has none", "is scaled to zero"))
-                .read("spec.selector", labels)
-                .advise("scale it up", command)
-                .by(Fix::Merge {
-                    target,
-                    subresource: Some("scale"),
-                    patch: json!({"spec": {"replicas": 1}}),
-                });
+            return Finding::note(
+                "svc.noselectormatch",
+                service,
+                sentence.replace("has none", "is scaled to zero"),
+            )
+            .read("spec.selector", labels)
+            .advise("scale it up", command)
+            .by(Fix::Merge {
+                target,
+                subresource: Some("scale"),
+                patch: json!({"spec": {"replicas": 1}}),
+            });
         }
         return Finding::critical("svc.noselectormatch", service, sentence)
             .read("spec.selector", labels)
@@ -126,7 +140,10 @@ fn unmatched(cx: Cx<'_>, service: &Value, labels: &str) -> Finding {
         .within("", "Pod", namespace)
         .filter_map(|pod| {
             let has = &pod["metadata"]["labels"];
-            let matching = pairs(selector).iter().filter(|(key, value)| has[key] == **value).count();
+            let matching = pairs(selector)
+                .iter()
+                .filter(|(key, value)| has[key] == **value)
+                .count();
             (matching > 0).then_some((matching, pod))
         })
         .max_by_key(|(matching, _)| *matching);
@@ -147,7 +164,11 @@ fn unmatched(cx: Cx<'_>, service: &Value, labels: &str) -> Finding {
                     value => format!("{key}={}", scalar(value)),
                 })
                 .collect();
-            format!("No pod has the labels {labels} of Service {name}; pod {} has {}.", super::name(pod), has.join(", "))
+            format!(
+                "No pod has the labels {labels} of Service {name}; pod {} has {}.",
+                super::name(pod),
+                has.join(", ")
+            )
         }
         None => format!("No pod has the labels {labels} of Service {name}."),
     };
@@ -161,7 +182,12 @@ fn ports(service: &Value, pods: &[&Value]) -> Option<Finding> {
     let declared = |pod: &Value| -> Vec<(String, String)> {
         super::container::all(pod)
             .flat_map(|container| items(&container.spec["ports"]))
-            .map(|port| (text(&port["name"]).to_owned(), scalar(&port["containerPort"]).into_owned()))
+            .map(|port| {
+                (
+                    text(&port["name"]).to_owned(),
+                    scalar(&port["containerPort"]).into_owned(),
+                )
+            })
             .collect()
     };
     let all: Vec<(String, String)> = pods.iter().flat_map(|pod| declared(pod)).collect();
@@ -173,8 +199,15 @@ fn ports(service: &Value, pods: &[&Value]) -> Option<Finding> {
         let known = scalar(target);
         let path = format!("spec.ports[{}].targetPort", scalar(&port["port"]));
         if target.is_string() && !all.iter().any(|(name, _)| *name == known) {
-            let names = few(all.iter().map(|(name, _)| name.as_str()).filter(|name| !name.is_empty()));
-            let has = if names.is_empty() { "their ports have no names".to_owned() } else { format!("they have {names}") };
+            let names = few(all
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .filter(|name| !name.is_empty()));
+            let has = if names.is_empty() {
+                "their ports have no names".to_owned()
+            } else {
+                format!("they have {names}")
+            };
             let sentence = format!("No pod of Service {} has a port named {known}; {has}.", name(service));
             return Some(
                 Finding::critical("svc.namedport", service, sentence)
@@ -208,10 +241,7 @@ fn unselective(cx: Cx<'_>, service: &Value) -> Option<Finding> {
         return None;
     }
     let sentence = "The Service has no selector, and nobody has given it addresses.";
-    Some(
-        Finding::note("svc.noslices", service, sentence)
-            .advise("give it a selector, or an EndpointSlice", ""),
-    )
+    Some(Finding::note("svc.noslices", service, sentence).advise("give it a selector, or an EndpointSlice", ""))
 }
 
 fn balancer(cx: Cx<'_>, service: &Value) -> Option<Finding> {
@@ -221,12 +251,19 @@ fn balancer(cx: Cx<'_>, service: &Value) -> Option<Finding> {
     if !waits {
         return None;
     }
-    let failed = cx.world.newest(service, &["SyncLoadBalancerFailed", "AllocationFailed", "UnAvailableLoadBalancer"]);
+    let failed = cx.world.newest(
+        service,
+        &["SyncLoadBalancerFailed", "AllocationFailed", "UnAvailableLoadBalancer"],
+    );
     if let Some(event) = failed {
         return Some(
-            Finding::warning("svc.lbpending", service, format!("The load balancer cannot be made: {}", event.message))
-                .since(event.last)
-                .read(format!("event {}", event.reason), event.message.as_str()),
+            Finding::warning(
+                "svc.lbpending",
+                service,
+                format!("The load balancer cannot be made: {}", event.message),
+            )
+            .since(event.last)
+            .read(format!("event {}", event.reason), event.message.as_str()),
         );
     }
     if !cx.aged(service, GRACE_SLOW) {
@@ -236,9 +273,16 @@ fn balancer(cx: Cx<'_>, service: &Value) -> Option<Finding> {
     let (severity, sentence) = if tried {
         (Severity::Warning, "The load balancer is long in coming.")
     } else {
-        (Severity::Note, "No load balancer is given: this cluster has no controller for them.")
+        (
+            Severity::Note,
+            "No load balancer is given: this cluster has no controller for them.",
+        )
     };
-    let forward = format!("kubectl port-forward service/{} 8080:80 -n {}", name(service), namespace(service));
+    let forward = format!(
+        "kubectl port-forward service/{} 8080:80 -n {}",
+        name(service),
+        namespace(service)
+    );
     Some(
         Finding::new("svc.lbpending", severity, service, sentence)
             .read("status.loadBalancer", "empty")
@@ -265,8 +309,12 @@ pub(super) fn ingress(cx: Cx<'_>, ingress: &Value) -> Vec<Finding> {
     }
     if findings.is_empty() && !present(&ingress["status"]["loadBalancer"]["ingress"]) && cx.aged(ingress, GRACE_SLOW) {
         findings.push(
-            Finding::note("ing.noaddress", ingress, "No controller has given this Ingress an address yet.")
-                .read("status.loadBalancer", "empty"),
+            Finding::note(
+                "ing.noaddress",
+                ingress,
+                "No controller has given this Ingress an address yet.",
+            )
+            .read("status.loadBalancer", "empty"),
         );
     }
     findings
@@ -278,22 +326,34 @@ fn class(cx: Cx<'_>, ingress: &Value) -> Option<Finding> {
     }
     let classes = cx.world.all("networking.k8s.io", "IngressClass");
     let known = few(classes.iter().map(name));
-    let there = if known.is_empty() { "there is none".to_owned() } else { format!("there is {known}") };
+    let there = if known.is_empty() {
+        "there is none".to_owned()
+    } else {
+        format!("there is {known}")
+    };
     let me = Thing::of(ingress);
     match ingress["spec"]["ingressClassName"].as_str() {
         Some(class) if cx.world.get("networking.k8s.io", "IngressClass", "", class) == Known::Absent => Some(
-            Finding::critical("ing.class", ingress, format!("Nobody serves this Ingress: class {class} does not exist; {there}."))
-                .read("spec.ingressClassName", class)
-                .edit(&me, "name a class that exists"),
+            Finding::critical(
+                "ing.class",
+                ingress,
+                format!("Nobody serves this Ingress: class {class} does not exist; {there}."),
+            )
+            .read("spec.ingressClassName", class)
+            .edit(&me, "name a class that exists"),
         ),
         None if ingress["metadata"]["annotations"]["kubernetes.io/ingress.class"].is_null()
-            && !classes
-                .iter()
-                .any(|class| class["metadata"]["annotations"]["ingressclass.kubernetes.io/is-default-class"] == "true") =>
+            && !classes.iter().any(|class| {
+                class["metadata"]["annotations"]["ingressclass.kubernetes.io/is-default-class"] == "true"
+            }) =>
         {
             Some(
-                Finding::critical("ing.class", ingress, format!("The Ingress names no class, and none is the default; {there}."))
-                    .edit(&me, "name a class"),
+                Finding::critical(
+                    "ing.class",
+                    ingress,
+                    format!("The Ingress names no class, and none is the default; {there}."),
+                )
+                .edit(&me, "name a class"),
             )
         }
         _ => None,
@@ -317,9 +377,16 @@ fn backend(cx: Cx<'_>, ingress: &Value, place: &str, backend: &Value) -> Option<
         Known::Unread => return None,
     };
     let port = &backend["port"];
-    let wanted = if port["name"].is_null() { &port["number"] } else { &port["name"] };
+    let wanted = if port["name"].is_null() {
+        &port["number"]
+    } else {
+        &port["name"]
+    };
     let ports = items(&service["spec"]["ports"]);
-    if !ports.iter().any(|known| known["port"] == *wanted || known["name"] == *wanted) {
+    if !ports
+        .iter()
+        .any(|known| known["port"] == *wanted || known["name"] == *wanted)
+    {
         let has: Vec<_> = ports.iter().map(|port| scalar(&port["port"]).into_owned()).collect();
         let sentence = format!(
             "{place} leads to port {} of Service {name}, which has {}.",
@@ -362,9 +429,11 @@ fn certificate(cx: Cx<'_>, ingress: &Value, tls: &Value) -> Option<Finding> {
         _ => return None,
     };
     Some(
-        Finding::warning("ing.tls", ingress, sentence).read("spec.tls", secret).advise(
-            "make it from a certificate and its key",
-            format!("kubectl create secret tls {secret} -n {namespace} --cert=FILE --key=FILE"),
-        ),
+        Finding::warning("ing.tls", ingress, sentence)
+            .read("spec.tls", secret)
+            .advise(
+                "make it from a certificate and its key",
+                format!("kubectl create secret tls {secret} -n {namespace} --cert=FILE --key=FILE"),
+            ),
     )
 }

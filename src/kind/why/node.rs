@@ -13,9 +13,21 @@ const PRESSURES: &[(&str, &str, &str)] = &[
     ("PIDPressure", "node.pressure", "is short of process numbers"),
     ("NetworkUnavailable", "node.cni", "has no route for its pods"),
     ("KernelDeadlock", "node.extra", "reports a deadlock of its kernel"),
-    ("ReadonlyFilesystem", "node.extra", "reports that its file system became read-only"),
-    ("FrequentKubeletRestart", "node.extra", "reports that its kubelet restarts often"),
-    ("FrequentContainerdRestart", "node.extra", "reports that its container runtime restarts often"),
+    (
+        "ReadonlyFilesystem",
+        "node.extra",
+        "reports that its file system became read-only",
+    ),
+    (
+        "FrequentKubeletRestart",
+        "node.extra",
+        "reports that its kubelet restarts often",
+    ),
+    (
+        "FrequentContainerdRestart",
+        "node.extra",
+        "reports that its container runtime restarts often",
+    ),
 ];
 
 /// What is wrong with a node.
@@ -91,9 +103,13 @@ fn unready(cx: Cx<'_>, node: &Value) -> Option<Finding> {
             } else {
                 brief(message)
             };
-            Finding::critical("node.notready", node, format!("Node {name} is not ready: {why}.{affected}").replace("..", "."))
-                .read(condition_path("Ready"), message)
-                .advise("look at the kubelet's log on the machine", "journalctl -u kubelet")
+            Finding::critical(
+                "node.notready",
+                node,
+                format!("Node {name} is not ready: {why}.{affected}").replace("..", "."),
+            )
+            .read(condition_path("Ready"), message)
+            .advise("look at the kubelet's log on the machine", "journalctl -u kubelet")
         }
         // It has joined, and nothing has been reported yet.
         _ if !cx.aged(node, 3 * GRACE) => return None,
@@ -113,12 +129,19 @@ fn out_of_memory(cx: Cx<'_>, node: &Value) -> Option<Finding> {
         .message
         .split_once("victim process: ")
         .map_or("a process", |(_, rest)| rest.split(',').next().unwrap_or(rest));
-    let sentence = format!("Node {} ran out of memory {} ago and killed {victim}.", name(node), cx.age(event.last));
+    let sentence = format!(
+        "Node {} ran out of memory {} ago and killed {victim}.",
+        name(node),
+        cx.age(event.last)
+    );
     Some(
         Finding::warning("node.oom", node, sentence)
             .since(event.last)
             .read("event SystemOOM", event.message.as_str())
-            .advise("see what uses memory there", format!("kubectl top pods -A --field-selector spec.nodeName={}", name(node))),
+            .advise(
+                "see what uses memory there",
+                format!("kubectl top pods -A --field-selector spec.nodeName={}", name(node)),
+            ),
     )
 }
 
@@ -131,7 +154,12 @@ fn minor(version: &str) -> Option<i64> {
 fn skew(cx: Cx<'_>, node: &Value) -> Option<Finding> {
     let version = |node: &Value| text(&node["status"]["nodeInfo"]["kubeletVersion"]).to_owned();
     let mine = version(node);
-    let newest = cx.world.all("", "Node").iter().map(version).max_by_key(|version| minor(version))?;
+    let newest = cx
+        .world
+        .all("", "Node")
+        .iter()
+        .map(version)
+        .max_by_key(|version| minor(version))?;
     let behind = minor(&newest)? - minor(&mine)?;
     (behind > 3).then(|| {
         let sentence = format!("Node {} runs {mine}, too old beside {newest} on another.", name(node));
@@ -147,9 +175,13 @@ fn cordoned(node: &Value) -> Option<Finding> {
         .iter()
         .find(|taint| taint["key"] == "node.kubernetes.io/unschedulable");
     let since = taint.and_then(|taint| time(&taint["timeAdded"]));
-    let finding = Finding::note("node.cordoned", node, format!("Node {} is cordoned: it takes no new pods.", name(node)))
-        .since(since)
-        .read("spec.unschedulable", "true");
+    let finding = Finding::note(
+        "node.cordoned",
+        node,
+        format!("Node {} is cordoned: it takes no new pods.", name(node)),
+    )
+    .since(since)
+    .read("spec.unschedulable", "true");
     let finding = match taint {
         Some(taint) => finding.read("spec.taints", scheduling::taint_text(taint)),
         None => finding,

@@ -53,7 +53,10 @@ fn lost(cx: Cx<'_>, pod: &Value, node: &str) -> Option<Finding> {
         return None;
     }
     let cause = node::node(cx, host);
-    let cause: Vec<Finding> = cause.into_iter().filter(|finding| finding.severity == Severity::Critical).collect();
+    let cause: Vec<Finding> = cause
+        .into_iter()
+        .filter(|finding| finding.severity == Severity::Critical)
+        .collect();
     if cause.is_empty() {
         return None;
     }
@@ -86,9 +89,14 @@ fn unnoticed(cx: Cx<'_>, pod: &Value, node: &str) -> Option<Finding> {
         .read("spec.nodeName", node);
     Some(if absent {
         let command = format!("kubectl delete {}{}", me.argument(), me.flag());
-        finding.advise("delete the pod, so that another is made elsewhere", command).by(Fix::Delete(me))
+        finding
+            .advise("delete the pod, so that another is made elsewhere", command)
+            .by(Fix::Delete(me))
     } else {
-        finding.advise("look whether the node's kubelet reports", format!("kubectl describe node {node}"))
+        finding.advise(
+            "look whether the node's kubelet reports",
+            format!("kubectl describe node {node}"),
+        )
     })
 }
 
@@ -100,7 +108,10 @@ fn resize(pod: &Value) -> Option<Finding> {
         if condition["status"] != status || !matches!(reason, "Infeasible" | "Error") {
             continue;
         }
-        let sentence = format!("The new resources cannot be given: {}", super::brief(text(&condition["message"])));
+        let sentence = format!(
+            "The new resources cannot be given: {}",
+            super::brief(text(&condition["message"]))
+        );
         return Some(
             Finding::warning("crash.resize", pod, sentence)
                 .since(time(&condition["lastTransitionTime"]))
@@ -129,7 +140,10 @@ fn disruption(cx: Cx<'_>, pod: &Value) -> Option<Finding> {
     };
     let finding = Finding::warning(cause, pod, sentence)
         .since(time(&target["lastTransitionTime"]))
-        .read(condition_path("DisruptionTarget"), format!("{why}: {}", text(&target["message"])));
+        .read(
+            condition_path("DisruptionTarget"),
+            format!("{why}: {}", text(&target["message"])),
+        );
     Some(match cx.world.newest(pod, &["Preempted"]) {
         Some(event) => finding.read("event Preempted", event.message.as_str()),
         None => finding,
@@ -141,7 +155,9 @@ pub(super) fn maker(cx: Cx<'_>, pod: &Value) -> Thing {
     let mut maker = Thing::of(pod);
     let mut object = Some(pod);
     while let Some(owner) = object.and_then(controller) {
-        let group = text(&owner["apiVersion"]).rsplit_once('/').map_or("", |(group, _)| group);
+        let group = text(&owner["apiVersion"])
+            .rsplit_once('/')
+            .map_or("", |(group, _)| group);
         let kind = text(&owner["kind"]);
         if kind == "Node" {
             break;
@@ -151,7 +167,11 @@ pub(super) fn maker(cx: Cx<'_>, pod: &Value) -> Thing {
         if object.is_none() && kind == "ReplicaSet" {
             // The name of a Deployment's ReplicaSet is the Deployment's and a hash.
             let hash = text(&pod["metadata"]["labels"]["pod-template-hash"]);
-            if let Some(deployment) = maker.name.strip_suffix(&format!("-{hash}")).filter(|_| !hash.is_empty()) {
+            if let Some(deployment) = maker
+                .name
+                .strip_suffix(&format!("-{hash}"))
+                .filter(|_| !hash.is_empty())
+            {
                 return Thing::new("apps", "Deployment", &maker.namespace, deployment);
             }
         }

@@ -39,7 +39,10 @@ fn failure<'a>(cx: Cx<'a>, container: Container<'a>, kind: &str) -> Option<(&'a 
         .filter(|event| event.reason == "Unhealthy" && event.concerns(container.name()))
         .filter(|event| event.message.starts_with(kind))
         .max_by_key(|event| event.last)?;
-    let why = event.message.split_once(": ").map_or(event.message.as_str(), |(_, why)| why);
+    let why = event
+        .message
+        .split_once(": ")
+        .map_or(event.message.as_str(), |(_, why)| why);
     Some((event, why.to_owned()))
 }
 
@@ -79,7 +82,9 @@ pub(super) fn killed(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> {
     let probe = &container.spec[field];
     let asked = asks(probe);
     let failure = failure(cx, container, kind);
-    let answer = failure.as_ref().map_or_else(|| "fails".to_owned(), |(_, why)| means(why));
+    let answer = failure
+        .as_ref()
+        .map_or_else(|| "fails".to_owned(), |(_, why)| means(why));
     let sentence = if cause == "probe.startup" {
         let window = int(&probe["periodSeconds"]).max(1) * int(&probe["failureThreshold"]).max(1);
         format!(
@@ -88,7 +93,10 @@ pub(super) fn killed(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> {
             super::duration(window)
         )
     } else {
-        format!("{} is killed by its liveness probe: {asked} {answer}.", container.called())
+        format!(
+            "{} is killed by its liveness probe: {asked} {answer}.",
+            container.called()
+        )
     };
     let finding = Finding::critical(cause, container.pod, sentence)
         .since(kill.last)
@@ -114,7 +122,11 @@ pub(super) fn unready(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> {
         return None;
     }
     let starting = container.status["started"] == false && container.spec["startupProbe"].is_object();
-    let (kind, field) = if starting { ("Startup", "startupProbe") } else { ("Readiness", "readinessProbe") };
+    let (kind, field) = if starting {
+        ("Startup", "startupProbe")
+    } else {
+        ("Readiness", "readinessProbe")
+    };
     let probe = &container.spec[field];
     if probe.is_null() || starting {
         // A slow start under a startup probe is what the probe is for.

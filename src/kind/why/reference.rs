@@ -120,7 +120,9 @@ fn broken(cx: Cx<'_>, reference: &Reference<'_>, namespace: &str, who: &str) -> 
                 .all("", kind)
                 .iter()
                 .find(|other| super::name(other) == name)
-                .map_or_else(String::new, |other| format!(" (there is one in namespace {})", super::namespace(other)));
+                .map_or_else(String::new, |other| {
+                    format!(" (there is one in namespace {})", super::namespace(other))
+                });
             Some((
                 "cfg.missing",
                 format!("{who} needs {kind} {name}, which does not exist in namespace {namespace}{elsewhere}."),
@@ -135,8 +137,15 @@ fn broken(cx: Cx<'_>, reference: &Reference<'_>, namespace: &str, who: &str) -> 
             if keys.contains(&key) {
                 return None;
             }
-            let has = if keys.is_empty() { "it is empty".to_owned() } else { format!("it has {}", few(keys)) };
-            Some(("cfg.key", format!("{who} needs key {key} of {kind} {name}, which it does not have; {has}.")))
+            let has = if keys.is_empty() {
+                "it is empty".to_owned()
+            } else {
+                format!("it has {}", few(keys))
+            };
+            Some((
+                "cfg.key",
+                format!("{who} needs key {key} of {kind} {name}, which it does not have; {has}."),
+            ))
         }
         _ => None,
     }
@@ -167,11 +176,23 @@ pub(super) fn unconfigured(cx: Cx<'_>, container: Container<'_>) -> Option<Findi
         }
     }
     let (cause, sentence) = if message.contains("runAsNonRoot") || message.contains("cannot verify user is non-root") {
-        ("start.nonroot", format!("{} must not run as root, but its image does.", container.called()))
+        (
+            "start.nonroot",
+            format!("{} must not run as root, but its image does.", container.called()),
+        )
     } else if message.contains("subPath") {
-        ("start.subpath", format!("A subPath that {} mounts cannot be prepared.", container.called().to_lowercase()))
+        (
+            "start.subpath",
+            format!(
+                "A subPath that {} mounts cannot be prepared.",
+                container.called().to_lowercase()
+            ),
+        )
     } else {
-        ("start.configref", format!("{} cannot be configured: {}", container.called(), brief(message)))
+        (
+            "start.configref",
+            format!("{} cannot be configured: {}", container.called(), brief(message)),
+        )
     };
     let finding = Finding::critical(cause, pod, sentence).read(path, message);
     Some(if cause == "start.nonroot" {
@@ -211,7 +232,9 @@ pub(super) fn next_start(cx: Cx<'_>, pod: &Value) -> Option<Finding> {
     let namespace = namespace(pod);
     let environment = super::container::all(pod).flat_map(|container| {
         let who = container.called();
-        environment(container).into_iter().map(move |reference| (who.clone(), reference))
+        environment(container)
+            .into_iter()
+            .map(move |reference| (who.clone(), reference))
     });
     let mounted = mounted(pod)
         .into_iter()
@@ -242,7 +265,9 @@ fn remedy(finding: Finding, reference: &Reference<'_>, namespace: &str) -> Findi
             format!("make Secret {name}"),
             format!("kubectl create secret generic {name} -n {namespace} --from-literal=KEY=VALUE"),
         ),
-        _ => finding.edit(&reference.thing(namespace), format!("add the key to {} {name}", reference.kind)),
+        _ => finding.edit(
+            &reference.thing(namespace),
+            format!("add the key to {} {name}", reference.kind),
+        ),
     }
 }
-

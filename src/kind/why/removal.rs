@@ -12,8 +12,14 @@ const KEEPERS: &[(&str, &str)] = &[
     ("kubernetes.io/pv-protection", "a claim is still bound to the volume"),
     ("foregroundDeletion", "what it owns has to go first"),
     ("orphan", "what it owns has to be let go first"),
-    ("service.kubernetes.io/load-balancer-cleanup", "the load balancer has to be taken down"),
-    ("customresourcecleanup.apiextensions.k8s.io", "objects of this kind have to go first"),
+    (
+        "service.kubernetes.io/load-balancer-cleanup",
+        "the load balancer has to be taken down",
+    ),
+    (
+        "customresourcecleanup.apiextensions.k8s.io",
+        "objects of this kind have to go first",
+    ),
     ("batch.kubernetes.io/job-tracking", "the job has yet to count this pod"),
     ("kubernetes", "what is in it has to go first"),
 ];
@@ -31,7 +37,11 @@ pub(super) fn held(cx: Cx<'_>, object: &Value) -> Option<Finding> {
     let mut because = Vec::new();
     let sentence = match why {
         Some((finalizer, why)) => {
-            let who = if *finalizer == "kubernetes.io/pvc-protection" { users(cx, object) } else { String::new() };
+            let who = if *finalizer == "kubernetes.io/pvc-protection" {
+                users(cx, object)
+            } else {
+                String::new()
+            };
             format!("Its deletion, asked for {} ago, waits: {why}{who}.", cx.age(deleted))
         }
         None => {
@@ -51,11 +61,7 @@ pub(super) fn held(cx: Cx<'_>, object: &Value) -> Option<Finding> {
             .because(because)
             .advise(
                 "as a last resort, take the finalizers away; what they were to clean up stays",
-                format!(
-                    "kubectl patch {}{} --type=merge -p '{patch}'",
-                    me.argument(),
-                    me.flag()
-                ),
+                format!("kubectl patch {}{} --type=merge -p '{patch}'", me.argument(), me.flag()),
             )
             .by(Fix::Merge {
                 target: me,
@@ -74,7 +80,11 @@ fn users(cx: Cx<'_>, claim: &Value) -> String {
         .filter(|pod| super::volume::claims_of(pod).iter().any(|used| used == name(claim)))
         .map(name);
     let users = few(users);
-    if users.is_empty() { String::new() } else { format!(" ({users})") }
+    if users.is_empty() {
+        String::new()
+    } else {
+        format!(" ({users})")
+    }
 }
 
 /// A controller of the finalizer's domain that does not work.
@@ -111,13 +121,20 @@ pub(super) fn pod(cx: Cx<'_>, pod: &Value) -> Vec<Finding> {
         return held(cx, pod).into_iter().collect();
     }
     let sentence = if causes.is_empty() {
-        format!("The pod should have been gone {} ago, and its node {host} has not ended it.", cx.age(due))
+        format!(
+            "The pod should have been gone {} ago, and its node {host} has not ended it.",
+            cx.age(due)
+        )
     } else {
-        format!("The pod should have been gone {} ago, but its node {host} does not answer.", cx.age(due))
+        format!(
+            "The pod should have been gone {} ago, but its node {host} does not answer.",
+            cx.age(due)
+        )
     };
-    let finding = Finding::warning("crash.terminating", pod, sentence)
-        .since(due)
-        .read("metadata.deletionTimestamp", text(&pod["metadata"]["deletionTimestamp"]));
+    let finding = Finding::warning("crash.terminating", pod, sentence).since(due).read(
+        "metadata.deletionTimestamp",
+        text(&pod["metadata"]["deletionTimestamp"]),
+    );
     let finding = match cx.world.newest(pod, &["FailedKillPod", "FailedPreStopHook"]) {
         Some(event) => finding.read(format!("event {}", event.reason), event.message.as_str()),
         None => finding,
@@ -150,7 +167,9 @@ pub(super) fn namespace(cx: Cx<'_>, namespace: &Value) -> Vec<Finding> {
             .all("apiregistration.k8s.io", "APIService")
             .iter()
             .find(|api| condition(api, "Available")["status"] == "False");
-        let causes = down.map(|api| super::condition::api_service(cx, api)).unwrap_or_default();
+        let causes = down
+            .map(|api| super::condition::api_service(cx, api))
+            .unwrap_or_default();
         let sentence = match down {
             Some(api) => format!("It cannot be deleted, because the API {} does not answer.", name(api)),
             None => "It cannot be deleted, because an API of the cluster does not answer.".to_owned(),
@@ -160,17 +179,31 @@ pub(super) fn namespace(cx: Cx<'_>, namespace: &Value) -> Vec<Finding> {
             .because(causes)
     } else if let Some(message) = said("NamespaceFinalizersRemaining") {
         let left = said("NamespaceContentRemaining").unwrap_or_default();
-        let sentence = format!("Its deletion, asked for {age} ago, waits for finalizers of what is in it: {}", brief(message));
+        let sentence = format!(
+            "Its deletion, asked for {age} ago, waits for finalizers of what is in it: {}",
+            brief(message)
+        );
         Finding::warning("ns.finalizers", namespace, sentence)
             .read(condition_path("NamespaceFinalizersRemaining"), message)
             .read(condition_path("NamespaceContentRemaining"), left)
-            .advise("look at what is left, and whether its controllers run", format!("kubectl get all -n {}", name(namespace)))
+            .advise(
+                "look at what is left, and whether its controllers run",
+                format!("kubectl get all -n {}", name(namespace)),
+            )
     } else if let Some(message) = said("NamespaceDeletionContentFailure") {
-        Finding::critical("ns.content", namespace, format!("Some of what is in it cannot be deleted: {}", brief(message)))
-            .read(condition_path("NamespaceDeletionContentFailure"), message)
+        Finding::critical(
+            "ns.content",
+            namespace,
+            format!("Some of what is in it cannot be deleted: {}", brief(message)),
+        )
+        .read(condition_path("NamespaceDeletionContentFailure"), message)
     } else if let Some(message) = said("NamespaceContentRemaining") {
-        Finding::warning("ns.content", namespace, format!("Its deletion, asked for {age} ago, waits for what is in it."))
-            .read(condition_path("NamespaceContentRemaining"), message)
+        Finding::warning(
+            "ns.content",
+            namespace,
+            format!("Its deletion, asked for {age} ago, waits for what is in it."),
+        )
+        .read(condition_path("NamespaceContentRemaining"), message)
     } else {
         return Vec::new();
     };

@@ -44,17 +44,25 @@ pub(super) fn autoscaler(cx: Cx<'_>, scaler: &Value) -> Vec<Finding> {
             "AmbiguousSelector" | "InvalidSelector" => {
                 ("hpa.selector", "Another autoscaler scales the same pods.".to_owned())
             }
-            _ if message.contains("missing request for") => {
-                ("hpa.requests", format!("It scales by a share of what pods request, and they request nothing: {}", brief(message)))
-            }
+            _ if message.contains("missing request for") => (
+                "hpa.requests",
+                format!(
+                    "It scales by a share of what pods request, and they request nothing: {}",
+                    brief(message)
+                ),
+            ),
             _ if message.contains("unable to fetch metrics from resource metrics API") => (
                 "hpa.metrics",
                 "It is blind: the cluster does not serve the metrics it scales by.".to_owned(),
             ),
-            _ if message.contains("did not receive metrics for") => {
-                ("hpa.metrics", "There are no metrics of its pods; they may not be ready.".to_owned())
-            }
-            _ => ("hpa.metrics", format!("It cannot tell how many pods are needed: {}", brief(message))),
+            _ if message.contains("did not receive metrics for") => (
+                "hpa.metrics",
+                "There are no metrics of its pods; they may not be ready.".to_owned(),
+            ),
+            _ => (
+                "hpa.metrics",
+                format!("It cannot tell how many pods are needed: {}", brief(message)),
+            ),
         };
         return vec![
             Finding::critical(cause, scaler, sentence)
@@ -67,7 +75,10 @@ pub(super) fn autoscaler(cx: Cx<'_>, scaler: &Value) -> Vec<Finding> {
     let current = int(&scaler["status"]["currentReplicas"]);
     let most = int(&scaler["spec"]["maxReplicas"]);
     if limited == "True" && reason == "TooManyReplicas" && current >= most && cx.older(since, 900) {
-        let sentence = format!("It is at its maximum of {} and would go further.", count(most as usize, "pod"));
+        let sentence = format!(
+            "It is at its maximum of {} and would go further.",
+            count(most as usize, "pod")
+        );
         return vec![
             Finding::warning("hpa.max", scaler, sentence)
                 .since(since)
@@ -94,8 +105,12 @@ pub(super) fn budget(cx: Cx<'_>, budget: &Value) -> Vec<Finding> {
     let allowed = condition(budget, "DisruptionAllowed");
     if allowed["reason"] == "SyncFailed" {
         return vec![
-            Finding::warning("pdb.sync", budget, format!("The budget cannot count its pods: {}", brief(text(&allowed["message"]))))
-                .read(condition_path("DisruptionAllowed"), text(&allowed["message"])),
+            Finding::warning(
+                "pdb.sync",
+                budget,
+                format!("The budget cannot count its pods: {}", brief(text(&allowed["message"]))),
+            )
+            .read(condition_path("DisruptionAllowed"), text(&allowed["message"])),
         ];
     }
     if expected == 0 {
@@ -117,10 +132,17 @@ pub(super) fn budget(cx: Cx<'_>, budget: &Value) -> Vec<Finding> {
             .flat_map(|pod| super::pod::pod(cx, pod))
             .take(3)
             .collect();
-        let sentence = format!("No pod may be evicted: {healthy} of {} needed are healthy.", count(desired as usize, "pod"));
+        let sentence = format!(
+            "No pod may be evicted: {healthy} of {} needed are healthy.",
+            count(desired as usize, "pod")
+        );
         Finding::warning("pdb.block", budget, sentence).because(causes)
     } else {
-        let severity = if expected == 1 { Severity::Note } else { Severity::Warning };
+        let severity = if expected == 1 {
+            Severity::Note
+        } else {
+            Severity::Warning
+        };
         let sentence = format!("No pod may ever be evicted: the budget wants all {expected} of them ({rule}).");
         Finding::new("pdb.block", severity, budget, sentence).edit(&me, "leave room for one, or run more pods")
     };

@@ -56,7 +56,10 @@ pub(super) fn unscheduled(cx: Cx<'_>, pod: &Value) -> Vec<Finding> {
     if placed["reason"] != "Unschedulable" {
         return Vec::new();
     }
-    if let Some(node) = pod["status"]["nominatedNodeName"].as_str().filter(|node| !node.is_empty()) {
+    if let Some(node) = pod["status"]["nominatedNodeName"]
+        .as_str()
+        .filter(|node| !node.is_empty())
+    {
         let sentence = format!("Pods of lower priority leave node {node} to make room for this one.");
         return vec![
             Finding::note("sched.preempting", pod, sentence)
@@ -69,7 +72,11 @@ pub(super) fn unscheduled(cx: Cx<'_>, pod: &Value) -> Vec<Finding> {
     let reasons = message.split(" preemption:").next().unwrap_or_default();
     let low = reasons.to_lowercase();
     let finding = if low.contains("no nodes available to schedule pods") || low.starts_with("0/0 nodes") {
-        Some(Finding::critical("sched.nonodes", pod, "The cluster has no nodes to run pods on."))
+        Some(Finding::critical(
+            "sched.nonodes",
+            pod,
+            "The cluster has no nodes to run pods on.",
+        ))
     } else {
         let mut rules: Vec<Rule> = Vec::new();
         for (words, rule) in REASONS {
@@ -83,9 +90,7 @@ pub(super) fn unscheduled(cx: Cx<'_>, pod: &Value) -> Vec<Finding> {
         let sentence = format!("No node takes this pod: {}", brief(reasons));
         Finding::critical("sched.other", pod, sentence)
     });
-    let mut finding = finding
-        .since(since)
-        .read(condition_path("PodScheduled"), reasons);
+    let mut finding = finding.since(since).read(condition_path("PodScheduled"), reasons);
     if let Some(event) = cx.world.newest(pod, &["TriggeredScaleUp", "Nominated"])
         && !cx.older(event.last, 600)
     {
@@ -97,12 +102,21 @@ pub(super) fn unscheduled(cx: Cx<'_>, pod: &Value) -> Vec<Finding> {
 }
 
 fn gated(pod: &Value, since: Option<Timestamp>) -> Finding {
-    let gates = items(&pod["spec"]["schedulingGates"]).iter().map(|gate| text(&gate["name"]));
+    let gates = items(&pod["spec"]["schedulingGates"])
+        .iter()
+        .map(|gate| text(&gate["name"]));
     let gates = few(gates);
-    Finding::note("sched.gated", pod, format!("Scheduling is held back by the gate {gates}."))
-        .since(since)
-        .read("spec.schedulingGates", gates)
-        .advise("ask the controller that set the gate; it takes it away when the pod may go on", "")
+    Finding::note(
+        "sched.gated",
+        pod,
+        format!("Scheduling is held back by the gate {gates}."),
+    )
+    .since(since)
+    .read("spec.schedulingGates", gates)
+    .advise(
+        "ask the controller that set the gate; it takes it away when the pod may go on",
+        "",
+    )
 }
 
 fn nobody(cx: Cx<'_>, pod: &Value) -> Option<Finding> {
@@ -111,7 +125,10 @@ fn nobody(cx: Cx<'_>, pod: &Value) -> Option<Finding> {
     }
     let scheduler = pod["spec"]["schedulerName"].as_str().unwrap_or("default-scheduler");
     let finding = if scheduler == "default-scheduler" {
-        let lease = cx.world.get("coordination.k8s.io", "Lease", "kube-system", "kube-scheduler").there();
+        let lease = cx
+            .world
+            .get("coordination.k8s.io", "Lease", "kube-system", "kube-scheduler")
+            .there();
         let renewed = lease.and_then(|lease| time(&lease["spec"]["renewTime"]));
         match renewed {
             Some(_) if cx.older(renewed, 60) => {
@@ -178,8 +195,12 @@ fn resources(cx: Cx<'_>, pod: &Value, reasons: &str) -> Option<Finding> {
     let low = reasons.to_lowercase();
     if low.contains("too many pods") && !low.contains("insufficient ") {
         return Some(
-            Finding::critical("sched.resources", pod, "Every node already runs as many pods as it may.")
-                .advise("delete pods that are not needed, or add a node", "kubectl get pods -A"),
+            Finding::critical(
+                "sched.resources",
+                pod,
+                "Every node already runs as many pods as it may.",
+            )
+            .advise("delete pods that are not needed, or add a node", "kubectl get pods -A"),
         );
     }
     let at = low.find("insufficient ")? + "insufficient ".len();
@@ -233,8 +254,12 @@ fn resources(cx: Cx<'_>, pod: &Value, reasons: &str) -> Option<Finding> {
                 )
                 .edit(&maker, lower)
         }
-        _ => Finding::critical("sched.resources", pod, format!("No node has {} free.", amount(resource, asked)))
-            .edit(&maker, lower),
+        _ => Finding::critical(
+            "sched.resources",
+            pod,
+            format!("No node has {} free.", amount(resource, asked)),
+        )
+        .edit(&maker, lower),
     };
     Some(
         finding
@@ -258,7 +283,11 @@ pub(super) fn tolerates(pod: &Value, taint: &Value) -> bool {
 /// `key=value:Effect`, as kubectl writes taints.
 pub(super) fn taint_text(taint: &Value) -> String {
     let value = text(&taint["value"]);
-    let equals = if value.is_empty() { String::new() } else { format!("={value}") };
+    let equals = if value.is_empty() {
+        String::new()
+    } else {
+        format!("={value}")
+    };
     format!("{}{equals}:{}", text(&taint["key"]), text(&taint["effect"]))
 }
 
@@ -290,7 +319,10 @@ fn taint(cx: Cx<'_>, pod: &Value, _: &str) -> Option<Finding> {
         several(&found, nodes.len()),
         taint_text(first)
     );
-    let kept: Vec<&Value> = items(&host["spec"]["taints"]).iter().filter(|taint| *taint != first).collect();
+    let kept: Vec<&Value> = items(&host["spec"]["taints"])
+        .iter()
+        .filter(|taint| *taint != first)
+        .collect();
     Some(
         Finding::critical("sched.taint", pod, sentence)
             .read_in(Thing::of(host), "spec.taints", taint_text(first))
@@ -318,14 +350,20 @@ fn several(found: &[(&Value, &Value)], all: usize) -> String {
 
 fn cordoned(cx: Cx<'_>, pod: &Value, _: &str) -> Option<Finding> {
     let nodes = nodes(cx)?;
-    let cordoned: Vec<&Value> = nodes.iter().filter(|node| yes(&node["spec"]["unschedulable"])).collect();
+    let cordoned: Vec<&Value> = nodes
+        .iter()
+        .filter(|node| yes(&node["spec"]["unschedulable"]))
+        .collect();
     let first = *cordoned.first()?;
     let sentence = if cordoned.len() == nodes.len() && nodes.len() > 1 {
         format!("All {} nodes are cordoned.", nodes.len())
     } else if nodes.len() == 1 {
         format!("The only node, {}, is cordoned.", name(first))
     } else {
-        format!("The nodes that would suit are cordoned: {}.", few(cordoned.iter().map(|node| name(node))))
+        format!(
+            "The nodes that would suit are cordoned: {}.",
+            few(cordoned.iter().map(|node| name(node)))
+        )
     };
     Some(
         Finding::warning("sched.cordon", pod, sentence)
@@ -349,7 +387,9 @@ fn selector(cx: Cx<'_>, pod: &Value, _: &str) -> Option<Finding> {
     for (key, value) in pairs(&spec["nodeSelector"]) {
         let wanted = scalar(value);
         let has = |node: &&Value| node["metadata"]["labels"][key] == *value;
-        let Some(nodes) = nodes.filter(|nodes| !nodes.iter().any(|node| has(&node))) else { continue };
+        let Some(nodes) = nodes.filter(|nodes| !nodes.iter().any(|node| has(&node))) else {
+            continue;
+        };
         let others = few(nodes.iter().filter_map(|node| node["metadata"]["labels"][key].as_str()));
         let near = if others.is_empty() {
             String::new()
@@ -373,7 +413,8 @@ fn selector(cx: Cx<'_>, pod: &Value, _: &str) -> Option<Finding> {
                 .edit(&maker, "change the node selector"),
         );
     }
-    let terms = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    let terms =
+        &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
     let unmet = nodes.and_then(|nodes| {
         items(terms)
             .iter()
@@ -391,7 +432,14 @@ fn selector(cx: Cx<'_>, pod: &Value, _: &str) -> Option<Finding> {
     };
     Some(
         Finding::critical("sched.selector", pod, sentence.replace(" .", "."))
-            .read("spec.affinity.nodeAffinity", if terms.is_null() { String::new() } else { terms.to_string() })
+            .read(
+                "spec.affinity.nodeAffinity",
+                if terms.is_null() {
+                    String::new()
+                } else {
+                    terms.to_string()
+                },
+            )
             .edit(&maker, "change the node selector or affinity"),
     )
 }
@@ -412,8 +460,14 @@ fn pod_affinity(cx: Cx<'_>, pod: &Value, reasons: &str) -> Option<Finding> {
     };
     Some(
         Finding::critical("sched.podaffinity", pod, sentence)
-            .read(format!("spec.affinity.{rule}"), pod["spec"]["affinity"][rule].to_string())
-            .edit(&maker(cx, pod), "make the rule preferred instead of required, or ask for fewer replicas"),
+            .read(
+                format!("spec.affinity.{rule}"),
+                pod["spec"]["affinity"][rule].to_string(),
+            )
+            .edit(
+                &maker(cx, pod),
+                "make the rule preferred instead of required, or ask for fewer replicas",
+            ),
     )
 }
 
@@ -429,7 +483,10 @@ fn spread(cx: Cx<'_>, pod: &Value, reasons: &str) -> Option<Finding> {
     };
     Some(
         Finding::critical("sched.spread", pod, sentence)
-            .read("spec.topologySpreadConstraints", format!("{key}, maxSkew {}", strict["maxSkew"]))
+            .read(
+                "spec.topologySpreadConstraints",
+                format!("{key}, maxSkew {}", strict["maxSkew"]),
+            )
             .edit(&maker(cx, pod), "set whenUnsatisfiable to ScheduleAnyway"),
     )
 }
@@ -453,7 +510,10 @@ fn host_port(cx: Cx<'_>, pod: &Value, _: &str) -> Option<Finding> {
     Some(
         Finding::critical("sched.hostport", pod, sentence)
             .read("spec.containers[*].ports[*].hostPort", port)
-            .edit(&maker(cx, pod), "leave out hostPort and use a Service, or ask for no more replicas than nodes"),
+            .edit(
+                &maker(cx, pod),
+                "leave out hostPort and use a Service, or ask for no more replicas than nodes",
+            ),
     )
 }
 
@@ -465,7 +525,10 @@ fn claims(cx: Cx<'_>, pod: &Value, reasons: &str) -> Option<Finding> {
                 return Some(
                     Finding::critical("sched.volume", pod, sentence)
                         .read("spec.volumes", claim.clone())
-                        .advise("make the claim, or name one that exists", format!("kubectl get pvc -n {}", namespace(pod))),
+                        .advise(
+                            "make the claim, or name one that exists",
+                            format!("kubectl get pvc -n {}", namespace(pod)),
+                        ),
                 );
             }
             Known::There(object) if object["status"]["phase"] != "Bound" => {
@@ -492,7 +555,10 @@ fn claims(cx: Cx<'_>, pod: &Value, reasons: &str) -> Option<Finding> {
 
 fn volume_affinity(cx: Cx<'_>, pod: &Value, _: &str) -> Option<Finding> {
     let bound = volume::claims_of(pod).into_iter().find_map(|claim| {
-        let claim = cx.world.get("", "PersistentVolumeClaim", namespace(pod), &claim).there()?;
+        let claim = cx
+            .world
+            .get("", "PersistentVolumeClaim", namespace(pod), &claim)
+            .there()?;
         let volume = text(&claim["spec"]["volumeName"]);
         cx.world.get("", "PersistentVolume", "", volume).there()
     });
@@ -507,13 +573,20 @@ fn volume_affinity(cx: Cx<'_>, pod: &Value, _: &str) -> Option<Finding> {
             name(volume)
         ),
         (Some(volume), Some(host)) => {
-            format!("Its volume {} can be used on node {host} only, which does not take the pod.", name(volume))
+            format!(
+                "Its volume {} can be used on node {host} only, which does not take the pod.",
+                name(volume)
+            )
         }
         _ => "Its volume can be used on some nodes only, and none of them takes the pod.".to_owned(),
     };
     let finding = Finding::critical("sched.volume", pod, sentence);
     Some(match bound {
-        Some(volume) => finding.read_in(Thing::of(volume), "spec.nodeAffinity", volume["spec"]["nodeAffinity"].to_string()),
+        Some(volume) => finding.read_in(
+            Thing::of(volume),
+            "spec.nodeAffinity",
+            volume["spec"]["nodeAffinity"].to_string(),
+        ),
         None => finding,
     })
 }
@@ -531,6 +604,9 @@ fn device(_: Cx<'_>, pod: &Value, reasons: &str) -> Option<Finding> {
     Some(
         Finding::critical("sched.claims", pod, sentence)
             .read("spec.resourceClaims", pod["spec"]["resourceClaims"].to_string())
-            .advise("see the claims and what the nodes offer", "kubectl get resourceclaims,resourceslices"),
+            .advise(
+                "see the claims and what the nodes offer",
+                "kubectl get resourceclaims,resourceslices",
+            ),
     )
 }

@@ -10,10 +10,7 @@ pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
         return false;
     }
     let pairs = selector["matchLabels"].as_object();
-    pairs
-        .into_iter()
-        .flatten()
-        .all(|(key, value)| labels[key] == *value)
+    pairs.into_iter().flatten().all(|(key, value)| labels[key] == *value)
         && items(&selector["matchExpressions"])
             .iter()
             .all(|expression| holds(expression, labels))

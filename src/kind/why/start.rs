@@ -24,15 +24,31 @@ pub(super) fn uncreated(cx: Cx<'_>, container: Container<'_>) -> Option<Finding>
     let low = message.to_lowercase();
     let maker = maker(cx, pod);
     let command = command(container.spec);
-    let program = if command.is_empty() { "the image's command".to_owned() } else { format!("{command:?}") };
+    let program = if command.is_empty() {
+        "the image's command".to_owned()
+    } else {
+        format!("{command:?}")
+    };
     let finding = if low.contains("not a directory") || low.contains("are you trying to mount a directory") {
-        let sentence = format!("{} mounts a file where the other side is a directory, or the reverse.", container.called());
+        let sentence = format!(
+            "{} mounts a file where the other side is a directory, or the reverse.",
+            container.called()
+        );
         Finding::critical("start.subpath", pod, sentence).edit(&maker, "correct subPath or mountPath")
-    } else if ["executable file not found", "no such file or directory", "permission denied", "is a directory"]
-        .iter()
-        .any(|words| low.contains(words))
+    } else if [
+        "executable file not found",
+        "no such file or directory",
+        "permission denied",
+        "is a directory",
+    ]
+    .iter()
+    .any(|words| low.contains(words))
     {
-        let why = if low.contains("permission denied") { "may not be executed" } else { "does not exist in the image" };
+        let why = if low.contains("permission denied") {
+            "may not be executed"
+        } else {
+            "does not exist in the image"
+        };
         let sentence = format!("{} cannot start: {program} {why}.", container.called());
         Finding::critical("start.command", pod, sentence)
             .read(container.spec_path("command"), command)
@@ -48,7 +64,11 @@ pub(super) fn uncreated(cx: Cx<'_>, container: Container<'_>) -> Option<Finding>
             )
     } else {
         let node = text(&pod["spec"]["nodeName"]);
-        let sentence = format!("Node {node} cannot create the container {}: {}", container.name(), brief(message));
+        let sentence = format!(
+            "Node {node} cannot create the container {}: {}",
+            container.name(),
+            brief(message)
+        );
         Finding::critical("start.create", pod, sentence).edit(&maker, "correct the template")
     };
     Some(finding.since(time(&pod["status"]["startTime"])).read(path, message))
@@ -60,7 +80,10 @@ fn hook(cx: Cx<'_>, container: Container<'_>) -> Option<Finding> {
     if !event.concerns(container.name()) || container.spec["lifecycle"]["postStart"].is_null() {
         return None;
     }
-    let sentence = format!("The postStart hook of {} fails, so the container is killed.", container.name());
+    let sentence = format!(
+        "The postStart hook of {} fails, so the container is killed.",
+        container.name()
+    );
     Some(
         Finding::critical("start.hook", container.pod, sentence)
             .since(event.last)
@@ -87,10 +110,14 @@ pub(super) fn sandbox(cx: Cx<'_>, pod: &Value) -> Option<Finding> {
         let causes = cx.world.get("", "Node", "", node).there();
         let causes = causes.map(|node| super::node::node(cx, node)).unwrap_or_default();
         return Some(
-            Finding::critical("start.network", pod, format!("The pod network of node {node} is not ready."))
-                .since(event.last)
-                .read("event NetworkNotReady", event.message.as_str())
-                .because(causes),
+            Finding::critical(
+                "start.network",
+                pod,
+                format!("The pod network of node {node} is not ready."),
+            )
+            .since(event.last)
+            .read("event NetworkNotReady", event.message.as_str())
+            .because(causes),
         );
     }
     let event = standing(cx, pod, &["FailedCreatePodSandBox"])?;
@@ -110,7 +137,10 @@ pub(super) fn sandbox(cx: Cx<'_>, pod: &Value) -> Option<Finding> {
         Finding::critical("start.sandbox", pod, sentence)
             .since(event.last)
             .read("event FailedCreatePodSandBox", event.message.as_str())
-            .advise("look at the node's network pods", format!("kubectl get pods -n kube-system --field-selector spec.nodeName={node}")),
+            .advise(
+                "look at the node's network pods",
+                format!("kubectl get pods -n kube-system --field-selector spec.nodeName={node}"),
+            ),
     )
 }
 

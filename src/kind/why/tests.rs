@@ -49,8 +49,15 @@ fn complete(mut object: Value) -> Value {
         object["apiVersion"] = version.into();
     }
     let cluster = [
-        "Node", "PersistentVolume", "StorageClass", "IngressClass", "Namespace", "APIService", "CustomResourceDefinition",
-        "CertificateSigningRequest", "ValidatingWebhookConfiguration",
+        "Node",
+        "PersistentVolume",
+        "StorageClass",
+        "IngressClass",
+        "Namespace",
+        "APIService",
+        "CustomResourceDefinition",
+        "CertificateSigningRequest",
+        "ValidatingWebhookConfiguration",
     ];
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let kind = object["kind"].as_str().unwrap_or_default().to_owned();
@@ -115,7 +122,13 @@ fn world(yaml: &str) -> (World, Value) {
 fn told(yaml: &str) -> String {
     fn tell(out: &mut String, finding: &Finding, depth: usize) {
         let indent = "  ".repeat(depth);
-        let _ = writeln!(out, "{indent}{} {}: {}", finding.severity.word(), finding.cause, finding.sentence);
+        let _ = writeln!(
+            out,
+            "{indent}{} {}: {}",
+            finding.severity.word(),
+            finding.cause,
+            finding.sentence
+        );
         assert!(
             !finding.evidence.is_empty() || !finding.because.is_empty() || finding.severity == Severity::Note,
             "no evidence for {finding:?}"
@@ -137,10 +150,17 @@ fn book(cases: &str) {
     let mut wrong = String::new();
     for case in cases.split("\n### ").filter(|case| !case.trim().is_empty()) {
         let (title, rest) = case.split_once('\n').expect("a case has a title");
-        let (yaml, expected) = rest.split_once("\n>>>").unwrap_or_else(|| panic!("{title}: a case says what is told"));
+        let (yaml, expected) = rest
+            .split_once("\n>>>")
+            .unwrap_or_else(|| panic!("{title}: a case says what is told"));
         let told = told(yaml);
         if told.trim() != expected.trim() {
-            let _ = writeln!(wrong, "=== {title}\n--- told\n{}\n--- expected\n{}\n", told.trim(), expected.trim());
+            let _ = writeln!(
+                wrong,
+                "=== {title}\n--- told\n{}\n--- expected\n{}\n",
+                told.trim(),
+                expected.trim()
+            );
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
@@ -212,7 +232,11 @@ fn what_could_not_be_read_is_not_missing() {
     let findings = diagnose(&world, &pod, now);
     assert!(findings.is_empty(), "{findings:#?}");
     let page = document("pod web", &findings, &world, now);
-    assert!(page.lines.iter().any(|line| line.plain() == "not checked: secrets (forbidden)"));
+    assert!(
+        page.lines
+            .iter()
+            .any(|line| line.plain() == "not checked: secrets (forbidden)")
+    );
     world.absent(Thing::new("", "Secret", "shop", "keys"));
     assert_eq!(diagnose(&world, &pod, now)[0].cause, "cfg.missing");
 }
@@ -226,9 +250,24 @@ fn objects_of_an_odd_shape_are_examined_all_the_same() {
         serde_json::json!({"conditions": "ok", "phase": 3, "containerStatuses": {"a": 1}, "replicas": "x"}),
     ];
     let kinds = [
-        "Pod", "Node", "Service", "PersistentVolumeClaim", "Namespace", "Deployment", "StatefulSet", "DaemonSet", "Job",
-        "CronJob", "Ingress", "HorizontalPodAutoscaler", "PodDisruptionBudget", "APIService", "Certificate",
-        "ValidatingWebhookConfiguration", "RoleBinding", "CertificateSigningRequest",
+        "Pod",
+        "Node",
+        "Service",
+        "PersistentVolumeClaim",
+        "Namespace",
+        "Deployment",
+        "StatefulSet",
+        "DaemonSet",
+        "Job",
+        "CronJob",
+        "Ingress",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+        "APIService",
+        "Certificate",
+        "ValidatingWebhookConfiguration",
+        "RoleBinding",
+        "CertificateSigningRequest",
     ];
     for kind in kinds {
         for status in &odd {
@@ -257,7 +296,11 @@ fn a_remedy_names_the_object_whose_template_makes_the_pod() {
 ",
     );
     let findings = diagnose(&world, &pod, NOW.parse().expect("a time"));
-    let commands: Vec<&str> = findings[0].remedies.iter().map(|remedy| remedy.kubectl.as_str()).collect();
+    let commands: Vec<&str> = findings[0]
+        .remedies
+        .iter()
+        .map(|remedy| remedy.kubectl.as_str())
+        .collect();
     assert_eq!(
         commands,
         [

@@ -51,7 +51,10 @@ fn examine(cx: Cx<'_>, claim: &Value, wanted: bool) -> Vec<Finding> {
             Finding::critical(
                 "pvc.lost",
                 claim,
-                format!("The volume behind this claim, {}, was deleted.", text(&claim["spec"]["volumeName"])),
+                format!(
+                    "The volume behind this claim, {}, was deleted.",
+                    text(&claim["spec"]["volumeName"])
+                ),
             )
             .read("spec.volumeName", text(&claim["spec"]["volumeName"]))
             .advise("bring the volume back, or make a new claim", ""),
@@ -62,7 +65,13 @@ fn examine(cx: Cx<'_>, claim: &Value, wanted: bool) -> Vec<Finding> {
     };
     let since = time(&claim["metadata"]["creationTimestamp"]);
     finding
-        .map(|finding| if finding.since.is_none() { finding.since(since) } else { finding })
+        .map(|finding| {
+            if finding.since.is_none() {
+                finding.since(since)
+            } else {
+                finding
+            }
+        })
         .into_iter()
         .collect()
 }
@@ -107,7 +116,11 @@ fn pending(cx: Cx<'_>, claim: &Value) -> Option<Finding> {
         Known::There(class) => class,
         Known::Absent => {
             let known = few(cx.world.all("storage.k8s.io", "StorageClass").iter().map(name));
-            let offer = if known.is_empty() { String::new() } else { format!("; there is {known}") };
+            let offer = if known.is_empty() {
+                String::new()
+            } else {
+                format!("; there is {known}")
+            };
             let sentence = format!("Storage class {class_name} does not exist{offer}.");
             let me = Thing::of(claim);
             return Some(
@@ -126,15 +139,18 @@ fn pending(cx: Cx<'_>, claim: &Value) -> Option<Finding> {
     if provisioner == "kubernetes.io/no-provisioner" {
         return unmatched(cx, claim);
     }
-    if class["volumeBindingMode"] == "WaitForFirstConsumer" && claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"].is_null() {
+    if class["volumeBindingMode"] == "WaitForFirstConsumer"
+        && claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"].is_null()
+    {
         if users(cx, claim).iter().any(|pod| !is_going(pod)) {
             return None;
         }
         let sentence = format!("The claim waits for its first pod: the class {class_name} makes volumes only then.");
-        return Some(
-            Finding::note("pvc.wffc", claim, sentence)
-                .read_in(Thing::of(class), "volumeBindingMode", "WaitForFirstConsumer"),
-        );
+        return Some(Finding::note("pvc.wffc", claim, sentence).read_in(
+            Thing::of(class),
+            "volumeBindingMode",
+            "WaitForFirstConsumer",
+        ));
     }
     if let Some(event) = failed {
         let sentence = format!("The provisioner {provisioner} refuses: {}", brief(&event.message));
@@ -149,7 +165,8 @@ fn pending(cx: Cx<'_>, claim: &Value) -> Option<Finding> {
     }
     let event = cx.world.newest(claim, &["ExternalProvisioning"]);
     let sentence = format!("Nobody makes a volume for this claim: the provisioner {provisioner} does not answer.");
-    let finding = Finding::critical("pvc.nodriver", claim, sentence).read_in(Thing::of(class), "provisioner", provisioner);
+    let finding =
+        Finding::critical("pvc.nodriver", claim, sentence).read_in(Thing::of(class), "provisioner", provisioner);
     Some(match event {
         Some(event) => finding.read("event ExternalProvisioning", event.message.as_str()),
         None => finding,
@@ -177,10 +194,17 @@ fn unmatched(cx: Cx<'_>, claim: &Value) -> Option<Finding> {
         }
         let offered = items(&volume["spec"]["accessModes"]);
         if !modes.iter().all(|mode| offered.contains(mode)) {
-            misses.push(format!("offers {}, the claim asks for {}", few(offered.iter().map(text)), few(modes.iter().map(text))));
+            misses.push(format!(
+                "offers {}, the claim asks for {}",
+                few(offered.iter().map(text)),
+                few(modes.iter().map(text))
+            ));
         }
         if text(&volume["spec"]["storageClassName"]) != class {
-            misses.push(format!("is of class {:?}, the claim of {class:?}", text(&volume["spec"]["storageClassName"])));
+            misses.push(format!(
+                "is of class {:?}, the claim of {class:?}",
+                text(&volume["spec"]["storageClassName"])
+            ));
         }
         if misses.is_empty() {
             // It will be bound.
@@ -191,7 +215,10 @@ fn unmatched(cx: Cx<'_>, claim: &Value) -> Option<Finding> {
         }
     }
     let sentence = match &nearest {
-        Some((_, volume, miss)) => format!("No volume fits this claim; {} comes nearest, but it {miss}.", name(volume)),
+        Some((_, volume, miss)) => format!(
+            "No volume fits this claim; {} comes nearest, but it {miss}.",
+            name(volume)
+        ),
         None => "No volume fits this claim: there is none, and its class makes none.".to_owned(),
     };
     let finding = Finding::critical("pvc.nopv", claim, sentence)
@@ -205,7 +232,11 @@ fn unmatched(cx: Cx<'_>, claim: &Value) -> Option<Finding> {
 
 fn resizing(cx: Cx<'_>, claim: &Value) -> Option<Finding> {
     const BAD: &[(&str, i64, &str)] = &[
-        ("FileSystemResizePending", 0, "The disk has grown; the file system grows when the pod starts again."),
+        (
+            "FileSystemResizePending",
+            0,
+            "The disk has grown; the file system grows when the pod starts again.",
+        ),
         ("ControllerResizeError", 0, "The volume cannot grow."),
         ("NodeResizeError", 0, "The file system on the volume cannot grow."),
         ("ModifyVolumeError", 0, "The volume cannot be changed."),
@@ -231,8 +262,12 @@ pub(super) fn volume(cx: Cx<'_>, volume: &Value) -> Vec<Finding> {
     let finding = match text(&volume["status"]["phase"]) {
         "Failed" => {
             let message = text(&volume["status"]["message"]);
-            Finding::warning("pv.released", volume, format!("The volume could not be deleted: {}", brief(message)))
-                .read("status.message", message)
+            Finding::warning(
+                "pv.released",
+                volume,
+                format!("The volume could not be deleted: {}", brief(message)),
+            )
+            .read("status.message", message)
         }
         "Released" if keeps => {
             let sentence = format!("The volume is kept (Retain) with the data of the deleted claim {claim}.");
@@ -240,7 +275,10 @@ pub(super) fn volume(cx: Cx<'_>, volume: &Value) -> Vec<Finding> {
                 .read("spec.claimRef", claim)
                 .advise(
                     "free it for another claim; the data stays on it",
-                    format!("kubectl patch pv {} --type=merge -p '{{\"spec\":{{\"claimRef\":null}}}}'", me.name),
+                    format!(
+                        "kubectl patch pv {} --type=merge -p '{{\"spec\":{{\"claimRef\":null}}}}'",
+                        me.name
+                    ),
                 )
                 .by(Fix::Merge {
                     target: me,
@@ -249,9 +287,13 @@ pub(super) fn volume(cx: Cx<'_>, volume: &Value) -> Vec<Finding> {
                 })
         }
         "Released" => match cx.world.newest(volume, &["VolumeFailedDelete"]) {
-            Some(event) => Finding::warning("pv.released", volume, "The volume is no longer used and cannot be deleted.")
-                .since(event.last)
-                .read("event VolumeFailedDelete", event.message.as_str()),
+            Some(event) => Finding::warning(
+                "pv.released",
+                volume,
+                "The volume is no longer used and cannot be deleted.",
+            )
+            .since(event.last)
+            .read("event VolumeFailedDelete", event.message.as_str()),
             None => return Vec::new(),
         },
         _ => return Vec::new(),
@@ -275,7 +317,10 @@ pub(super) fn mount(cx: Cx<'_>, pod: &Value) -> Option<Finding> {
             .since(event.last)
             .read("event FailedAttachVolume", event.message.as_str());
         return Some(if several {
-            finding.edit(&maker(cx, pod), "use the strategy Recreate, so that the old pod goes first")
+            finding.edit(
+                &maker(cx, pod),
+                "use the strategy Recreate, so that the old pod goes first",
+            )
         } else {
             finding
         });

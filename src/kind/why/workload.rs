@@ -98,7 +98,11 @@ fn unobserved(cx: Cx<'_>, object: &Value) -> Option<Finding> {
 
 /// Whether what serves is less than what is wanted: then it is down, else it is worse than it should be.
 fn severity(serving: i64) -> Severity {
-    if serving == 0 { Severity::Critical } else { Severity::Warning }
+    if serving == 0 {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    }
 }
 
 /// What is wrong with a ReplicaSet or a ReplicationController.
@@ -162,7 +166,9 @@ pub(super) fn deployment(cx: Cx<'_>, deployment: &Value) -> Vec<Finding> {
     let progressing = condition(deployment, "Progressing");
     let stuck = progressing["status"] == "False" && progressing["reason"] == "ProgressDeadlineExceeded";
     let newest = sets.first().copied();
-    let pods = newest.map(|set| living(cx.world.children(set, "", "Pod"))).unwrap_or_default();
+    let pods = newest
+        .map(|set| living(cx.world.children(set, "", "Pod")))
+        .unwrap_or_default();
     let mut causes = match newest {
         Some(set) if (pods.len() as i64) < wanted(set) => {
             let all = cx.world.children(set, "", "Pod");
@@ -194,7 +200,11 @@ pub(super) fn deployment(cx: Cx<'_>, deployment: &Value) -> Vec<Finding> {
         )
         .since(time(&progressing["lastUpdateTime"]))
         .read(condition_path("Progressing"), text(&progressing["message"]));
-        let finding = if sets.len() > 1 { finding.advise("go back to the revision before", undo) } else { finding };
+        let finding = if sets.len() > 1 {
+            finding.advise("go back to the revision before", undo)
+        } else {
+            finding
+        };
         findings.push(finding.because(causes));
     } else if !causes.is_empty() {
         let updated = int(&deployment["status"]["updatedReplicas"]);
@@ -243,14 +253,18 @@ fn paused(deployment: &Value, newest: Option<&Value>) -> Option<Finding> {
     let me = Thing::of(deployment);
     let command = format!("kubectl rollout resume {}{}", me.argument(), me.flag());
     Some(
-        Finding::note("dep.paused", deployment, "The rollout is paused, so the new template is not applied.")
-            .read("spec.paused", "true")
-            .advise("resume it", command)
-            .by(Fix::Merge {
-                target: me,
-                subresource: None,
-                patch: json!({"spec": {"paused": null}}),
-            }),
+        Finding::note(
+            "dep.paused",
+            deployment,
+            "The rollout is paused, so the new template is not applied.",
+        )
+        .read("spec.paused", "true")
+        .advise("resume it", command)
+        .by(Fix::Merge {
+            target: me,
+            subresource: None,
+            patch: json!({"spec": {"paused": null}}),
+        }),
     )
 }
 
@@ -277,7 +291,11 @@ pub(super) fn stateful_set(cx: Cx<'_>, set: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     let ready = int(&set["status"]["readyReplicas"]);
     let ordered = set["spec"]["podManagementPolicy"] != "Parallel";
-    let mut pods: Vec<&Value> = all.iter().copied().filter(|pod| !super::is(pod, "Ready", "True")).collect();
+    let mut pods: Vec<&Value> = all
+        .iter()
+        .copied()
+        .filter(|pod| !super::is(pod, "Ready", "True"))
+        .collect();
     pods.sort_by_key(|pod| ordinal(pod));
     if let Some(finding) = obsolete(set, &pods) {
         findings.push(finding);
@@ -296,7 +314,11 @@ pub(super) fn stateful_set(cx: Cx<'_>, set: &Value) -> Vec<Finding> {
                 } else {
                     String::new()
                 };
-                let sentence = format!("{ready} of {} ready: {} is not.{rest}", count(wanted(set) as usize, "pod"), name(first));
+                let sentence = format!(
+                    "{ready} of {} ready: {} is not.{rest}",
+                    count(wanted(set) as usize, "pod"),
+                    name(first)
+                );
                 findings.push(
                     Finding::new("sts.ordered", severity(ready), set, sentence)
                         .read("status.readyReplicas", ready.to_string())
@@ -319,7 +341,10 @@ pub(super) fn stateful_set(cx: Cx<'_>, set: &Value) -> Vec<Finding> {
                 .read("spec.serviceName", service)
                 .advise(
                     "make a headless Service of that name",
-                    format!("kubectl create service clusterip {service} --clusterip=None -n {}", namespace(set)),
+                    format!(
+                        "kubectl create service clusterip {service} --clusterip=None -n {}",
+                        namespace(set)
+                    ),
                 ),
         );
     }
@@ -340,11 +365,18 @@ fn obsolete(set: &Value, unready: &[&Value]) -> Option<Finding> {
         revision != update && revision != text(&set["status"]["currentRevision"]) && ordinal(pod) >= partition
     })?;
     let pod = Thing::of(broken);
-    let sentence = format!("The present template is not used until the broken pod {} is deleted.", pod.name);
+    let sentence = format!(
+        "The present template is not used until the broken pod {} is deleted.",
+        pod.name
+    );
     let command = format!("kubectl delete {}{}", pod.argument(), pod.flag());
     Some(
         Finding::critical("sts.stuckupdate", set, sentence)
-            .read_in(pod.clone(), "metadata.labels[controller-revision-hash]", revision(broken))
+            .read_in(
+                pod.clone(),
+                "metadata.labels[controller-revision-hash]",
+                revision(broken),
+            )
             .read("status.updateRevision", update)
             .advise(format!("delete pod {}; it is made anew", pod.name), command)
             .by(Fix::Delete(pod)),
@@ -376,7 +408,10 @@ pub(super) fn daemon_set(cx: Cx<'_>, set: &Value) -> Vec<Finding> {
         return Vec::new();
     }
     let missing = desired - ready;
-    let sentence = format!("{missing} of {} lack a working pod of it.", count(desired as usize, "node"));
+    let sentence = format!(
+        "{missing} of {} lack a working pod of it.",
+        count(desired as usize, "node")
+    );
     vec![
         Finding::new("ds.notready", severity(ready), set, sentence)
             .read("status.numberReady", format!("{ready} of {desired}"))

@@ -59,7 +59,8 @@ impl World {
     /// Adds all objects of a kind: of `namespace`, or of the whole cluster when it is empty.
     pub fn list(&mut self, group: &str, kind: &str, namespace: &str, objects: Vec<Value>) {
         self.some(group, kind, objects);
-        self.extents.insert((group.to_owned(), kind.to_owned()), namespace.to_owned());
+        self.extents
+            .insert((group.to_owned(), kind.to_owned()), namespace.to_owned());
     }
 
     /// Adds some objects of a kind; there may be others.
@@ -69,7 +70,11 @@ impl World {
             if object["kind"].is_null()
                 && let Some(map) = object.as_object_mut()
             {
-                let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+                let version = if group.is_empty() {
+                    "v1".to_owned()
+                } else {
+                    format!("{group}/v1")
+                };
                 map.insert("kind".into(), kind.into());
                 map.insert("apiVersion".into(), version.into());
             }
@@ -89,12 +94,12 @@ impl World {
             return;
         }
         let (group, kind) = group_kind(&object);
-        let objects = self
-            .objects
-            .entry((group.to_owned(), kind.to_owned()))
-            .or_default();
+        let objects = self.objects.entry((group.to_owned(), kind.to_owned())).or_default();
         let uid = &object["metadata"]["uid"];
-        match objects.iter_mut().find(|other| other["metadata"]["uid"] == *uid && !uid.is_null()) {
+        match objects
+            .iter_mut()
+            .find(|other| other["metadata"]["uid"] == *uid && !uid.is_null())
+        {
             Some(other) => *other = object,
             None => objects.push(object),
         }
