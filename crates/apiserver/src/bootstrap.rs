@@ -43,6 +43,8 @@ pub(crate) async fn run(server: &Server) -> Result<(), Error> {
         ensure(server, &mut writes, "scheduling.k8s.io", "priorityclasses", "", class)?;
     }
     cluster_info(server, &mut writes)?;
+    let trusted = server.front_proxy.config_map(&server.options.ca_pem);
+    replace(server, &mut writes, "", "configmaps", "kube-system", trusted, &["data"])?;
     kubernetes_service(server, &mut writes)?;
     store(server, writes).await
 }

@@ -1,5 +1,6 @@
 //! Discovery: what is served, in the old form (a document per group and version) and the aggregated one.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -8,34 +9,55 @@ use knarr_resource::{Registry, ResourceInfo, Subresource, custom};
 use knarr_schema::openapi::{Served, ServedSubresource};
 use serde_json::{Value, json};
 
+use crate::aggregator::{self, Remotes};
 use crate::http::accept::{self, Clause};
 
 /// The documents of one set of served resources.
 pub(crate) struct Discovery {
     registry: Arc<Registry>,
+    remotes: Remotes,
     /// Versions of each group, in the order of preference.
     groups: Vec<(String, Vec<String>)>,
 }
 
 impl Discovery {
-    pub(crate) fn new(registry: Arc<Registry>) -> Self {
-        let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-        for resource in registry.iter() {
-            let at = match groups.iter().position(|(group, _)| *group == resource.group) {
+    pub(crate) fn new(registry: Arc<Registry>, remotes: Remotes) -> Self {
+        // Of each group version: its priority, and that of its group.
+        let own = registry.iter().map(|resource| {
+            let priority = if resource.definition.is_some() { 1000 } else { 17000 };
+            (&resource.group, &resource.version, priority, 0)
+        });
+        let others = remotes.iter().map(|remote| {
+            let (group, version) = (remote.group_priority, remote.version_priority);
+            (&remote.group, &remote.version, group, version)
+        });
+        let mut groups: Vec<(String, i64, Vec<(String, i64)>)> = Vec::new();
+        for (group, version, group_priority, version_priority) in own.chain(others) {
+            let at = match groups.iter().position(|(known, ..)| known == group) {
                 Some(at) => at,
                 None => {
-                    groups.push((resource.group.clone(), Vec::new()));
+                    groups.push((group.clone(), group_priority, Vec::new()));
                     groups.len() - 1
                 }
             };
-            if !groups[at].1.contains(&resource.version) {
-                groups[at].1.push(resource.version.clone());
+            let (_, priority, versions) = &mut groups[at];
+            *priority = group_priority.max(*priority);
+            if !versions.iter().any(|(known, _)| known == version) {
+                versions.push((version.clone(), version_priority));
             }
         }
-        for (_, versions) in &mut groups {
-            versions.sort_by_key(|version| (std::cmp::Reverse(custom::priority(version)), version.clone()));
+        groups.sort_by_key(|(_, priority, _)| Reverse(*priority));
+        let groups = groups.into_iter().map(|(group, _, mut versions)| {
+            versions.sort_by_key(|(version, priority)| {
+                (Reverse(*priority), Reverse(custom::priority(version)), version.clone())
+            });
+            (group, versions.into_iter().map(|(version, _)| version).collect())
+        });
+        Self {
+            groups: groups.collect(),
+            registry,
+            remotes,
         }
-        Self { registry, groups }
     }
 
     /// `/api`: the versions of the core group.
@@ -126,6 +148,9 @@ impl Discovery {
     }
 
     fn aggregated_version(&self, group: &str, version: &str) -> Value {
+        if let Some(remote) = aggregator::find(&self.remotes, group, version) {
+            return remote.discovered();
+        }
         let resources: Vec<Value> = self
             .of(group, version)
             .map(|resource| {
@@ -348,7 +373,7 @@ mod tests {
     #[test]
     fn every_served_version_has_a_document() {
         let registry = Arc::new(Registry::built_in());
-        let discovery = Discovery::new(registry.clone());
+        let discovery = Discovery::new(registry.clone(), Remotes::new());
         for resource in registry.iter() {
             let document = discovery.version(&resource.group, &resource.version).unwrap();
             let names: Vec<_> = document["resources"]

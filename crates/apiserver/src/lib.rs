@@ -12,14 +12,17 @@
 //! Controllers, schedulers and kubelets are ordinary clients of it. In one process they use [`ApiServer::client`], whose
 //! requests go straight to the server: no socket, no TLS, no framing, and the same authorization as for everybody.
 
+mod aggregator;
 mod auth;
 mod bootstrap;
 mod crd;
 pub mod database;
+mod dial;
 mod discovery;
 mod error;
 mod http;
 mod lookup;
+mod memo;
 mod object;
 mod policy;
 mod refusal;
@@ -110,6 +113,7 @@ impl ApiServer {
         bootstrap::run(&server).await?;
         crd::reconcile(&server).await?;
         tokio::spawn(crd::Controller::new(&server).run());
+        tokio::spawn(aggregator::Controller::new(&server).run());
         tokio::spawn(bootstrap::Keeper::new(&server).run());
         tokio::spawn(registry::QuotaController::new(&server).run());
         tokio::spawn(auth::aggregation::Controller::new(&server).run());

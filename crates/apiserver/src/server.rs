@@ -12,6 +12,7 @@ use knarr_stream::backend::Backend;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregator::{self, Identity, Remotes};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::Policy;
 use crate::auth::token::Signer;
@@ -19,28 +20,42 @@ use crate::discovery::Discovery;
 use crate::error::Error;
 use crate::http::inflight::Inflight;
 use crate::http::metrics::Metrics;
-use crate::store::{self, Expect, Index, Slot, Spec, Store, Write, WriteError};
+use crate::memo::Memo;
+use crate::store::{self, Expect, Index, Object, Slot, Spec, Store, Write, WriteError};
 use crate::{Options, crd, discovery};
 
 /// The table for what belongs to the server itself. No resource is stored there, so no request reaches it.
 const INTERNAL: &str = "internal";
 const SIGNING_KEY: &str = "/token-signing-key";
 
+/// Of how many objects to remember what other versions show.
+const SHOWN: usize = 4096;
+
 /// What follows from which resources are served. It never changes; when a resource comes or goes, another takes its place.
 pub(crate) struct Served {
     pub registry: Arc<Registry>,
+    /// What other servers serve.
+    pub remotes: Remotes,
     pub discovery: Discovery,
     pub openapi: OpenApi,
 }
 
 impl Served {
-    fn new(registry: Registry) -> Self {
-        let registry = Arc::new(registry);
+    fn new(registry: Arc<Registry>, remotes: Remotes) -> Self {
+        let foreign = remotes
+            .iter()
+            .filter_map(|remote| Some((remote.document(), remote.openapi.clone()?)));
         Self {
-            discovery: Discovery::new(registry.clone()),
-            openapi: OpenApi::new(discovery::served(&registry)),
+            discovery: Discovery::new(registry.clone(), remotes.clone()),
+            openapi: OpenApi::new(discovery::served(&registry), foreign.collect()),
             registry,
+            remotes,
         }
+    }
+
+    /// Who serves a group version, if it is another server.
+    pub(crate) fn remote(&self, group: &str, version: &str) -> Option<&Arc<aggregator::Remote>> {
+        aggregator::find(&self.remotes, group, version)
     }
 }
 
@@ -63,6 +78,10 @@ pub(crate) struct Server {
     pub metrics: Metrics,
     /// Ends every watch.
     pub stopping: CancellationToken,
+    /// Who this server is to those that it hands requests on to.
+    pub front_proxy: Identity,
+    /// Stored objects as other versions of their kinds show them, by the address of the resource that is kept with each.
+    pub shown: Memo<usize, (Arc<ResourceInfo>, Arc<Object>)>,
     /// The custom resources behind [`Server::served`].
     pub custom: crd::Made,
     served: RwLock<Arc<Served>>,
@@ -101,8 +120,10 @@ impl Server {
             inflight: Inflight::default(),
             metrics: Metrics::default(),
             stopping: CancellationToken::new(),
+            front_proxy: Identity::new()?,
+            shown: Memo::new(SHOWN),
             custom: crd::Made::default(),
-            served: RwLock::new(Arc::new(Served::new(registry))),
+            served: RwLock::new(Arc::new(Served::new(Arc::new(registry), Remotes::new()))),
             slots: RwLock::new(slots),
             by_resource,
             backends: RwLock::new(HashMap::new()),
@@ -117,9 +138,15 @@ impl Server {
     }
 
     /// Serves other resources from now on.
-    pub(crate) fn set_served(&self, registry: Registry) {
-        let served = Arc::new(Served::new(registry));
-        *self.served.write().unwrap_or_else(PoisonError::into_inner) = served;
+    pub(crate) fn set_registry(&self, registry: Registry) {
+        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        *served = Arc::new(Served::new(Arc::new(registry), served.remotes.clone()));
+    }
+
+    /// Hands requests on to other servers than before.
+    pub(crate) fn set_remotes(&self, remotes: Remotes) {
+        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        *served = Arc::new(Served::new(served.registry.clone(), remotes));
     }
 
     /// Says in which table a resource is stored.

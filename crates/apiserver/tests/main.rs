@@ -5,6 +5,7 @@
 mod api {
     pub mod access;
     pub mod admission;
+    pub mod aggregation;
     pub mod cluster;
     pub mod conversion;
     pub mod crd;

@@ -9,7 +9,7 @@ mod protobuf;
 mod roots;
 mod swagger;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -71,14 +71,19 @@ pub struct Document {
 #[derive(Debug)]
 pub struct OpenApi {
     served: Vec<Served>,
+    /// Documents of other servers, by path.
+    foreign: BTreeMap<String, Bytes>,
     made: Mutex<HashMap<String, Arc<Document>>>,
 }
 
 impl OpenApi {
     /// Costs nothing yet: make a new one whenever the set changes (a custom resource came or went).
-    pub fn new(served: Vec<Served>) -> OpenApi {
+    ///
+    /// `foreign` are v3 documents that other servers have made for the group versions that they serve, as JSON, by path.
+    pub fn new(served: Vec<Served>, foreign: BTreeMap<String, Bytes>) -> OpenApi {
         OpenApi {
             served,
+            foreign,
             made: Mutex::default(),
         }
     }
@@ -93,11 +98,18 @@ impl OpenApi {
                 paths.insert(path, json!({"serverRelativeURL": url}));
             }
         }
+        for path in self.foreign.keys() {
+            let url = format!("/openapi/v3/{path}?hash={}", self.hash(path));
+            paths.insert(path.clone(), json!({"serverRelativeURL": url}));
+        }
         json!({"paths": paths})
     }
 
     /// `GET /openapi/v3/{path}`, where path is `api/v1` or `apis/apps/v1`.
     pub fn v3_group(&self, path: &str) -> Option<Arc<Document>> {
+        if let Some(body) = self.foreign.get(path) {
+            return Some(self.once(path, || (self.hash(path), body.to_vec())));
+        }
         if !self.served.iter().any(|served| served.path() == path) {
             return None;
         }
@@ -117,16 +129,23 @@ impl OpenApi {
     }
 
     fn v2(&self) -> Value {
-        swagger::from_v3(
-            self.groups()
-                .iter()
-                .map(|path| self.document(path, structural::published_v2)),
-            VERSION,
-        )
+        let groups = self.groups();
+        let own = groups.iter().map(|path| self.document(path, structural::published_v2));
+        // The others first: they cannot replace what is said here.
+        let foreign = self
+            .foreign
+            .iter()
+            .filter_map(|(path, document)| foreign(path, document));
+        swagger::from_v3(foreign.chain(own), VERSION)
     }
 
     fn v2_hash(&self, form: &str) -> String {
-        let hashes: Vec<String> = self.groups().iter().map(|path| self.hash(path)).collect();
+        let groups = self.groups();
+        let hashes: Vec<String> = groups
+            .iter()
+            .chain(self.foreign.keys())
+            .map(|path| self.hash(path))
+            .collect();
         digest(format!("{form} {}", hashes.concat()).as_bytes())
     }
 
@@ -151,6 +170,9 @@ impl OpenApi {
 
     /// Told from what the document is made of, so that the index needs no documents.
     fn hash(&self, path: &str) -> String {
+        if let Some(document) = self.foreign.get(path) {
+            return digest(document);
+        }
         let mut text = format!("{} {VERSION} {path}", env!("CARGO_PKG_VERSION"));
         for served in self.served.iter().filter(|served| served.path() == path) {
             text.push_str(&format!("\n{served:?}"));
@@ -191,6 +213,16 @@ impl OpenApi {
             },
         })
     }
+}
+
+/// What a document of another server says about its own group version.
+fn foreign(path: &str, document: &Bytes) -> Option<Value> {
+    let mut document: Value = serde_json::from_slice(document).ok()?;
+    let own = format!("/{path}/");
+    document["paths"]
+        .as_object_mut()?
+        .retain(|path, _| path.starts_with(&own));
+    Some(document)
 }
 
 impl Served {

@@ -117,7 +117,7 @@ fn serve_these(server: &Server, definitions: &[Value]) -> Result<(), Error> {
     let mut own: Vec<&Arc<ResourceInfo>> = made.values().flat_map(|custom| &custom.resources).collect();
     own.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural)));
     resources.extend(own.into_iter().cloned());
-    server.set_served(Registry::new(resources));
+    server.set_registry(Registry::new(resources));
     Ok(())
 }
 

@@ -27,7 +27,7 @@ use knarr_resource::selector::FieldSelector;
 use crate::auth::rbac::Attributes;
 use crate::auth::{UserInfo, authn, authorizer};
 use crate::server::Server;
-use crate::{refusal, subresource, verb};
+use crate::{aggregator, refusal, subresource, verb};
 use path::{ResourcePath, Route};
 use query::Query;
 use request_info::RequestInfo;
@@ -181,6 +181,7 @@ async fn answer(
     match route {
         Route::Resource(place) => resource(server, user, place, query, request).await,
         route => {
+            let served = server.served();
             let path = request.uri().path().to_owned();
             let attributes = Attributes {
                 verb: plain_verb(request.method()),
@@ -188,6 +189,11 @@ async fn answer(
                 ..Attributes::default()
             };
             authorizer::check(&server, &user, &attributes)?;
+            if let Route::Version { group, version } = &route
+                && let Some(remote) = served.remote(group, version)
+            {
+                return Ok(aggregator::proxy(&server, remote, &user, request).await);
+            }
             root::answer(&server, route, &path, &query, &request)
         }
     }
@@ -223,7 +229,11 @@ async fn resource(
         field_selector,
     };
     authorizer::check(&server, &user, &attributes)?;
-    let registry = server.served().registry.clone();
+    let served = server.served();
+    if let Some(remote) = served.remote(&place.group, &place.version) {
+        return Ok(aggregator::proxy(&server, remote, &user, request).await);
+    }
+    let registry = &served.registry;
     let Some(resource) = registry.find(&place.group, &place.version, &place.plural).cloned() else {
         // Inside of a served version a 404 is a Status.
         let served = registry

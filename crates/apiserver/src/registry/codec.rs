@@ -18,28 +18,35 @@ use crate::store::{Index, Object};
 /// fields that its selectors know.
 pub(crate) async fn show(
     server: &Server,
-    resource: &ResourceInfo,
+    resource: &Arc<ResourceInfo>,
     stored: Vec<Arc<Object>>,
 ) -> Result<Vec<Arc<Object>>, Status> {
     if resource.native {
         return Ok(stored);
     }
-    let mut values: Vec<Value> = stored.iter().map(|object| object.value()).collect();
+    let kind = Arc::as_ptr(resource) as usize;
+    let known = |object: &Arc<Object>| server.shown.get(object, kind).map(|(_, shown)| shown);
+    let mut shown: Vec<Option<Arc<Object>>> = stored.iter().map(known).collect();
+    let missing: Vec<usize> = (0..stored.len()).filter(|at| shown[*at].is_none()).collect();
+    let mut values: Vec<Value> = missing.iter().map(|at| stored[*at].value()).collect();
     from_storage(server, resource, &mut values).await?;
-    let shown = stored.iter().zip(values).map(|(object, value)| {
+    for (at, value) in missing.into_iter().zip(values) {
         let index = Index {
             labels: value["metadata"]["labels"].clone(),
             fields: resource.fields(&value),
         };
-        Arc::new(object.shown(value, index))
-    });
-    Ok(shown.collect())
+        let object = Arc::new(stored[at].shown(value, index));
+        // With its resource, whose address is part of the key.
+        server.shown.put(&stored[at], kind, (resource.clone(), object.clone()));
+        shown[at] = Some(object);
+    }
+    Ok(shown.into_iter().flatten().collect())
 }
 
 /// [`show`] for one object.
 pub(crate) async fn show_one(
     server: &Server,
-    resource: &ResourceInfo,
+    resource: &Arc<ResourceInfo>,
     stored: Arc<Object>,
 ) -> Result<Arc<Object>, Status> {
     let shown = show(server, resource, vec![stored.clone()]).await?;

@@ -11,6 +11,7 @@ use knarr_resource::Status;
 use knarr_resource::admission::{Notes, Operation};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::task::coop::unconstrained;
 
 use super::{ListOptions, Request, admission, codec, list};
 use crate::object::{is_deleting, is_gone};
@@ -125,7 +126,9 @@ pub(crate) async fn delete_collection(
             };
             async move { delete(server, &one, options, &mut Notes::default()).await }
         });
-        for outcome in join_all(deletions.collect::<Vec<_>>()).await {
+        // Not interrupted by tokio, so that all of them are there when the store commits.
+        let deletions = unconstrained(join_all(deletions.collect::<Vec<_>>()));
+        for outcome in deletions.await {
             match outcome {
                 Ok(Deleted::Gone(last) | Deleted::Going(last) | Deleted::Dry(last)) => deleted.push(last),
                 // Somebody else was faster.

@@ -1,17 +1,17 @@
 //! `pods/proxy`, `services/proxy`: HTTP through the API server to what listens in a pod.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use knarr_resource::Status;
 use knarr_stream::backend::{Backend, BackendError, Duplex, PodRef};
-use rand::RngExt;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::node;
+use crate::dial;
 use crate::http::request_info::RequestInfo;
 use crate::object::name_of;
 use crate::refusal;
@@ -170,7 +170,7 @@ fn number(port: &str) -> Result<u16, Status> {
         .ok_or_else(|| Status::bad_request(format!("invalid port {port:?}")))
 }
 
-/// A ready endpoint of a Service, chosen at random as a load balancer would.
+/// A ready endpoint of a Service.
 fn service(server: &Server, call: &RequestInfo) -> Result<Target, Status> {
     let (name, asked) = split(&call.name)?;
     let service = server
@@ -190,25 +190,10 @@ fn service(server: &Server, call: &RequestInfo) -> Result<Target, Status> {
             .find(|port| port["name"] == asked || port["port"].as_u64().is_some_and(|own| own.to_string() == asked))
             .ok_or_else(|| refusal::unavailable(format!("no service port {asked:?} found for service {name:?}")))?,
     };
-    let none = || refusal::unavailable(format!("no endpoints available for service {name:?}"));
-    let endpoints = server.find("", "endpoints", &call.namespace, name).ok_or_else(none)?;
-    let mut ready = Vec::new();
-    for subset in endpoints["subsets"].as_array().into_iter().flatten() {
-        let wanted = port["name"].as_str().unwrap_or_default();
-        let number = subset["ports"].as_array().into_iter().flatten().find_map(|own| {
-            let same = own["name"].as_str().unwrap_or_default() == wanted;
-            same.then(|| own["port"].as_u64().and_then(|number| u16::try_from(number).ok()))?
-        });
-        let Some(number) = number else { continue };
-        for address in subset["addresses"].as_array().into_iter().flatten() {
-            ready.push((address.clone(), number));
-        }
-    }
-    if ready.is_empty() {
-        return Err(none());
-    }
-    let (address, port) = &ready[rand::rng().random_range(0..ready.len())];
-    target(server, call, address, *port)
+    let endpoint = dial::endpoint(server, &call.namespace, name, port["name"].as_str().unwrap_or_default());
+    let (address, port) =
+        endpoint.ok_or_else(|| refusal::unavailable(format!("no endpoints available for service {name:?}")))?;
+    target(server, call, &address, port)
 }
 
 fn target(server: &Server, call: &RequestInfo, address: &Value, port: u16) -> Result<Target, Status> {
@@ -223,40 +208,7 @@ fn target(server: &Server, call: &RequestInfo, address: &Value, port: u16) -> Re
     // Written by somebody's hand; what the host has for itself is not to be had through it.
     let ip = address["ip"].as_str().and_then(|ip| ip.parse().ok());
     match ip {
-        Some(ip) if is_proxyable(ip) => Ok(Target::Address(SocketAddr::new(ip, port))),
+        Some(ip) if dial::is_elsewhere(ip) => Ok(Target::Address(SocketAddr::new(ip, port))),
         _ => Err(Status::bad_request("address not allowed")),
-    }
-}
-
-/// Whether an address is somewhere else for everybody: no loopback, link-local, multicast or unspecified one.
-fn is_proxyable(ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    let local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    !(local || ip.is_loopback() || ip.is_multicast() || ip.is_unspecified())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_the_host_itself_are_not_proxied_to() {
-        let is = |text: &str| is_proxyable(text.parse().expect("an address"));
-        for own in [
-            "127.0.0.1",
-            "127.244.0.1",
-            "::1",
-            "::ffff:127.0.0.1",
-            "0.0.0.0",
-            "169.254.169.254",
-            "fe80::1",
-            "224.0.0.1",
-        ] {
-            assert!(!is(own), "{own}");
-        }
-        assert!(is("10.0.0.1") && is("2001:db8::1"));
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -34,35 +36,38 @@ fn api() -> OpenApi {
     thing.schema = Some(
         json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}).into(),
     );
-    OpenApi::new(vec![
-        served(
-            "",
-            "pods",
-            "Pod",
-            true,
-            vec![
-                sub("status", "", "Pod", "get update patch"),
-                sub("log", "", "", "get"),
-                sub("eviction", "policy", "Eviction", "create"),
-            ],
-        ),
-        served("", "nodes", "Node", false, Vec::new()),
-        served(
-            "apps",
-            "deployments",
-            "Deployment",
-            true,
-            vec![sub("scale", "autoscaling", "Scale", "get update patch")],
-        ),
-        served(
-            "apiextensions.k8s.io",
-            "customresourcedefinitions",
-            "CustomResourceDefinition",
-            false,
-            Vec::new(),
-        ),
-        thing,
-    ])
+    OpenApi::new(
+        vec![
+            served(
+                "",
+                "pods",
+                "Pod",
+                true,
+                vec![
+                    sub("status", "", "Pod", "get update patch"),
+                    sub("log", "", "", "get"),
+                    sub("eviction", "policy", "Eviction", "create"),
+                ],
+            ),
+            served("", "nodes", "Node", false, Vec::new()),
+            served(
+                "apps",
+                "deployments",
+                "Deployment",
+                true,
+                vec![sub("scale", "autoscaling", "Scale", "get update patch")],
+            ),
+            served(
+                "apiextensions.k8s.io",
+                "customresourcedefinitions",
+                "CustomResourceDefinition",
+                false,
+                Vec::new(),
+            ),
+            thing,
+        ],
+        BTreeMap::new(),
+    )
 }
 
 fn v3(path: &str) -> Value {
@@ -93,7 +98,10 @@ fn the_index_names_each_group_with_the_hash_of_its_document() {
     );
     assert_eq!(two.v3_index(), index, "the same on every start");
     assert!(one.v3_group("apis/batch/v1").is_none());
-    let fewer = OpenApi::new(vec![served("apps", "deployments", "Deployment", true, Vec::new())]);
+    let fewer = OpenApi::new(
+        vec![served("apps", "deployments", "Deployment", true, Vec::new())],
+        BTreeMap::new(),
+    );
     assert_ne!(fewer.v3_group("apis/apps/v1").unwrap().etag, document.etag);
 }
 
