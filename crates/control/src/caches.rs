@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event as News, Namespace, Node, Pod, Secret, Service, ServiceAccount,
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
-use crate::{owner, token};
+use crate::{job, owner, token};
 
 /// A kind that has a cache, and how its informer is set up.
 pub(crate) trait Cached:
@@ -55,6 +56,8 @@ pub(crate) struct Caches {
     pub(crate) events: Store<News>,
     pub(crate) replica_sets: Store<ReplicaSet>,
     pub(crate) deployments: Store<Deployment>,
+    pub(crate) jobs: Store<Job>,
+    pub(crate) cron_jobs: Store<CronJob>,
 }
 
 /// Name of the ConfigMap with the cluster's CA certificate in every namespace.
@@ -67,6 +70,7 @@ impl Caches {
         Self {
             pods: Store::new(|pod| {
                 let mut terms = owner::terms(&pod.metadata);
+                terms.extend(job::tracked_term(pod));
                 if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) {
                     terms.push(format!("node/{node}"));
                 }
@@ -92,6 +96,8 @@ impl Caches {
             events: Store::new(|_| Vec::new()),
             replica_sets: Store::new(|set| owner::terms(&set.metadata)),
             deployments: Store::new(|_| Vec::new()),
+            jobs: Store::new(|job| owner::terms(&job.metadata)),
+            cron_jobs: Store::new(|_| Vec::new()),
         }
     }
 
@@ -120,7 +126,9 @@ impl Caches {
             Lease,
             News,
             ReplicaSet,
-            Deployment
+            Deployment,
+            Job,
+            CronJob
         );
     }
 }
@@ -143,6 +151,8 @@ cached! {
     EndpointSlice => endpoint_slices,
     ReplicaSet => replica_sets,
     Deployment => deployments,
+    Job => jobs,
+    CronJob => cron_jobs,
 }
 
 impl Cached for Node {

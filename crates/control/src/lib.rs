@@ -12,22 +12,26 @@
 
 mod caches;
 mod controller;
+mod cron_job;
 mod deployment;
 mod discovery;
 mod endpoint;
 mod event_expiry;
 mod expect;
 mod garbage;
+mod job;
 mod namespace;
 mod node;
 mod owner;
 mod pod;
 mod queue;
+mod rank;
 mod replica_set;
 mod root_certificate;
 mod scheduler;
 mod service_account;
 mod token;
+mod ttl_after_finished;
 mod write;
 
 use std::sync::Arc;
@@ -104,11 +108,13 @@ pub async fn run(connect: impl Fn(&str) -> Client + Send, options: Options, shut
         })*};
     }
     controllers! {
+        cron_job::CronJobs { clock: options.clock.clone() },
         deployment::Deployments,
         endpoint::legacy::LegacyEndpoints,
         endpoint::mirror::Mirror::default(),
         endpoint::slice::EndpointSlices::default(),
         event_expiry::EventExpiry::new(options.event_ttl),
+        job::Jobs::default(),
         namespace::Namespaces::default(),
         node::collect::PodCollector::new(options.finished_pods),
         node::evict::TaintEviction,
@@ -116,6 +122,7 @@ pub async fn run(connect: impl Fn(&str) -> Client + Send, options: Options, shut
         replica_set::ReplicaSets::default(),
         service_account::ServiceAccounts,
         token::Tokens { pem: options.ca_pem.clone() },
+        ttl_after_finished::TtlAfterFinished,
     }
     if !options.ca_pem.is_empty() {
         controllers! { root_certificate::RootCertificates { pem: options.ca_pem.clone() } }

@@ -74,8 +74,14 @@ pub(crate) struct Claim<K> {
 
 /// Sorts out what `owner` owns among the objects of `store` that it owns already or that are orphans.
 ///
-/// An owner that is being deleted neither adopts nor releases.
-pub(crate) fn claim<O, K>(owner: &O, wanted: &Selector, store: &Store<K>, may_claim: impl Fn(&K) -> bool) -> Claim<K>
+/// An owner that is being deleted neither adopts nor releases. What is adopted gets `finalizer`, if there is one.
+pub(crate) fn claim<O, K>(
+    owner: &O,
+    wanted: &Selector,
+    store: &Store<K>,
+    finalizer: Option<&str>,
+    may_claim: impl Fn(&K) -> bool,
+) -> Claim<K>
 where
     O: Resource<DynamicType = ()>,
     K: Resource<DynamicType = ()>,
@@ -111,10 +117,13 @@ where
         if object.meta().deletion_timestamp.is_some() || !matches(wanted, object.meta()) || !may_claim(&object) {
             continue;
         }
-        let patch = json!({ "metadata": {
+        let mut patch = json!({ "metadata": {
             "uid": object.meta().uid,
             "ownerReferences": [reference(owner)],
         }});
+        if let Some(finalizer) = finalizer {
+            patch["metadata"]["finalizers"] = json!([finalizer]);
+        }
         claim
             .writes
             .push(Write::strategic(Path::of(object.as_ref()), patch).fine_when_gone());

@@ -68,7 +68,7 @@ pub(crate) struct Write {
     pub(crate) body: Value,
     /// UID of what a counted deletion deletes.
     pub(crate) uid: Option<String>,
-    pub(crate) succeeded: Option<Note>,
+    pub(crate) succeeded: Vec<Note>,
     pub(crate) failed: Option<Note>,
     fine_when_gone: bool,
     fine_when_terminating: bool,
@@ -83,7 +83,7 @@ impl Write {
             path,
             body,
             uid: None,
-            succeeded: None,
+            succeeded: Vec::new(),
             failed: None,
             fine_when_gone: false,
             fine_when_terminating: false,
@@ -140,7 +140,7 @@ impl Write {
 
     /// An event to record when the write has succeeded. `{name}` becomes the object's name.
     pub(crate) fn on_success(mut self, note: Note) -> Self {
-        self.succeeded = Some(note);
+        self.succeeded.push(note);
         self
     }
 
@@ -396,7 +396,7 @@ impl Performer {
     async fn attempt(&self, write: &Write) -> Result<(), Failure> {
         match self.send(write.verb, &write.path, &write.body).await {
             Ok(answer) => {
-                if let Some(mut note) = write.succeeded.clone() {
+                for mut note in write.succeeded.iter().cloned() {
                     let name = answer["metadata"]["name"].as_str().unwrap_or_default();
                     note.message = note.message.replace("{name}", name);
                     self.record(note);

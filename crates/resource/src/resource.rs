@@ -186,6 +186,7 @@ impl ResourceInfo {
     /// Stamps the identity of a new object, and names it if it asks for a generated name.
     pub fn identify(&self, object: &mut Value, now: Timestamp) {
         meta::identify(object, now);
+        self.strategy.identify(object);
     }
 
     /// Makes what a client sent into the successor of `old`: a write to a subresource changes only that part, a write
@@ -268,6 +269,11 @@ impl ResourceInfo {
     /// Whether somebody still has to clean up after the object before it may go: it has finalizers.
     pub fn is_held(&self, object: &Value) -> bool {
         !crate::json::items(&object["metadata"]["finalizers"]).is_empty() || self.strategy.is_held(object)
+    }
+
+    /// Whether what it owns outlives it, unless the client that deletes it says otherwise.
+    pub fn orphans_dependents(&self) -> bool {
+        self.strategy.orphans_dependents()
     }
 
     /// Whether a PUT to a name that is not there creates it.

@@ -6,7 +6,7 @@ use crate::selector::LabelSelector;
 use crate::status::Status;
 use serde_json::{Map, Value, json};
 
-/// The `autoscaling/v1` Scale of a Deployment or ReplicaSet.
+/// The `autoscaling/v1` Scale of a workload.
 pub fn read(workload: &Value) -> Value {
     let mut meta = Map::new();
     for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -14,7 +14,12 @@ pub fn read(workload: &Value) -> Value {
             meta.insert(key.to_owned(), value.clone());
         }
     }
-    let selector = LabelSelector::from_object(&workload["spec"]["selector"])
+    // A ReplicationController's selector is a bare map of labels.
+    let selector = match &workload["kind"] {
+        kind if kind == "ReplicationController" => json!({"matchLabels": workload["spec"]["selector"]}),
+        _ => workload["spec"]["selector"].clone(),
+    };
+    let selector = LabelSelector::from_object(&selector)
         .map(|s| s.to_string())
         .unwrap_or_default();
     json!({

@@ -2,9 +2,10 @@
 
 use crate::kind::Kind;
 use crate::kind::{
-    AdmissionPolicy, AdmissionPolicyBinding, ApiService, Binding, ConfigMap, CoreEvent, CustomResourceDefinition,
-    Deployment, EndpointSlice, Endpoints, Lease, LimitRange, Namespace, NewEvent, Node, Plain, Pod, PriorityClass,
-    ReplicaSet, ResourceQuota, Role, Secret, Service, ServiceAccount, WebhookConfiguration,
+    AdmissionPolicy, AdmissionPolicyBinding, ApiService, Binding, ConfigMap, ControllerRevision, CoreEvent, CronJob,
+    CustomResourceDefinition, DaemonSet, Deployment, EndpointSlice, Endpoints, Job, Lease, LimitRange, Namespace,
+    NewEvent, Node, Plain, Pod, PodDisruptionBudget, PodTemplate, PriorityClass, ReplicaSet, ReplicationController,
+    ResourceQuota, Role, Secret, Service, ServiceAccount, StatefulSet, WebhookConfiguration,
 };
 use crate::resource::{ResourceInfo, Subresource};
 use knarr_schema::{Schema, lookup};
@@ -235,6 +236,25 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        plural: "podtemplates",
+        singular: "podtemplate",
+        kind: "PodTemplate",
+        storage: "podtemplates",
+        strategy: || Arc::new(PodTemplate),
+        ..ROW
+    },
+    Row {
+        plural: "replicationcontrollers",
+        singular: "replicationcontroller",
+        kind: "ReplicationController",
+        short_names: &["rc"],
+        categories: &["all"],
+        subresources: &[SCALE, sub("status", "ReplicationController", CHANGE)],
+        storage: "replicationcontrollers",
+        strategy: || Arc::new(ReplicationController),
+        ..ROW
+    },
+    Row {
         plural: "resourcequotas",
         singular: "resourcequota",
         kind: "ResourceQuota",
@@ -336,6 +356,27 @@ static ROWS: &[Row] = &[
     },
     Row {
         group: "apps",
+        plural: "controllerrevisions",
+        singular: "controllerrevision",
+        kind: "ControllerRevision",
+        storage: "controllerrevisions",
+        strategy: || Arc::new(ControllerRevision),
+        ..ROW
+    },
+    Row {
+        group: "apps",
+        plural: "daemonsets",
+        singular: "daemonset",
+        kind: "DaemonSet",
+        short_names: &["ds"],
+        categories: &["all"],
+        subresources: &[sub("status", "DaemonSet", CHANGE)],
+        storage: "daemonsets",
+        strategy: || Arc::new(DaemonSet),
+        ..ROW
+    },
+    Row {
+        group: "apps",
         plural: "deployments",
         singular: "deployment",
         kind: "Deployment",
@@ -356,6 +397,18 @@ static ROWS: &[Row] = &[
         subresources: &[SCALE, sub("status", "ReplicaSet", CHANGE)],
         storage: "replicasets",
         strategy: || Arc::new(ReplicaSet),
+        ..ROW
+    },
+    Row {
+        group: "apps",
+        plural: "statefulsets",
+        singular: "statefulset",
+        kind: "StatefulSet",
+        short_names: &["sts"],
+        categories: &["all"],
+        subresources: &[SCALE, sub("status", "StatefulSet", CHANGE)],
+        storage: "statefulsets",
+        strategy: || Arc::new(StatefulSet),
         ..ROW
     },
     Row {
@@ -406,6 +459,29 @@ static ROWS: &[Row] = &[
         ..AUTHORIZATION
     },
     Row {
+        group: "batch",
+        plural: "cronjobs",
+        singular: "cronjob",
+        kind: "CronJob",
+        short_names: &["cj"],
+        categories: &["all"],
+        subresources: &[sub("status", "CronJob", CHANGE)],
+        storage: "cronjobs",
+        strategy: || Arc::new(CronJob),
+        ..ROW
+    },
+    Row {
+        group: "batch",
+        plural: "jobs",
+        singular: "job",
+        kind: "Job",
+        categories: &["all"],
+        subresources: &[sub("status", "Job", CHANGE)],
+        storage: "jobs",
+        strategy: || Arc::new(Job),
+        ..ROW
+    },
+    Row {
         group: "coordination.k8s.io",
         plural: "leases",
         singular: "lease",
@@ -421,6 +497,17 @@ static ROWS: &[Row] = &[
         kind: "EndpointSlice",
         storage: "endpointslices",
         strategy: || Arc::new(EndpointSlice),
+        ..ROW
+    },
+    Row {
+        group: "policy",
+        plural: "poddisruptionbudgets",
+        singular: "poddisruptionbudget",
+        kind: "PodDisruptionBudget",
+        short_names: &["pdb"],
+        subresources: &[sub("status", "PodDisruptionBudget", CHANGE)],
+        storage: "poddisruptionbudgets",
+        strategy: || Arc::new(PodDisruptionBudget),
         ..ROW
     },
     Row {

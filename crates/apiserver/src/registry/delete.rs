@@ -236,7 +236,7 @@ fn check_preconditions(request: &Request, live: &Object, options: &DeleteOptions
 /// The object as the deletion leaves it, or none if nothing has to be waited for.
 fn mark(now: Timestamp, request: &Request, old: &Value, options: &DeleteOptions) -> Option<Value> {
     let mut next = old.clone();
-    set_propagation(&mut next, options);
+    set_propagation(&mut next, options, request.resource.orphans_dependents());
     let grace = request.resource.grace_period(old, options.grace_period_seconds);
     let stamp = |seconds: i64| {
         let at = now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
@@ -273,19 +273,18 @@ fn mark(now: Timestamp, request: &Request, old: &Value, options: &DeleteOptions)
 }
 
 /// Turns the propagation policy into the finalizer that stands for it.
-fn set_propagation(object: &mut Value, options: &DeleteOptions) {
+fn set_propagation(object: &mut Value, options: &DeleteOptions, orphans: bool) {
+    let mut finalizers: Vec<Value> = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let own = |finalizer: &Value| finalizer == ORPHAN || finalizer == FOREGROUND;
     let wanted = match (options.propagation_policy.as_deref(), options.orphan_dependents) {
         (Some("Orphan"), _) | (None, Some(true)) => Some(ORPHAN),
         (Some("Foreground"), _) => Some(FOREGROUND),
         (Some(_), _) | (None, Some(false)) => None,
-        // Not asked for: whatever the object says itself.
+        // Not asked for: whatever the object says itself, then its kind.
+        (None, None) if orphans && !finalizers.iter().any(own) => Some(ORPHAN),
         (None, None) => return,
     };
-    let mut finalizers: Vec<Value> = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-    finalizers.retain(|finalizer| {
-        let own = finalizer.as_str().unwrap_or_default();
-        Some(own) == wanted || (own != ORPHAN && own != FOREGROUND)
-    });
+    finalizers.retain(|finalizer| finalizer.as_str() == wanted || !own(finalizer));
     if let Some(wanted) = wanted
         && !finalizers.iter().any(|finalizer| finalizer == wanted)
     {

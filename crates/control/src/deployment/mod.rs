@@ -56,7 +56,7 @@ impl Controller for Deployments {
         let Some(selector) = owner::selector(&deployment.spec.selector) else {
             return Plan::nothing();
         };
-        let claim = owner::claim(deployment.as_ref(), &selector, &caches.replica_sets, |_| true);
+        let claim = owner::claim(deployment.as_ref(), &selector, &caches.replica_sets, None, |_| true);
         if !claim.writes.is_empty() {
             // Adoption changes the sets; go on when the cache shows them.
             return Plan::of(claim.writes);

@@ -101,7 +101,7 @@ impl World {
         let busy = !plan.writes.is_empty();
         for write in plan.writes {
             self.events
-                .extend(write.succeeded.as_ref().map(|note| note.message.clone()));
+                .extend(write.succeeded.iter().map(|note| note.message.clone()));
             self.apply(write.verb, write.path.as_str(), write.body);
         }
         busy

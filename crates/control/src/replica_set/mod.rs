@@ -4,8 +4,6 @@
 //! as many are active as asked for, and reports what it sees. It never waits and never remembers (but for its
 //! [expectations](crate::expect)): each sync starts from what is there.
 
-mod rank;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +20,7 @@ use crate::expect::Expectations;
 use crate::key::Key;
 use crate::store::Change;
 use crate::write::{Failure, Plan, Write};
-use crate::{owner, pod};
+use crate::{owner, pod, rank};
 
 /// Most pods created or deleted in one sync.
 const BURST: usize = 500;
@@ -57,7 +55,7 @@ impl Controller for ReplicaSets {
         let Some(selector) = owner::selector(&set.spec.selector) else {
             return Plan::nothing();
         };
-        let claim = owner::claim(set.as_ref(), &selector, &caches.pods, pod::is_active);
+        let claim = owner::claim(set.as_ref(), &selector, &caches.pods, None, pod::is_active);
         let pods = claim.owned;
         let terminating = owned_terminating(&set, caches);
         let batch = if settled && set.metadata.deletion_timestamp.is_none() {

@@ -10,8 +10,6 @@ use serde_json::{Value, json};
 
 pub(crate) struct Deployment;
 
-const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
-
 const COUNTS: &[&str] = &[
     "observedGeneration",
     "replicas",
@@ -68,7 +66,7 @@ impl Kind for Deployment {
     }
 
     fn validate(&self, deployment: &Value, errors: &mut Errors) {
-        workload::validate(deployment, "deployment", errors);
+        workload::validate(deployment, "deployment", "ReplicaSet", errors);
         let (path, spec) = (Path::new("spec"), &deployment["spec"]);
         validate_strategy(&spec["strategy"], &path.child("strategy"), errors);
         not_negative(spec, "revisionHistoryLimit", &path, errors);
@@ -133,8 +131,8 @@ fn validate_strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
             errors.forbidden(&at, detail);
         }
         "RollingUpdate" => {
-            let unavailable = amount(rolling, "maxUnavailable", &at, errors);
-            let surge = amount(rolling, "maxSurge", &at, errors);
+            let unavailable = workload::amount(rolling, "maxUnavailable", &at, errors);
+            let surge = workload::amount(rolling, "maxSurge", &at, errors);
             if unavailable == Some(0) && surge == Some(0) {
                 let shown = rolling["maxUnavailable"].clone();
                 let detail = "may not be 0 when `maxSurge` is 0";
@@ -150,27 +148,10 @@ fn validate_strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-/// A number of pods, or a share of them. The answer is the bare number, if there is one.
-fn amount(rolling: &Value, key: &str, path: &Path, errors: &mut Errors) -> Option<i64> {
-    match &rolling[key] {
-        Value::String(text) => {
-            let digits = text.strip_suffix('%').unwrap_or_default();
-            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-                errors.invalid(&path.child(key), text.as_str(), PERCENT);
-                return None;
-            }
-            digits.parse().ok()
-        }
-        value => {
-            not_negative(rolling, key, path, errors);
-            value.as_i64()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::workload::PERCENT;
     use crate::resource::tests::find;
 
     fn good() -> Value {

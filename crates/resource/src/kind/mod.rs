@@ -6,16 +6,21 @@
 mod admission_registration;
 mod api_service;
 mod configmap;
+mod controller_revision;
 pub mod crd;
+mod cron_job;
 pub mod custom;
+mod daemon_set;
 mod deployment;
 mod endpoints;
 mod event;
+mod job;
 mod lease;
 mod limit_range;
 mod namespace;
 mod node;
 pub(crate) mod pod;
+mod pod_disruption_budget;
 mod priority_class;
 mod rbac;
 mod replicaset;
@@ -23,6 +28,7 @@ mod resource_quota;
 mod secret;
 mod service;
 mod service_account;
+mod stateful_set;
 mod workload;
 
 use crate::check::name::NameRule;
@@ -35,22 +41,28 @@ use serde_json::{Value, json};
 pub(crate) use admission_registration::{AdmissionPolicy, AdmissionPolicyBinding, WebhookConfiguration};
 pub(crate) use api_service::ApiService;
 pub(crate) use configmap::ConfigMap;
+pub(crate) use controller_revision::{ControllerRevision, PodTemplate};
 pub(crate) use crd::CustomResourceDefinition;
+pub(crate) use cron_job::CronJob;
+pub(crate) use daemon_set::DaemonSet;
 pub(crate) use deployment::Deployment;
 pub(crate) use endpoints::{EndpointSlice, Endpoints};
 pub(crate) use event::{CoreEvent, NewEvent};
+pub(crate) use job::Job;
 pub(crate) use lease::Lease;
 pub(crate) use limit_range::LimitRange;
 pub(crate) use namespace::Namespace;
 pub(crate) use node::Node;
 pub(crate) use pod::Pod;
+pub(crate) use pod_disruption_budget::PodDisruptionBudget;
 pub(crate) use priority_class::{PriorityClass, SYSTEM as SYSTEM_CLASSES};
 pub(crate) use rbac::{Binding, Role};
-pub(crate) use replicaset::ReplicaSet;
+pub(crate) use replicaset::{ReplicaSet, ReplicationController};
 pub(crate) use resource_quota::ResourceQuota;
 pub(crate) use secret::Secret;
 pub(crate) use service::Service;
 pub(crate) use service_account::ServiceAccount;
+pub(crate) use stateful_set::StatefulSet;
 
 /// All that the server knows about one kind.
 pub(crate) trait Kind: Send + Sync {
@@ -69,6 +81,9 @@ pub(crate) trait Kind: Send + Sync {
 
     /// After metadata is stamped and the status dropped.
     fn prepare_create(&self, _object: &mut Value) {}
+
+    /// After name and UID are given.
+    fn identify(&self, _object: &mut Value) {}
 
     /// A status that a client may bring along, as a kubelet does when it registers its node.
     fn keeps_status_on_create(&self) -> bool {
@@ -127,6 +142,11 @@ pub(crate) trait Kind: Send + Sync {
 
     /// Finalizers outside of the metadata.
     fn is_held(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// Whether what it owns outlives it, unless the client that deletes it says otherwise: the way of the oldest kinds.
+    fn orphans_dependents(&self) -> bool {
         false
     }
 

@@ -1,14 +1,17 @@
-//! ReplicaSets.
+//! ReplicaSets, and ReplicationControllers, which are the same but for their selector: a bare map of labels.
 
 use super::{Kind, workload};
-use crate::field::Errors;
-use crate::json::set;
+use crate::check::label::{not_negative, validate_labels};
+use crate::field::{Errors, Path};
+use crate::json::{entries, existing, object, set};
 use crate::printer::{Column, Columns, Row, age_of, name_of};
 use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub(crate) struct ReplicaSet;
+
+pub(crate) struct ReplicationController;
 
 const COUNTS: &[&str] = &[
     "replicas",
@@ -18,9 +21,20 @@ const COUNTS: &[&str] = &[
     "observedGeneration",
 ];
 
+const COLUMNS: &[Column<'_>] = &[
+    Column::NAME,
+    Column::integer("Desired", "Number of pods that should be."),
+    Column::integer("Current", "Number of pods that are."),
+    Column::integer("Ready", "Number of pods that are ready."),
+    Column::AGE,
+    workload::WIDE[0],
+    workload::WIDE[1],
+    workload::WIDE[2],
+];
+
 impl Kind for ReplicaSet {
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
-        super::workload::warnings(object, old)
+        workload::warnings(object, old)
     }
 
     fn default(&self, set: &mut Value) {
@@ -36,7 +50,7 @@ impl Kind for ReplicaSet {
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
-        workload::validate(object, "replicaset", errors);
+        workload::validate(object, "replicaset", "ReplicaSet", errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, subresource: Option<&str>, errors: &mut Errors) {
@@ -48,36 +62,115 @@ impl Kind for ReplicaSet {
     }
 
     fn fields(&self, object: &Value, fields: &mut Fields) {
-        let replicas = object["status"]["replicas"].as_i64().unwrap_or(0);
-        fields.add("status.replicas", replicas.to_string());
+        replicas_field(object, fields);
     }
 
     fn columns(&self) -> Columns<'_> {
-        const COLUMNS: &[Column<'_>] = &[
-            Column::NAME,
-            Column::integer("Desired", "Number of pods that should be."),
-            Column::integer("Current", "Number of pods that are."),
-            Column::integer("Ready", "Number of pods that are ready."),
-            Column::AGE,
-            workload::WIDE[0],
-            workload::WIDE[1],
-            workload::WIDE[2],
-        ];
         COLUMNS.into()
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Row {
-        let count = |value: &Value| json!(value.as_i64().unwrap_or(0));
-        let mut cells = vec![
-            json!(name_of(object)),
-            count(&object["spec"]["replicas"]),
-            count(&object["status"]["replicas"]),
-            count(&object["status"]["readyReplicas"]),
-            json!(age_of(object, now)),
-        ];
+        let mut cells = counts(object, now);
         cells.extend(workload::wide_cells(object));
         Row::new(cells)
     }
+}
+
+impl Kind for ReplicationController {
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        workload::warnings(object, old)
+    }
+
+    /// What the template is labelled with is the selector and the labels of the controller, unless it has its own.
+    fn default(&self, controller: &mut Value) {
+        let labels = controller["spec"]["template"]["metadata"]["labels"].clone();
+        if entries(&labels).next().is_some() {
+            if let Some(spec) = existing(controller, "spec")
+                && entries(&spec["selector"]).next().is_none()
+            {
+                set(spec, "selector", labels.clone());
+            }
+            if let Some(meta) = object(controller, "metadata")
+                && entries(&meta["labels"]).next().is_none()
+            {
+                set(meta, "labels", labels);
+            }
+        }
+        workload::default(controller);
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        set(object, "status", json!({"replicas": 0}));
+    }
+
+    fn counts_generations(&self) -> bool {
+        true
+    }
+
+    fn orphans_dependents(&self) -> bool {
+        true
+    }
+
+    fn validate(&self, controller: &Value, errors: &mut Errors) {
+        let (spec, path) = (&controller["spec"], Path::new("spec"));
+        not_negative(spec, "minReadySeconds", &path, errors);
+        let (selector, at) = (&spec["selector"], path.child("selector"));
+        validate_labels(selector, &at, errors);
+        if entries(selector).next().is_none() {
+            errors.required(&at, "");
+        }
+        not_negative(spec, "replicas", &path, errors);
+        let (template, at) = (&spec["template"], path.child("template"));
+        if !template.is_object() {
+            return errors.required(&at, "");
+        }
+        let labels = &template["metadata"]["labels"];
+        if entries(selector).any(|(key, value)| labels[key] != *value) {
+            let detail = "`selector` does not match template `labels`";
+            errors.invalid(&at.child("metadata").child("labels"), labels.clone(), detail);
+        }
+        workload::validate_template(template, &at, errors);
+        workload::validate_always_restarts(spec, "ReplicationController", &path, errors);
+    }
+
+    fn validate_update(&self, new: &Value, _old: &Value, subresource: Option<&str>, errors: &mut Errors) {
+        match subresource {
+            Some("status") => workload::validate_counts(new, COUNTS, errors),
+            _ => self.validate(new, errors),
+        }
+    }
+
+    fn fields(&self, object: &Value, fields: &mut Fields) {
+        replicas_field(object, fields);
+    }
+
+    fn columns(&self) -> Columns<'_> {
+        COLUMNS.into()
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Row {
+        let mut cells = counts(object, now);
+        cells.extend(workload::container_cells(&object["spec"]["template"]["spec"]));
+        let selector = json!({"matchLabels": object["spec"]["selector"]});
+        cells.push(json!(workload::selector(&selector)));
+        Row::new(cells)
+    }
+}
+
+fn replicas_field(object: &Value, fields: &mut Fields) {
+    let replicas = object["status"]["replicas"].as_i64().unwrap_or(0);
+    fields.add("status.replicas", replicas.to_string());
+}
+
+fn counts(object: &Value, now: Timestamp) -> Vec<Value> {
+    let count = |value: &Value| json!(value.as_i64().unwrap_or(0));
+    vec![
+        json!(name_of(object)),
+        count(&object["spec"]["replicas"]),
+        count(&object["status"]["replicas"]),
+        count(&object["status"]["readyReplicas"]),
+        json!(age_of(object, now)),
+    ]
 }
 
 #[cfg(test)]
@@ -166,6 +259,35 @@ mod tests {
                 json!("i:1"),
                 json!("app=x")
             ]
+        );
+    }
+
+    #[test]
+    fn a_replication_controller_takes_its_selector_from_its_template() {
+        let resource = find("", "v1", "replicationcontrollers").expect("served");
+        let mut controller = good();
+        controller["spec"]["selector"] = Value::Null;
+        resource.default(&mut controller);
+        assert_eq!(controller["spec"]["selector"], json!({"app": "x"}));
+        assert_eq!(controller["metadata"]["labels"], json!({"app": "x"}));
+        assert!(resource.validate_create(&controller).is_empty());
+        controller["spec"]["selector"] = json!({"app": "y"});
+        controller["spec"]["template"]["spec"]["restartPolicy"] = json!("OnFailure");
+        let found: Vec<String> = resource
+            .validate_create(&controller)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            found,
+            [
+                r#"spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`"#,
+                r#"spec.template.spec.restartPolicy: Unsupported value: "OnFailure": supported values: "Always""#,
+            ]
+        );
+        assert_eq!(
+            ReplicationController.row(&controller, Timestamp::UNIX_EPOCH).cells[7],
+            json!("app=y")
         );
     }
 }

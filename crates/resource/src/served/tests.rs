@@ -44,7 +44,20 @@ fn get_all_shows_the_workloads() {
         .filter(|r| r.categories.contains(&"all".to_owned()))
         .map(|r| r.plural.as_str())
         .collect();
-    assert_eq!(all, ["pods", "services", "deployments", "replicasets"]);
+    assert_eq!(
+        all,
+        [
+            "pods",
+            "replicationcontrollers",
+            "services",
+            "daemonsets",
+            "deployments",
+            "replicasets",
+            "statefulsets",
+            "cronjobs",
+            "jobs"
+        ]
+    );
 }
 
 /// An object with fields of all kinds, so that every check finds something to look at.

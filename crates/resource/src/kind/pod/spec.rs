@@ -14,7 +14,7 @@ use std::collections::HashSet;
 pub(crate) enum Place {
     /// In a pod.
     Pod,
-    /// In the template of a workload whose pods are replaced when they end, and so must always restart.
+    /// In the template of a workload.
     Template,
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn validate(spec: &Value, path: &Path, place: Place, errors: &mut Err
         let detail = "ephemeral containers not allowed in pod template";
         errors.forbidden(&path.child("ephemeralContainers"), detail);
     }
-    validate_policies(spec, path, place, errors);
+    validate_policies(spec, path, errors);
     validate_labels(&spec["nodeSelector"], &path.child("nodeSelector"), errors);
     security::validate_pod(spec, path, errors);
     for (key, rule) in [
@@ -73,12 +73,9 @@ pub(crate) fn validate(spec: &Value, path: &Path, place: Place, errors: &mut Err
     );
 }
 
-fn validate_policies(spec: &Value, path: &Path, place: Place, errors: &mut Errors) {
-    let restart: &[&str] = match place {
-        Place::Pod => &["Always", "OnFailure", "Never"],
-        Place::Template => &["Always"],
-    };
-    errors.one_of(&path.child("restartPolicy"), &spec["restartPolicy"], restart);
+fn validate_policies(spec: &Value, path: &Path, errors: &mut Errors) {
+    let restart = ["Always", "OnFailure", "Never"];
+    errors.one_of(&path.child("restartPolicy"), &spec["restartPolicy"], &restart);
     let dns = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
     errors.one_of(&path.child("dnsPolicy"), &spec["dnsPolicy"], &dns);
     if spec["dnsPolicy"] == "None" {
