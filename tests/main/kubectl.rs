@@ -2,12 +2,14 @@
 //!
 //! kubectl is the one that the variable `KUBECTL` names, else the one on `PATH`. Without any the tests say so and pass, except in CI.
 
+mod batch;
 mod clients;
 mod cluster;
 mod container;
 mod durable;
 mod hostile;
 mod object;
+mod sets;
 mod workload;
 
 pub(crate) use cluster::{Cluster, kubectl};

@@ -3,13 +3,15 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event as News, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+    ConfigMap, Endpoints, Event as News, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, Secret,
+    Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use knarr_client::reflector::reflect;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
@@ -58,6 +60,12 @@ pub(crate) struct Caches {
     pub(crate) deployments: Store<Deployment>,
     pub(crate) jobs: Store<Job>,
     pub(crate) cron_jobs: Store<CronJob>,
+    pub(crate) daemon_sets: Store<DaemonSet>,
+    pub(crate) stateful_sets: Store<StatefulSet>,
+    pub(crate) replication_controllers: Store<ReplicationController>,
+    pub(crate) revisions: Store<ControllerRevision>,
+    pub(crate) budgets: Store<PodDisruptionBudget>,
+    pub(crate) claims: Store<PersistentVolumeClaim>,
 }
 
 /// Name of the ConfigMap with the cluster's CA certificate in every namespace.
@@ -98,6 +106,12 @@ impl Caches {
             deployments: Store::new(|_| Vec::new()),
             jobs: Store::new(|job| owner::terms(&job.metadata)),
             cron_jobs: Store::new(|_| Vec::new()),
+            daemon_sets: Store::new(|_| Vec::new()),
+            stateful_sets: Store::new(|_| Vec::new()),
+            replication_controllers: Store::new(|controller| owner::terms(&controller.metadata)),
+            revisions: Store::new(|revision| owner::terms(&revision.metadata)),
+            budgets: Store::new(|_| Vec::new()),
+            claims: Store::new(|_| Vec::new()),
         }
     }
 
@@ -128,7 +142,13 @@ impl Caches {
             ReplicaSet,
             Deployment,
             Job,
-            CronJob
+            CronJob,
+            DaemonSet,
+            StatefulSet,
+            ReplicationController,
+            ControllerRevision,
+            PodDisruptionBudget,
+            PersistentVolumeClaim
         );
     }
 }
@@ -153,6 +173,12 @@ cached! {
     Deployment => deployments,
     Job => jobs,
     CronJob => cron_jobs,
+    DaemonSet => daemon_sets,
+    StatefulSet => stateful_sets,
+    ReplicationController => replication_controllers,
+    ControllerRevision => revisions,
+    PodDisruptionBudget => budgets,
+    PersistentVolumeClaim => claims,
 }
 
 impl Cached for Node {

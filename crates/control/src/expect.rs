@@ -9,9 +9,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use tokio::time::Instant;
 
 use crate::key::Key;
+use crate::owner;
+use crate::store::Change;
 
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
@@ -58,6 +61,26 @@ impl Expectations {
         if let Some(pending) = self.lock().get_mut(owner) {
             pending.deletions.remove(uid);
         }
+    }
+
+    /// Notes what a change of a pod fulfils, and answers the owners of that kind that it concerns.
+    pub(crate) fn observe(&self, change: &Change<Pod>, kind: &str) -> Vec<Key> {
+        let owner_of = |pod: &Pod| owner::controller_key(&pod.metadata, kind);
+        let mut keys: Vec<Key> = change.sides().filter_map(|pod| owner_of(pod)).collect();
+        keys.dedup();
+        if let (None, Some(new)) = (&change.old, &change.new)
+            && let (Some(key), None) = (owner_of(new), &new.metadata.deletion_timestamp)
+        {
+            self.created(&key);
+        }
+        let leaving = match &change.new {
+            Some(new) => Some(new).filter(|new| new.metadata.deletion_timestamp.is_some()),
+            None => change.old.as_ref(),
+        };
+        if let Some((pod, key)) = leaving.and_then(|pod| Some((pod, owner_of(pod)?))) {
+            self.deleted(&key, pod.metadata.uid.as_deref().unwrap_or_default());
+        }
+        keys
     }
 
     /// The owner is gone.

@@ -10,15 +10,19 @@
 //! To add a controller: one file with a type that implements `controller::Controller`, and its name in the
 //! `controllers!` list below.
 
+mod amount;
 mod caches;
 mod controller;
 mod cron_job;
+mod daemon_set;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoint;
 mod event_expiry;
 mod expect;
 mod garbage;
+mod history;
 mod job;
 mod namespace;
 mod node;
@@ -30,6 +34,7 @@ mod replica_set;
 mod root_certificate;
 mod scheduler;
 mod service_account;
+mod stateful_set;
 mod token;
 mod ttl_after_finished;
 mod write;
@@ -37,6 +42,8 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
 use knarr_client::{event, key, store};
 use knarr_clock::Clock;
 use kube::Client;
@@ -109,7 +116,9 @@ pub async fn run(connect: impl Fn(&str) -> Client + Send, options: Options, shut
     }
     controllers! {
         cron_job::CronJobs { clock: options.clock.clone() },
+        daemon_set::DaemonSets::default(),
         deployment::Deployments,
+        disruption::Disruptions,
         endpoint::legacy::LegacyEndpoints,
         endpoint::mirror::Mirror::default(),
         endpoint::slice::EndpointSlices::default(),
@@ -119,8 +128,10 @@ pub async fn run(connect: impl Fn(&str) -> Client + Send, options: Options, shut
         node::collect::PodCollector::new(options.finished_pods),
         node::evict::TaintEviction,
         node::health::NodeHealth::new(options.node_grace),
-        replica_set::ReplicaSets::default(),
+        replica_set::Replicas::<ReplicaSet>::default(),
+        replica_set::Replicas::<ReplicationController>::default(),
         service_account::ServiceAccounts,
+        stateful_set::StatefulSets,
         token::Tokens { pem: options.ca_pem.clone() },
         ttl_after_finished::TtlAfterFinished,
     }

@@ -97,7 +97,7 @@ pub(crate) async fn delete(
     options: &DeleteOptions,
     notes: &mut Notes,
 ) -> Result<Deleted, Status> {
-    delete_with(server, request, options, notes, |_| Ok(Vec::new())).await
+    delete_with(server, request, options, notes, |_, _| Ok(Vec::new())).await
 }
 
 /// How many deletions of a collection are under way at once: their writes share commits.
@@ -140,13 +140,14 @@ pub(crate) async fn delete_collection(
     Ok(deleted)
 }
 
-/// Deletes the object that the request names, and does in the same transaction what `along` returns for it.
+/// Deletes the object that the request names, and does in the same transaction what `along` returns for it; `along` may also
+/// change what the deletion leaves of the object, if that does not go at once.
 pub(crate) async fn delete_with(
     server: &Server,
     request: &Request,
     options: &DeleteOptions,
     notes: &mut Notes,
-    along: impl Fn(&Value) -> Result<Vec<Write>, Status>,
+    along: impl Fn(&Value, Option<&mut Value>) -> Result<Vec<Write>, Status>,
 ) -> Result<Deleted, Status> {
     let resource = &request.resource;
     let name = request.name.as_str();
@@ -161,8 +162,8 @@ pub(crate) async fn delete_with(
         admission::mutate(server, &attributes, &mut Value::Null, Some(&old), &mut told).await?;
         admission::validate(server, &attributes, &Value::Null, Some(&old), &mut told).await?;
         // Only its metadata changes, and that is the same in all versions.
-        let next = mark(server.clock.now(), request, &stored, options);
-        let others = along(&old)?;
+        let mut next = mark(server.clock.now(), request, &stored, options);
+        let others = along(&old, next.as_mut())?;
         let going = next.is_some();
         // On its way already, and nothing about that changes.
         if next.as_ref() == Some(&stored) {

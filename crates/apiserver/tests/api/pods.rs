@@ -239,6 +239,115 @@ async fn evictions_delete_pods() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_eviction_is_charged_to_the_budget_that_protects_the_pod() {
+    let (cluster, _) = cluster_with(pod("p", json!({}))).await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let label = json!({"metadata": {"labels": {"app": "x"}}});
+    cluster.patch(&format!("{PODS}/p"), "merge", label).await.ok();
+    let ready =
+        |status: &str| json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": status}]}});
+    cluster
+        .patch(&format!("{PODS}/p/status"), "merge", ready("True"))
+        .await
+        .ok();
+    let budget = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}},
+    });
+    cluster.post(budgets, budget).await.ok();
+    let eviction = format!("{PODS}/p/eviction");
+    let evict = || {
+        cluster.post(
+            &eviction,
+            json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}),
+        )
+    };
+
+    let refusal = evict().await;
+    assert_eq!(refusal.code, 429);
+    assert_eq!(refusal.headers["retry-after"], "10");
+    let status = refusal.json();
+    assert_eq!(
+        status["message"],
+        "Cannot evict pod as it would violate the pod's disruption budget."
+    );
+    assert_eq!(
+        status["details"]["causes"][0],
+        json!({"reason": "DisruptionBudget", "message": "The disruption budget b is still being processed by the server."})
+    );
+
+    let report = |allowed: i64| json!({"status": {"observedGeneration": 1, "disruptionsAllowed": allowed, "desiredHealthy": 1, "currentHealthy": 1, "expectedPods": 1}});
+    cluster
+        .patch(&format!("{budgets}/b/status"), "merge", report(0))
+        .await
+        .ok();
+    let refusal = evict().await;
+    assert_eq!((refusal.code, refusal.headers.get("retry-after")), (429, None));
+    assert_eq!(
+        refusal.json()["details"]["causes"][0]["message"],
+        "The disruption budget b needs 1 healthy pods and has 1 currently"
+    );
+
+    cluster
+        .patch(&format!("{budgets}/b/status"), "merge", report(1))
+        .await
+        .ok();
+    assert_eq!(evict().await.code, 201);
+    let charged = cluster.get(&format!("{budgets}/b")).await.ok();
+    assert_eq!(charged["status"]["disruptionsAllowed"], 0);
+    assert!(charged["status"]["disruptedPods"]["p"].is_string());
+    let leaving = cluster.get(&format!("{PODS}/p")).await.ok();
+    let conditions = leaving["status"]["conditions"].as_array().unwrap();
+    let target = conditions.iter().find(|it| it["type"] == "DisruptionTarget").unwrap();
+    assert_eq!(
+        (&target["reason"], &target["message"]),
+        (&json!("EvictionByEvictionAPI"), &json!("Eviction API: evicting"))
+    );
+    // It goes already: nothing more is charged.
+    assert_eq!(evict().await.code, 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_serves_nobody_may_go_if_enough_others_serve() {
+    let (cluster, _) = cluster_with(pod("p", json!({}))).await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    cluster
+        .patch(
+            &format!("{PODS}/p/status"),
+            "merge",
+            json!({"status": {"phase": "Running"}}),
+        )
+        .await
+        .ok();
+    let budget = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"},
+        "spec": {"minAvailable": 1, "selector": {}},
+    });
+    cluster.post(budgets, budget).await.ok();
+    let eviction = format!("{PODS}/p/eviction");
+    let evict = || {
+        cluster.post(
+            &eviction,
+            json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}),
+        )
+    };
+    let report =
+        |healthy: i64| json!({"status": {"observedGeneration": 1, "desiredHealthy": 1, "currentHealthy": healthy}});
+    cluster
+        .patch(&format!("{budgets}/b/status"), "merge", report(0))
+        .await
+        .ok();
+    assert_eq!(evict().await.code, 429);
+    cluster
+        .patch(&format!("{budgets}/b/status"), "merge", report(1))
+        .await
+        .ok();
+    assert_eq!(evict().await.code, 201);
+    let budget = cluster.get(&format!("{budgets}/b")).await.ok();
+    assert_eq!(budget["status"]["disruptedPods"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
 async fn debug_containers_are_added_beside_the_others() {
     let (cluster, _) = cluster_with(pod("p", json!({}))).await;
     let path = format!("{PODS}/p/ephemeralcontainers");

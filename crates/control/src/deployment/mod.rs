@@ -9,7 +9,7 @@ mod revision;
 mod rollout;
 mod scale;
 mod status;
-mod template;
+pub(crate) mod template;
 
 use std::sync::Arc;
 use std::time::Duration;

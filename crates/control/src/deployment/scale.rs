@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use super::revision;
+use crate::amount;
 
 /// How old pods give way to new ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +24,18 @@ impl Strategy {
         }
         let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
         let total = replicas(deployment);
+        let quarter = IntOrString::String("25%".into());
         // Percentages of the surge round up, of the unavailable ones down; both zero would never move.
-        let surge = resolve(rolling.and_then(|rolling| rolling.max_surge.as_ref()), total, true);
-        let mut unavailable = resolve(
-            rolling.and_then(|rolling| rolling.max_unavailable.as_ref()),
-            total,
-            false,
+        let surge = rolling.and_then(|rolling| rolling.max_surge.as_ref()).map_or_else(
+            || amount::rounded_up(&quarter, total),
+            |surge| amount::rounded_up(surge, total),
         );
+        let mut unavailable = rolling
+            .and_then(|rolling| rolling.max_unavailable.as_ref())
+            .map_or_else(
+                || amount::rounded_down(&quarter, total),
+                |most| amount::rounded_down(most, total),
+            );
         if surge == 0 && unavailable == 0 {
             unavailable = 1;
         }
@@ -50,21 +56,6 @@ impl Strategy {
             Self::Rolling { unavailable, .. } => unavailable.min(total),
         }
     }
-}
-
-fn resolve(value: Option<&IntOrString>, total: i32, up: bool) -> i32 {
-    let percent = match value {
-        Some(IntOrString::Int(count)) => return (*count).max(0),
-        Some(IntOrString::String(text)) => text.strip_suffix('%').and_then(|text| text.parse::<i64>().ok()),
-        None => Some(25),
-    };
-    let hundredths = i64::from(total) * percent.unwrap_or(0).clamp(0, 1_000_000);
-    let rounded = if up {
-        hundredths.saturating_add(99) / 100
-    } else {
-        hundredths / 100
-    };
-    i32::try_from(rounded).unwrap_or(i32::MAX)
 }
 
 /// Wanted replicas of a deployment.

@@ -148,8 +148,7 @@ fn release(pod: &Pod) -> Write {
 
 /// Which Jobs a change of a pod concerns, after noting what it fulfils.
 fn pod_changed(change: &Change<Pod>, caches: &Caches, expectations: &Expectations) -> Vec<Key> {
-    let owner_of = |pod: &Pod| owner::controller_key(&pod.metadata, "Job");
-    let mut keys: Vec<Key> = change.sides().filter_map(|pod| owner_of(pod)).collect();
+    let mut keys = expectations.observe(change, "Job");
     keys.extend(
         change
             .new
@@ -158,18 +157,6 @@ fn pod_changed(change: &Change<Pod>, caches: &Caches, expectations: &Expectation
             .filter_map(|pod| job_of(pod)),
     );
     keys.dedup();
-    if let (None, Some(new)) = (&change.old, &change.new)
-        && let (Some(key), None) = (owner_of(new), &new.metadata.deletion_timestamp)
-    {
-        expectations.created(&key);
-    }
-    let leaving = match &change.new {
-        Some(new) => Some(new).filter(|new| new.metadata.deletion_timestamp.is_some()),
-        None => change.old.as_ref(),
-    };
-    if let Some((pod, key)) = leaving.and_then(|pod| Some((pod, owner_of(pod)?))) {
-        expectations.deleted(&key, pod.metadata.uid.as_deref().unwrap_or_default());
-    }
     if let Some(orphan) = change
         .new
         .as_ref()

@@ -73,7 +73,7 @@ fn key() -> Key {
 
 /// The plan in short, with the status that is written when the batch has gone well.
 fn run(caches: &Caches) -> (Vec<String>, Option<ReplicaSetStatus>) {
-    let plan = ReplicaSets::default().sync(&key(), caches, NOW);
+    let plan = Replicas::<ReplicaSet>::default().sync(&key(), caches, NOW);
     let brief = |write: &Write| format!("{:?} {}", write.verb, write.path.as_str().rsplit('/').next().unwrap());
     let writes = plan.writes.iter().chain(&plan.batch).map(brief).collect();
     let status = plan.then.and_then(|then| then(None).pop());
@@ -84,7 +84,7 @@ fn run(caches: &Caches) -> (Vec<String>, Option<ReplicaSetStatus>) {
 #[test]
 fn creates_what_is_missing_from_the_template() {
     let caches = caches(set(3), vec![owned("a", "Running", Some(5))]);
-    let plan = ReplicaSets::default().sync(&key(), &caches, NOW);
+    let plan = Replicas::<ReplicaSet>::default().sync(&key(), &caches, NOW);
     assert_eq!(plan.batch.len(), 2);
     let create = &plan.batch[0];
     assert_eq!(
@@ -106,7 +106,7 @@ fn creates_what_is_missing_from_the_template() {
 #[test]
 fn waits_until_its_own_writes_are_visible() {
     let caches = Arc::new(caches(set(2), vec![]));
-    let sets = Arc::new(ReplicaSets::default());
+    let sets = Arc::new(Replicas::<ReplicaSet>::default());
     let mut watches = Watches::new(caches.clone());
     sets.watches(&mut watches);
     sets.expectations.expect(&key(), 2, []);
@@ -168,7 +168,7 @@ fn adopts_matching_orphans_and_releases_what_no_longer_matches() {
 #[test]
 fn a_refused_creation_shows_as_a_condition_until_it_works() {
     let caches = caches(set(1), vec![]);
-    let plan = ReplicaSets::default().sync(&key(), &caches, NOW);
+    let plan = Replicas::<ReplicaSet>::default().sync(&key(), &caches, NOW);
     let failure = Failure::other("exceeded quota");
     let written = plan.then.unwrap()(Some(&failure)).pop().unwrap().body;
     let condition = &written["status"]["conditions"][0];
@@ -183,7 +183,7 @@ fn a_ready_pod_is_available_only_after_min_ready_seconds() {
     let mut waiting = set(1);
     waiting.spec.min_ready_seconds = Some(10);
     let caches = caches(waiting, vec![owned("a", "Running", Some(4))]);
-    let plan = ReplicaSets::default().sync(&key(), &caches, NOW);
+    let plan = Replicas::<ReplicaSet>::default().sync(&key(), &caches, NOW);
     assert_eq!(plan.again, Some(Duration::from_secs(6)));
     let status = run(&caches).1.unwrap();
     assert_eq!((status.ready_replicas, status.available_replicas), (Some(1), None));

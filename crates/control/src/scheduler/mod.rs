@@ -8,7 +8,7 @@
 mod cache;
 mod events;
 mod framework;
-mod plugins;
+pub(crate) mod plugins;
 mod preemption;
 mod queue;
 mod types;

@@ -1,7 +1,7 @@
 //! The plugins of the default profile, in the order in which they filter.
 
 mod inter_pod_affinity;
-mod node;
+pub(crate) mod node;
 mod resources;
 mod topology_spread;
 
