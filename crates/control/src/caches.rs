@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -65,6 +66,7 @@ pub(crate) struct Caches {
     pub(crate) replication_controllers: Store<ReplicationController>,
     pub(crate) revisions: Store<ControllerRevision>,
     pub(crate) budgets: Store<PodDisruptionBudget>,
+    pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
     pub(crate) claims: Store<PersistentVolumeClaim>,
 }
 
@@ -111,6 +113,7 @@ impl Caches {
             replication_controllers: Store::new(|controller| owner::terms(&controller.metadata)),
             revisions: Store::new(|revision| owner::terms(&revision.metadata)),
             budgets: Store::new(|_| Vec::new()),
+            autoscalers: Store::new(|_| Vec::new()),
             claims: Store::new(|_| Vec::new()),
         }
     }
@@ -148,6 +151,7 @@ impl Caches {
             ReplicationController,
             ControllerRevision,
             PodDisruptionBudget,
+            HorizontalPodAutoscaler,
             PersistentVolumeClaim
         );
     }
@@ -178,6 +182,7 @@ cached! {
     ReplicationController => replication_controllers,
     ControllerRevision => revisions,
     PodDisruptionBudget => budgets,
+    HorizontalPodAutoscaler => autoscalers,
     PersistentVolumeClaim => claims,
 }
 

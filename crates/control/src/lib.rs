@@ -11,6 +11,7 @@
 //! `controllers!` list below.
 
 mod amount;
+mod autoscale;
 mod caches;
 mod controller;
 mod cron_job;
@@ -115,6 +116,7 @@ pub async fn run(connect: impl Fn(&str) -> Client + Send, options: Options, shut
         })*};
     }
     controllers! {
+        autoscale::Autoscalers::default(),
         cron_job::CronJobs { clock: options.clock.clone() },
         daemon_set::DaemonSets::default(),
         deployment::Deployments,

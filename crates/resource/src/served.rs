@@ -3,9 +3,10 @@
 use crate::kind::Kind;
 use crate::kind::{
     AdmissionPolicy, AdmissionPolicyBinding, ApiService, Binding, ConfigMap, ControllerRevision, CoreEvent, CronJob,
-    CustomResourceDefinition, DaemonSet, Deployment, EndpointSlice, Endpoints, Job, Lease, LimitRange, Namespace,
-    NewEvent, Node, Plain, Pod, PodDisruptionBudget, PodTemplate, PriorityClass, ReplicaSet, ReplicationController,
-    ResourceQuota, Role, Secret, Service, ServiceAccount, StatefulSet, WebhookConfiguration,
+    CustomResourceDefinition, DaemonSet, Deployment, EndpointSlice, Endpoints, FirstHorizontalPodAutoscaler,
+    HorizontalPodAutoscaler, Job, Lease, LimitRange, Namespace, NewEvent, Node, Plain, Pod, PodDisruptionBudget,
+    PodTemplate, PriorityClass, ReplicaSet, ReplicationController, ResourceQuota, Role, Secret, Service,
+    ServiceAccount, StatefulSet, WebhookConfiguration,
 };
 use crate::resource::{ResourceInfo, Subresource};
 use knarr_schema::{Schema, lookup};
@@ -128,6 +129,18 @@ const RBAC: Row = Row {
 const REGISTRATION: Row = Row {
     group: "admissionregistration.k8s.io",
     namespaced: false,
+    ..ROW
+};
+
+const AUTOSCALER: Row = Row {
+    group: "autoscaling",
+    plural: "horizontalpodautoscalers",
+    singular: "horizontalpodautoscaler",
+    kind: "HorizontalPodAutoscaler",
+    short_names: &["hpa"],
+    categories: &["all"],
+    subresources: &[sub("status", "HorizontalPodAutoscaler", CHANGE)],
+    storage: "horizontalpodautoscalers",
     ..ROW
 };
 
@@ -457,6 +470,15 @@ static ROWS: &[Row] = &[
         singular: "subjectaccessreview",
         kind: "SubjectAccessReview",
         ..AUTHORIZATION
+    },
+    Row {
+        version: "v2",
+        strategy: || Arc::new(HorizontalPodAutoscaler),
+        ..AUTOSCALER
+    },
+    Row {
+        strategy: || Arc::new(FirstHorizontalPodAutoscaler),
+        ..AUTOSCALER
     },
     Row {
         group: "batch",

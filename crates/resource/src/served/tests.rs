@@ -54,6 +54,8 @@ fn get_all_shows_the_workloads() {
             "deployments",
             "replicasets",
             "statefulsets",
+            "horizontalpodautoscalers",
+            "horizontalpodautoscalers",
             "cronjobs",
             "jobs"
         ]
