@@ -1,7 +1,8 @@
 //! The one registry of commands. Keys, the `:` prompt, the palette, the mouse and dialogs all run actions by name.
 //!
-//! Adding one: a `const` beside its function in a file of this folder, and its name in [`actions!`].
+//! Adding one: a `const` beside its function in a file of this folder, and its name in [`commands!`].
 
+mod argument;
 mod change;
 mod complete;
 mod done;
@@ -12,68 +13,139 @@ mod open;
 mod place;
 mod pod;
 mod program;
+mod selector;
 
-pub use complete::candidates;
+pub use argument::{Argument, Place, Type, check, places, usage};
+pub use complete::Completion;
 pub use done::answered;
 
 use crate::error::{Error, Result};
-use crate::keys::{Keymap, Line};
+use crate::keys::{Keymap, Line, Scope};
 use crate::state::Cx;
+use crate::view::{ViewCommand, not_here};
 
 /// One command.
-pub struct Action {
+pub struct Command {
     /// `noun.verb`.
     pub name: &'static str,
+    /// Short forms that people type.
+    pub aliases: &'static [&'static str],
     /// What it does, one sentence without a full stop.
     pub doc: &'static str,
-    /// Its arguments, as the help shows them.
-    pub args: &'static str,
+    /// What it takes.
+    pub arguments: &'static [Argument],
+    /// The scopes in which it means something; none is everywhere.
+    pub scopes: &'static [Scope],
     /// Whether it may change the cluster: read-only mode refuses it.
     pub changes: bool,
     /// Does it.
-    pub run: fn(&mut Cx<'_>, &Line) -> Result<()>,
+    pub run: Run,
 }
 
-impl Action {
-    /// An action that changes nothing in the cluster.
+/// Who does a command.
+pub enum Run {
+    /// The application.
+    App(fn(&mut Cx<'_>, &Line) -> Result<()>),
+    /// The focused view.
+    View(fn(&Line) -> Result<ViewCommand>),
+}
+
+impl Command {
+    /// A command that means something everywhere, and changes nothing in the cluster.
     const fn new(
         name: &'static str,
-        args: &'static str,
+        arguments: &'static [Argument],
         doc: &'static str,
         run: fn(&mut Cx<'_>, &Line) -> Result<()>,
     ) -> Self {
         Self {
             name,
+            aliases: &[],
             doc,
-            args,
+            arguments,
+            scopes: &[],
             changes: false,
-            run,
+            run: Run::App(run),
         }
     }
 
-    /// The same action, refused in read-only mode.
-    const fn changes(self) -> Self {
-        Self { changes: true, ..self }
+    /// A command of the views that have one of these scopes.
+    const fn of_view(
+        name: &'static str,
+        arguments: &'static [Argument],
+        doc: &'static str,
+        scopes: &'static [Scope],
+        run: fn(&Line) -> Result<ViewCommand>,
+    ) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            doc,
+            arguments,
+            scopes,
+            changes: false,
+            run: Run::View(run),
+        }
     }
 
-    /// A command of the focused view.
-    const fn of_view(name: &'static str, args: &'static str, doc: &'static str) -> Self {
-        Self::new(name, args, doc, nav::view_command)
+    /// The same command, refused in read-only mode.
+    const fn changes(mut self) -> Self {
+        self.changes = true;
+        self
+    }
+
+    /// The same command, which people also call so.
+    const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    /// The same command, which means something in these scopes only.
+    const fn only(mut self, scopes: &'static [Scope]) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    /// Whether it means something where these scopes hold.
+    pub fn fits(&self, scopes: &[Scope]) -> bool {
+        self.scopes.is_empty() || self.scopes.iter().any(|scope| scopes.contains(scope))
+    }
+
+    /// Whether only views, dialogs and keys run it: people have another way to say the same.
+    pub fn is_plumbing(&self) -> bool {
+        const PLUMBING: &[&str] = &[
+            "clipboard.set",
+            "command.run",
+            "file.save",
+            "filter.keep",
+            "filter.set",
+            "logs.reopen",
+            "search.set",
+            "session.close",
+            "session.show",
+            "url.open",
+        ];
+        PLUMBING.contains(&self.name)
+    }
+
+    /// `[--force] [--cascade=orphan|background]`: its arguments as help shows them.
+    pub fn usage(&self) -> String {
+        usage(self.arguments)
     }
 }
 
-macro_rules! actions {
+macro_rules! commands {
     ($($module:ident: $($name:ident)*;)*) => {
-        /// Every action, in the order of the help.
-        pub static ACTIONS: &[&Action] = &[$($(&$module::$name,)*)*];
+        /// Every command, in the order of the help.
+        pub static COMMANDS: &[&Command] = &[$($(&$module::$name,)*)*];
     };
 }
 
-actions! {
+commands! {
     nav: DOWN UP PAGE_DOWN PAGE_UP HALF_DOWN HALF_UP FIRST LAST LEFT RIGHT ENTER BACK CLOSE
         MARK MARK_ALL MARK_CLEAR FILTER FILTER_SET FILTER_KEEP SEARCH SEARCH_SET SEARCH_NEXT SEARCH_PREVIOUS
-        SORT WIDE FAULTS LABEL_COLUMN PREVIEW WRAP COPY_TEXT REVEAL
-        LOG_FOLLOW LOG_TIMESTAMPS LOG_WRAP LOG_CLEAR LOG_SAVE LOG_PREVIOUS LOG_CONTAINER FORWARD_STOP FORWARD_BROWSE
+        SORT WIDE FAULTS LABEL_COLUMN EXPORT PREVIEW WRAP COPY_TEXT REVEAL
+        LOG_FOLLOW LOG_TIMESTAMPS LOG_CLEAR LOG_SAVE LOG_PREVIOUS LOG_CONTAINER FORWARD_STOP FORWARD_BROWSE
         TAB_NEXT TAB_PREVIOUS TAB_LAST TAB_GO TAB_CLOSE;
     open: OPEN COMMAND COMMAND_RUN PALETTE HELP MESSAGES LABELS FORWARDS;
     place: NAMESPACES NAMESPACE_SET NAMESPACE_ALL NAMESPACE_CREATE CONTEXTS CONTEXT_SET;
@@ -84,18 +156,33 @@ actions! {
     program: EMBEDDED RETRY THEME KEYMAP CLIPBOARD FILE_SAVE URL_OPEN SESSION_CLOSE SESSION_SHOW QUIT INTERRUPT;
 }
 
-/// The action of that name.
-pub fn find(name: &str) -> Option<&'static Action> {
-    ACTIONS.iter().find(|action| action.name == name).copied()
+/// The command of that name.
+pub fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name).copied()
+}
+
+/// The command that people call so: by its name or an alias.
+pub fn called(name: &str) -> Option<&'static Command> {
+    find(name).or_else(|| COMMANDS.iter().find(|command| command.aliases.contains(&name)).copied())
 }
 
 /// Runs a line, and what it leads to; a loop of lines is cut.
 pub fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let action = find(&line.name).ok_or_else(|| unknown(&line.name))?;
-    if action.changes {
+    let command = find(&line.name).ok_or_else(|| unknown(&line.name))?;
+    check(command.name, command.arguments, line)?;
+    if command.changes {
         cx.may_change()?;
     }
-    (action.run)(cx, line)
+    if !command.fits(&cx.state.scopes(false)) {
+        return Err(not_here(command.name));
+    }
+    match command.run {
+        Run::App(run) => run(cx, line),
+        Run::View(told) => match cx.view_command(&told(line)?)? {
+            Some(next) if next.name != line.name => self::run(cx, &next),
+            _ => Ok(()),
+        },
+    }
 }
 
 /// How alike two names are, from 0 to 1.
@@ -104,9 +191,11 @@ fn likeness(one: &str, other: &str) -> f32 {
 }
 
 fn unknown(name: &str) -> Error {
-    let nearest = ACTIONS
+    let names = COMMANDS
         .iter()
-        .map(|action| (likeness(name, action.name), action.name))
+        .flat_map(|command| command.aliases.iter().chain([&command.name]));
+    let nearest = names
+        .map(|known| (likeness(name, known), known))
         // What is not like it at all is no help.
         .filter(|(likeness, _)| *likeness > 0.6)
         .max_by(|(one, _), (other, _)| one.total_cmp(other));
@@ -117,16 +206,20 @@ fn unknown(name: &str) -> Error {
     }
 }
 
-/// Lines in a keymap that name no action: a broken keymap says so at start.
+/// Keys whose lines no command takes: a broken keymap says so at start.
 pub fn unknown_bindings(keymap: &Keymap) -> Vec<String> {
     let scopes: Vec<String> = keymap.scopes().map(str::to_owned).collect();
-    scopes
+    let bindings = scopes
         .iter()
-        .flat_map(|scope| keymap.bindings(scope).into_iter().map(move |binding| (scope, binding)))
-        .filter(|(_, binding)| find(&binding.line.name).is_none())
-        .map(|(scope, binding)| {
+        .flat_map(|scope| keymap.bindings(scope).into_iter().map(move |binding| (scope, binding)));
+    bindings
+        .filter_map(|(scope, binding)| {
+            let why = match find(&binding.line.name) {
+                None => "there is no such command".to_owned(),
+                Some(command) => check(command.name, command.arguments, &binding.line).err()?.message,
+            };
             let keys: String = binding.chords.iter().map(ToString::to_string).collect();
-            format!("[{scope}] {keys} = {:?}", binding.line.name)
+            Some(format!("[{scope}] {keys} = {:?}: {why}", binding.line.name))
         })
         .collect()
 }
@@ -135,30 +228,64 @@ pub fn unknown_bindings(keymap: &Keymap) -> Vec<String> {
 mod tests {
     use super::*;
 
+    /// The scopes of every view there is, as views give them, without `global`.
+    const VIEWS: &[&[Scope]] = &[
+        &["pods", "objects", "table"],
+        &["namespaces", "objects", "table"],
+        &["objects", "table"],
+        &["labels", "table"],
+        &["forwards", "table"],
+        &["pods", "text"],
+        &["yaml", "text"],
+        &["text"],
+        &["logs"],
+        &["terminal"],
+        &["terminal", "text"],
+    ];
+
     #[test]
     fn names_are_unique_and_documented() {
-        let mut names: Vec<_> = ACTIONS.iter().map(|action| action.name).collect();
+        let mut names: Vec<_> = COMMANDS
+            .iter()
+            .flat_map(|command| command.aliases.iter().chain([&command.name]))
+            .collect();
         names.sort_unstable();
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count);
-        for action in ACTIONS {
-            assert!(!action.doc.is_empty() && !action.doc.ends_with('.'), "{}", action.name);
-            assert!(action.name.contains('.'), "{}", action.name);
+        for command in COMMANDS {
+            assert!(!command.doc.is_empty() && !command.doc.ends_with('.'), "{}", command.name);
+            assert!(command.name.contains('.'), "{}", command.name);
         }
     }
 
     #[test]
-    fn every_shipped_key_runs_an_action() {
+    fn every_shipped_key_runs_a_command_that_its_view_takes() {
         for name in Keymap::built_in() {
             let keymap = Keymap::load(name, None).expect("parses");
             assert_eq!(unknown_bindings(&keymap), Vec::<String>::new(), "{name}");
+            for view in VIEWS {
+                let mut scopes = view.to_vec();
+                if *view != ["terminal"] {
+                    scopes.push("global");
+                }
+                for binding in scopes.iter().flat_map(|scope| keymap.bindings(scope)) {
+                    // An inner scope may have taken the key for itself.
+                    let crate::keys::Found::Line(line) = keymap.find(&scopes, &binding.chords) else {
+                        continue;
+                    };
+                    let command = find(&line.name).expect("known");
+                    let keys: String = binding.chords.iter().map(ToString::to_string).collect();
+                    assert!(command.fits(&scopes), "{name}: {keys} = {} does nothing in {view:?}", line.name);
+                }
+            }
         }
     }
 
     #[test]
     fn a_mistyped_command_gets_a_suggestion() {
         assert!(unknown("pod.log").hints[0].contains("pod.logs"));
+        assert!(unknown("forwardz").hints[0].contains("forward"));
         assert!(!unknown("crd").hints[0].contains("did you mean"));
     }
 }

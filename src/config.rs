@@ -54,6 +54,8 @@ pub struct Config {
     pub ascii: bool,
     /// Refuse changes.
     pub read_only: bool,
+    /// Short forms for the command prompt, and the lines they stand for (`dp = "deployments -A"`).
+    pub aliases: std::collections::BTreeMap<String, String>,
     /// Contexts where every change must be asked for by name; `*` stands for anything (`prod*`).
     pub protected: Vec<String>,
 }
@@ -87,6 +89,7 @@ impl Default for Config {
             keymap: "default".into(),
             ascii: false,
             read_only: false,
+            aliases: Default::default(),
             protected: Vec::new(),
         }
     }
@@ -113,7 +116,7 @@ impl Config {
         toml::from_str(&text).map_err(|error| {
             Error::new(ErrorKind::Config, format!("{} cannot be understood", path.display()))
                 .because(&error)
-                .hint("settings are theme, keymap, ascii, read_only and protected")
+                .hint("settings are theme, keymap, ascii, read_only, protected and aliases")
         })
     }
 }

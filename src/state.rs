@@ -3,11 +3,13 @@
 mod cx;
 mod effect;
 mod flash;
+mod history;
 mod notice;
 
 pub use cx::Cx;
 pub use effect::{Edit, Effect, Outcome, RequestId, Then, Waiting};
 pub use flash::{Flash, Level};
+pub use history::History;
 pub use notice::{Notice, Review};
 
 use std::collections::{BTreeMap, VecDeque};
@@ -77,8 +79,10 @@ pub struct State {
     pub said: u64,
     /// Namespaces that views open in.
     pub namespaces: Namespaces,
-    /// Command lines run, oldest first.
-    pub history: Vec<String>,
+    /// Command lines typed.
+    pub history: History,
+    /// The user's own short forms, and the lines they stand for.
+    pub aliases: Vec<(String, String)>,
     /// What happens when a request is answered.
     pub waiting: BTreeMap<RequestId, Waiting>,
     /// Plans that are being carried out.
@@ -130,7 +134,8 @@ impl State {
             messages: VecDeque::new(),
             said: 0,
             namespaces: Namespaces::all(),
-            history: Vec::new(),
+            history: History::default(),
+            aliases: Vec::new(),
             waiting: BTreeMap::new(),
             operations: BTreeMap::new(),
             notices: VecDeque::new(),

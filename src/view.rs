@@ -1,6 +1,7 @@
 //! Views: what a tab shows. A view is plain data; it reads the cluster through [`Data`] and answers keys with a [`Reply`].
 
 mod browser;
+mod command;
 mod document;
 mod forwards;
 mod labels;
@@ -11,12 +12,14 @@ mod terminal;
 mod tick;
 
 pub use browser::Browser;
+pub use command::{Format, Motion, ViewCommand};
 pub use document::{Text, TextSource};
 pub use forwards::Forwards;
 pub use labels::Labels;
 pub use logs::Logs;
 pub use terminal::Terminal;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -184,6 +187,15 @@ impl Look<'_> {
     }
 }
 
+/// Words that a view's commands may name, for completion.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Vocabulary {
+    /// Titles of its columns.
+    pub columns: Vec<String>,
+    /// Keys of labels, and their values; of as many objects as can be looked at in no time.
+    pub labels: BTreeMap<String, BTreeSet<String>>,
+}
+
 /// One view on a tab's stack.
 pub trait View: Debug + Send {
     /// Short title for the tab line: `pods`, `logs:web`.
@@ -250,9 +262,13 @@ pub trait View: Debug + Send {
     fn on(&mut self, _input: &Input, _data: &dyn Data) -> Reply {
         Reply::Ignored
     }
-    /// Runs one of the commands that belong to views (`cursor.down`, `search.next`).
-    fn command(&mut self, line: &Line, _data: &dyn Data) -> Result<Reply> {
-        Err(not_here(line))
+    /// Does what it is told, when that means something in its scopes.
+    fn command(&mut self, _command: &ViewCommand, _data: &dyn Data) -> Result<Reply> {
+        Err(not_here("this"))
+    }
+    /// What its commands may name.
+    fn vocabulary(&self, _data: &dyn Data) -> Vocabulary {
+        Vocabulary::default()
     }
     /// The text a filter or search prompt starts with.
     fn search(&self) -> &str {
@@ -271,6 +287,6 @@ pub trait View: Debug + Send {
 }
 
 /// The refusal of a command that means nothing in a view.
-pub fn not_here(line: &Line) -> Error {
-    Error::usage(format!("{} does nothing here", line.name))
+pub fn not_here(what: &str) -> Error {
+    Error::usage(format!("{what} does nothing here")).hint("`?` shows what does")
 }

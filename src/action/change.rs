@@ -1,6 +1,6 @@
 //! What was changed: results, undo, and the journal of it.
 
-use crate::action::Action;
+use crate::action::Command;
 use crate::cluster::{Plan, Report, Write};
 use crate::document::{Document, TextLine};
 use crate::error::{Error, ErrorKind, Result};
@@ -10,27 +10,24 @@ use crate::store::ObjectId;
 use crate::text;
 use crate::theme::Role;
 
-pub(super) const UNDO: Action = Action::new("change.undo", "", "Take back the last change", undo).changes();
-pub(super) const REDO: Action =
-    Action::new("change.redo", "", "Make the change again that was taken back", redo).changes();
-pub(super) const CANCEL: Action = Action::new(
-    "change.cancel",
-    "",
+pub(super) const UNDO: Command = Command::new("change.undo", &[], "Take back the last change", undo).changes().aliases(&["undo"]);
+pub(super) const REDO: Command =
+    Command::new("change.redo", &[], "Make the change again that was taken back", redo).changes().aliases(&["redo"]);
+pub(super) const CANCEL: Command = Command::new(
+    "change.cancel", &[],
     "Begin no further change of what is under way",
     cancel,
-);
-pub(super) const NOTICE: Action = Action::new(
-    "notice.open",
-    "",
+).aliases(&["cancel"]);
+pub(super) const NOTICE: Command = Command::new(
+    "notice.open", &[],
     "Answer the question, or read the result, that waits",
     notice,
 );
-pub(super) const JOURNAL: Action = Action::new(
-    "journal.open",
-    "",
+pub(super) const JOURNAL: Command = Command::new(
+    "journal.open", &[],
     "Say where every change is written down, and list the last ones",
     journal,
-);
+).aliases(&["journal"]);
 
 /// Plans that can be taken back are kept up to this many.
 const KEPT: usize = 100;

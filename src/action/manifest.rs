@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use similar::{ChangeTag, TextDiff};
 
-use crate::action::Action;
+use crate::action::{Argument, Command, Type};
 use crate::cluster::{Applied, ApplyEffect as Effects, ApplyReport};
 use crate::document::{Document, TextLine};
 use crate::error::{Error, Result};
@@ -15,13 +15,15 @@ use crate::text;
 use crate::theme::Role;
 use crate::view::overlay::{Field, Form};
 
-pub(super) const APPLY: Action = Action::new(
-    "manifest.apply",
-    "PATH",
+pub(super) const APPLY: Command = Command::new(
+    "manifest.apply", &[
+        Argument::optional(Type::Path),
+        Argument::option("--path", Type::Path).hidden(),
+    ],
     "Apply a file or a directory of manifests, after showing what changes",
     apply,
 )
-.changes();
+.changes().aliases(&["apply"]);
 
 fn apply(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let Some(path) = line.value("--path").or(line.first()) else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::action::Action;
+use crate::action::{Argument, Command, Type};
 use crate::cluster::{Change, ObjectRef, Write, object_of_text, subject};
 use crate::document::TextLine;
 use crate::error::{Error, Result};
@@ -17,32 +17,41 @@ use crate::theme::Role;
 use crate::view::overlay::{Field, Form, Guard};
 use crate::view::{Target, Text, TextSource};
 
-pub(super) const DESCRIBE: Action = Action::new("object.describe", "", "Describe the object, live", describe);
-pub(super) const YAML: Action = Action::new("object.yaml", "", "Show the object as YAML, live", yaml);
-pub(super) const EDIT: Action = Action::new("object.edit", "", "Edit the object in your editor", edit).changes();
-pub(super) const DELETE: Action = Action::new(
-    "object.delete",
-    "[--force] [--cascade=orphan|foreground|background]",
+pub(super) const DESCRIBE: Command = Command::new("object.describe", &[], "Describe the object, live", describe);
+pub(super) const YAML: Command = Command::new("object.yaml", &[], "Show the object as YAML, live", yaml);
+pub(super) const EDIT: Command = Command::new("object.edit", &[], "Edit the object in your editor", edit).changes();
+pub(super) const DELETE: Command = Command::new(
+    "object.delete", &[
+        Argument::flag("--force"),
+        Argument::option("--cascade", Type::Choice(&["orphan", "foreground", "background"])),
+    ],
     "Delete the object or all marked ones, after asking",
     delete,
 )
-.changes();
-pub(super) const LABEL: Action = Action::new(
-    "object.label",
-    "[KEY=VALUE | KEY-]...",
+.changes().aliases(&["delete"]);
+pub(super) const LABEL: Command = Command::new(
+    "object.label", &[
+        Argument::many(Type::Label),
+        Argument::option("--set", Type::Text).hidden(),
+    ],
     "Add, change or remove labels",
     label,
 )
-.changes();
-pub(super) const ANNOTATE: Action = Action::new(
-    "object.annotate",
-    "[KEY=VALUE | KEY-]...",
+.changes().aliases(&["label"]);
+pub(super) const ANNOTATE: Command = Command::new(
+    "object.annotate", &[
+        Argument::many(Type::Label),
+        Argument::option("--set", Type::Text).hidden(),
+    ],
     "Add, change or remove annotations",
     annotate,
 )
-.changes();
-pub(super) const SCALE: Action = Action::new("object.scale", "[N]", "Change the number of replicas", scale).changes();
-pub(super) const COPY_NAME: Action = Action::new("object.copy", "", "Copy the object's name", copy_name);
+.changes().aliases(&["annotate"]);
+pub(super) const SCALE: Command = Command::new("object.scale", &[
+        Argument::optional(Type::Number),
+        Argument::option("--replicas", Type::Number).hidden(),
+    ], "Change the number of replicas", scale).changes().aliases(&["scale"]);
+pub(super) const COPY_NAME: Command = Command::new("object.copy", &[], "Copy the object's name", copy_name);
 
 fn describe(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let target = cx.target()?;

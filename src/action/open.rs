@@ -2,36 +2,48 @@
 
 use std::sync::Arc;
 
-use crate::action::{self, ACTIONS, Action};
+use crate::action::{self, Argument, COMMANDS, Command, Completion, Type};
 use crate::cluster::{LinkState, Namespaces, Place};
 use crate::document::{Document, TextLine};
 use crate::error::{Error, Result};
-use crate::keys::Line;
+use crate::keys::{Line, Scope};
 use crate::kind::{self, Drill};
 use crate::state::{Cx, Effect, Level, Then};
 use crate::text;
-use crate::theme::Role;
+use crate::theme::{Role, Theme};
 use crate::view::overlay::{Entry, Mode, Picker, Prompt};
 use crate::view::{Browser, Forwards, Labels, Text, TextSource};
 
-pub(super) const OPEN: Action = Action::new(
-    "view.open",
-    "KIND [NAMESPACE,...] [@CONTEXT...] [-l SELECTOR] [-A] [/FILTER]",
+pub(super) const OPEN: Command = Command::new(
+    "view.open", &[
+        Argument::required(Type::Kind),
+        Argument::many(Type::Namespace),
+        Argument::option("-n", Type::Namespace).hidden(),
+        Argument::option("--namespace", Type::Namespace).hidden(),
+        Argument::option("-l", Type::Selector),
+        Argument::option("--labels", Type::Selector).hidden(),
+        Argument::option("--selector", Type::Selector).hidden(),
+        Argument::option("--fields", Type::Fields).hidden(),
+        Argument::option("--note", Type::Text).hidden(),
+        Argument::flag("-A"),
+        Argument::flag("--all-namespaces").hidden(),
+        Argument::flag("--push").hidden(),
+        Argument::optional(Type::Filter),
+    ],
     "Open the table of a kind, of several namespaces and contexts too",
     open,
 );
-pub(super) const COMMAND: Action = Action::new("command.open", "", "Type a command", command);
-pub(super) const COMMAND_RUN: Action = Action::new("command.run", "LINE", "Run a command line", command_run);
-pub(super) const PALETTE: Action = Action::new("palette.open", "", "Search all commands", palette);
-pub(super) const HELP: Action = Action::new("help.open", "", "Show every key that works here", help);
-pub(super) const MESSAGES: Action = Action::new("messages.open", "", "Show the messages so far", messages);
-pub(super) const LABELS: Action = Action::new("labels.open", "[KIND]", "Group objects by label", labels);
-pub(super) const FORWARDS: Action = Action::new(
-    "forwards.open",
-    "",
+pub(super) const COMMAND: Command = Command::new("command.open", &[Argument::many(Type::Command)], "Type a command", command);
+pub(super) const COMMAND_RUN: Command = Command::new("command.run", &[Argument::many(Type::Command)], "Run a command line", command_run);
+pub(super) const PALETTE: Command = Command::new("palette.open", &[], "Search all commands", palette);
+pub(super) const HELP: Command = Command::new("help.open", &[], "Show every key that works here", help).aliases(&["help"]);
+pub(super) const MESSAGES: Command = Command::new("messages.open", &[], "Show the messages so far", messages).aliases(&["messages"]);
+pub(super) const LABELS: Command = Command::new("labels.open", &[Argument::optional(Type::Kind)], "Group objects by label", labels).aliases(&["labels"]);
+pub(super) const FORWARDS: Command = Command::new(
+    "forwards.open", &[],
     "List the port-forwards and shells, of every context",
     forwards,
-);
+).aliases(&["forwards", "pf", "sessions"]);
 
 /// `view.open pods web -l app=x /crash`: arguments in any order.
 fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
@@ -50,7 +62,10 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         match word {
             "-A" | "--all-namespaces" => namespaces = Namespaces::all(),
             "-n" | "--namespace" => namespaces = named_namespaces(cx, value(word)?)?,
-            "-l" | "--labels" | "--selector" => value(word)?.clone_into(&mut labels),
+            "-l" | "--labels" | "--selector" => {
+                let first = value(word)?;
+                super::selector::read(first, &mut words, &mut labels)?;
+            }
             "--fields" => value(word)?.clone_into(&mut fields),
             "--note" => value(word)?.clone_into(&mut note),
             "--push" => push = true,
@@ -62,13 +77,8 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
             }
             _ if word.starts_with('/') => word[1..].clone_into(&mut filter),
             _ if kind_name.is_none() => kind_name = Some(word),
-            _ if word.contains('=') || word.contains('!') => word.clone_into(&mut labels),
-            // A set-based selector has blanks: `-l app in (web,two)`.
-            "in" | "notin" if !labels.is_empty() => {
-                let set = words
-                    .next()
-                    .ok_or_else(|| Error::usage(format!("{word} needs a set: (a,b)")))?;
-                labels = format!("{labels} {word} {set}");
+            _ if super::selector::begins(word, words.peek().copied()) => {
+                super::selector::read(word, &mut words, &mut labels)?;
             }
             _ => namespaces = named_namespaces(cx, word)?,
         }
@@ -168,72 +178,50 @@ pub(super) fn drill(cx: &mut Cx<'_>) -> Result<()> {
     Ok(())
 }
 
-fn command(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
-    let prompt = Prompt::new(Mode::Command, "", cx.state.history.clone(), super::candidates, cx.data);
+/// Opens the prompt, on the beginning of a line when one is given.
+fn command(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let completion = Completion::here(cx);
+    let prompt = Prompt::new(
+        Mode::Command,
+        &line.args.join(" "),
+        cx.state.history.lines().to_vec(),
+        Box::new(move |before, data| completion.candidates(before, data)),
+        cx.data,
+    );
     // What is meant is what the cursor was on when the typing began.
     let pinned = cx.state.view().targets(cx.data);
     cx.overlay(prompt, pinned);
     Ok(())
 }
 
-/// A typed line: an action by name, a short alias, or a kind by any of its names.
+/// A typed line: a command by its name or an alias, or a kind by any of its names.
 fn command_run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let args: Vec<&str> = line
-        .args
-        .iter()
-        .map(String::as_str)
-        .filter(|arg| *arg != AGAIN)
-        .collect();
-    let text = args.join(" ");
+    let again = line.args.first().is_some_and(|arg| arg == AGAIN);
+    let text = line.args[usize::from(again)..].join(" ");
+    if !again {
+        cx.remember(&text);
+    }
+    if let Some(line) = understood(cx, &Line::parse(&text)?) {
+        return action::run(cx, &line);
+    }
     let typed = Line::parse(&text)?;
-    cx.state.history.retain(|known| *known != text);
-    cx.state.history.push(text);
-    if cx.state.history.len() > 500 {
-        cx.state.history.remove(0);
-    }
-    if let Some(alias) = alias(&typed) {
-        return action::run(cx, &alias);
-    }
-    if action::find(&typed.name).is_some() {
-        return action::run(cx, &typed);
-    }
-    if typed.name.starts_with('@') || cx.data.discovery().find(&typed.name).is_some() {
-        let mut args = vec![typed.name];
-        args.extend(typed.args);
-        return action::run(
-            cx,
-            &Line {
-                name: "view.open".into(),
-                args,
-            },
-        );
-    }
     // The start of a kind's name is enough when something was offered for it.
-    let offered = super::candidates(&typed.name, cx.data)
+    let offered = Completion::here(cx)
+        .candidates(&typed.name, cx.data)
         .into_iter()
         .find(|candidate| candidate.text.starts_with(&typed.name));
     match offered.filter(|_| typed.name.len() > 1) {
         Some(candidate) => {
-            let rest = Line {
+            let whole = Line {
                 name: candidate.text,
                 args: typed.args,
             };
-            let line = alias(&rest)
-                .or_else(|| action::find(&rest.name).map(|_| rest.clone()))
-                .unwrap_or_else(|| {
-                    let args = std::iter::once(rest.name.clone()).chain(rest.args.clone()).collect();
-                    Line {
-                        name: "view.open".into(),
-                        args,
-                    }
-                });
+            let line = understood(cx, &whole).ok_or_else(|| super::unknown(&typed.name))?;
             action::run(cx, &line)
         }
         // It may have been installed since the cluster was asked what it serves.
-        None if !line.has(AGAIN) && !typed.name.contains('.') && cx.data.cluster().state == LinkState::Up => {
-            let mut again = line.clone();
-            again.args.push(AGAIN.into());
-            let id = cx.wait(Then::Again(again));
+        None if !again && !typed.name.contains('.') && cx.data.cluster().state == LinkState::Up => {
+            let id = cx.wait(Then::Again(Line::with("command.run", [AGAIN, &text])));
             let cluster = cx.data.cluster().id;
             cx.effect(Effect::Discover(id, cluster));
             Ok(())
@@ -245,99 +233,92 @@ fn command_run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 /// A line that is run a second time, knowing what the cluster serves now.
 const AGAIN: &str = "--again";
 
-/// Short forms users of other tools type.
-const ALIASES: &[(&str, &str, &str)] = &[
-    ("q", "app.quit", "leave"),
-    ("quit", "app.quit", "leave"),
-    ("qa", "app.quit", "leave"),
-    ("exit", "app.quit", "leave"),
-    ("ctx", "context.pick", "contexts"),
-    ("context", "context.pick", "contexts"),
-    ("contexts", "context.pick", "contexts"),
-    ("run", "pod.run", "run an image"),
-    ("undo", "change.undo", "take back the last change"),
-    ("redo", "change.redo", "make it again"),
-    ("cancel", "change.cancel", "stop what is under way"),
-    ("journal", "journal.open", "what was changed"),
-    ("apply", "manifest.apply", "apply a file or a directory"),
-    ("forwards", "forwards.open", "port-forwards"),
-    ("pf", "forwards.open", "port-forwards"),
-    ("sessions", "forwards.open", "port-forwards and shells"),
-    ("labels", "labels.open", "objects grouped by label"),
-    ("theme", "app.theme", "change the theme"),
-    ("keymap", "app.keymap", "change the keymap"),
-    ("embedded", "cluster.embedded", "connect to the embedded cluster"),
-    ("messages", "messages.open", "messages so far"),
-    ("help", "help.open", "keys"),
-    ("sort", "table.sort", "sort by a column"),
-    ("label", "object.label", "add, change or remove labels"),
-    ("annotate", "object.annotate", "add, change or remove annotations"),
-    ("delete", "object.delete", "delete"),
-    ("scale", "object.scale", "change the number of replicas"),
-    ("logs", "pod.logs", "logs"),
-    ("forward", "pod.forward", "forward a port"),
-    ("sh", "pod.shell", "open a shell"),
-    ("shell", "pod.shell", "open a shell"),
-];
+/// What people type to mean a whole line.
+const ALIASES: &[(&str, &str)] = &[("q!", "app.quit --now"), ("qa!", "app.quit --now")];
 
-fn alias(typed: &Line) -> Option<Line> {
-    let args = typed.args.clone();
-    match (typed.name.as_str(), args.first().map(String::as_str)) {
-        ("ns" | "namespace" | "namespaces", Some("all" | "-A")) => return Some(Line::bare("namespace.all")),
-        ("ns" | "namespace" | "namespaces", Some(name)) if !name.starts_with(['-', '/']) => {
-            return Some(Line::with("namespace.set", [name]));
-        }
-        ("q!" | "qa!", _) => return Some(Line::with("app.quit", ["--now"])),
-        ("ctx" | "context" | "contexts", Some(name)) => return Some(Line::with("context.set", [name])),
-        _ => {}
+/// The line of a command that is meant by what was typed.
+fn understood(cx: &Cx<'_>, typed: &Line) -> Option<Line> {
+    let with = |name: &str, before: &[String]| Line {
+        name: name.to_owned(),
+        args: before.iter().chain(&typed.args).cloned().collect(),
+    };
+    let own = cx.state.aliases.iter().map(|(alias, line)| (&**alias, &**line));
+    let mut aliases = own.chain(ALIASES.iter().copied());
+    if let Some((_, line)) = aliases.find(|(alias, _)| *alias == typed.name) {
+        let line = Line::parse(line).ok()?;
+        // An alias may stand for a kind, or for a command by its alias; not for itself.
+        return match action::called(&line.name) {
+            Some(command) => Some(with(command.name, &line.args)),
+            None => Some(with("view.open", &[vec![line.name], line.args].concat())),
+        };
     }
-    let (_, name, _) = ALIASES.iter().find(|(short, ..)| *short == typed.name)?;
-    Some(Line {
-        name: (*name).to_owned(),
-        args,
-    })
+    if let Some(command) = action::called(&typed.name) {
+        return Some(with(command.name, &[]));
+    }
+    let is_kind = typed.name.starts_with('@') || cx.data.discovery().find(&typed.name).is_some();
+    is_kind.then(|| with("view.open", std::slice::from_ref(&typed.name)))
 }
 
-/// The aliases with what they stand for, for completion.
-pub(super) fn aliases() -> impl Iterator<Item = (&'static str, &'static str)> {
-    ALIASES.iter().map(|(short, _, doc)| (*short, *doc))
-}
-
+/// Everything there is, searched by a few letters: commands that mean something here, kinds, namespaces, contexts, themes, and the lines
+/// typed before.
 fn palette(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let scopes = cx.state.scopes(false);
     // What people look for comes first; they know how to move.
-    let motion = |action: &&&Action| action.name.starts_with("cursor.") || action.name.starts_with("mark.");
-    let (motions, others): (Vec<&&Action>, Vec<&&Action>) = ACTIONS.iter().partition(motion);
-    let (acting, rest): (Vec<&&Action>, Vec<&&Action>) = others
-        .into_iter()
-        .partition(|action| action.name.starts_with("pod.") || action.name.starts_with("object."));
-    let entries = acting
-        .into_iter()
-        .chain(rest)
-        .chain(motions)
-        .filter(|action| {
-            !matches!(
-                action.name,
-                "command.run" | "filter.set" | "search.set" | "clipboard.set"
-            )
-        })
-        .map(|action| {
-            let keys = cx.state.keymap.key_for(&scopes, action.name).unwrap_or_default();
-            let keys = keys.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ");
-            Entry {
-                text: action.name.to_owned(),
-                doc: if keys.is_empty() {
-                    action.doc.to_owned()
-                } else {
-                    format!("{}  ({keys})", action.doc)
-                },
-                line: Line::bare(action.name),
-            }
-        })
+    let rank = |command: &Command| match command.name.split('.').next().unwrap_or_default() {
+        "pod" | "object" => 0,
+        "cursor" | "mark" => 2,
+        _ => 1,
+    };
+    let mut commands: Vec<&Command> = COMMANDS
+        .iter()
+        .copied()
+        .filter(|command| command.fits(&scopes) && !command.is_plumbing())
         .collect();
+    commands.sort_by_key(|command| rank(command));
+    let mut entries: Vec<Entry> = commands.iter().map(|command| command_entry(cx, &scopes, command)).collect();
+    let entry = |text: String, doc: &str, line: Line| Entry {
+        text,
+        doc: doc.to_owned(),
+        line,
+    };
+    entries.extend(super::complete::kinds(cx.data).into_iter().map(|kind| Entry {
+        line: Line::with("view.open", [&kind.text]),
+        text: kind.text,
+        doc: kind.doc,
+    }));
+    entries.extend(super::place::known_namespaces(cx.data).into_iter().map(|name| {
+        let line = Line::with("namespace.set", [&name]);
+        entry(name, "namespace", line)
+    }));
+    entries.extend(cx.data.contexts().iter().map(|name| {
+        let line = Line::with("context.set", [name]);
+        entry(format!("@{name}"), "context", line)
+    }));
+    entries.extend(Theme::built_in().map(|name| entry(name.to_owned(), "theme", Line::with("app.theme", [name]))));
+    entries.extend(cx.state.history.lines().iter().rev().map(|typed| {
+        let line = Line::with("command.run", [typed]);
+        entry(format!(":{typed}"), "typed before", line)
+    }));
     let pinned = cx.state.view().targets(cx.data);
     cx.overlay(Picker::new("commands", entries), pinned);
     Ok(())
+}
+
+/// A command in the palette, with its keys. One that needs something more opens the prompt.
+fn command_entry(cx: &Cx<'_>, scopes: &[Scope], command: &Command) -> Entry {
+    let keys = cx.state.keymap.key_for(scopes, command.name).unwrap_or_default();
+    let keys = keys.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ");
+    Entry {
+        text: command.name.to_owned(),
+        doc: match &*keys {
+            "" => command.doc.to_owned(),
+            keys => format!("{}  ({keys})", command.doc),
+        },
+        line: match command.arguments.iter().any(|argument| argument.required) {
+            true => Line::with("command.open", [format!("{} ", command.name)]),
+            false => Line::bare(command.name),
+        },
+    }
 }
 
 /// The help is the keymap itself: every scope that holds here, with what each key does.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::action::Action;
+use crate::action::{self, Argument, Command, Type};
 use crate::cluster::{Change, Namespaces, ObjectRef, Place, Write};
 use crate::error::{Error, Result};
 use crate::keys::Line;
@@ -11,18 +11,16 @@ use crate::store::{Need, Query};
 use crate::view::overlay::{Entry, Field, Form, Picker};
 use crate::view::{Browser, Data};
 
-pub(super) const NAMESPACES: Action = Action::new("namespace.pick", "", "Choose a namespace", namespaces);
-pub(super) const NAMESPACE_SET: Action = Action::new(
-    "namespace.set",
-    "NAME[,NAME...]",
-    "Work in a namespace, or in several",
-    namespace_set,
-);
-pub(super) const NAMESPACE_ALL: Action = Action::new("namespace.all", "", "Work in all namespaces", namespace_all);
-pub(super) const NAMESPACE_CREATE: Action =
-    Action::new("namespace.create", "[NAME]", "Create a namespace", namespace_create).changes();
-pub(super) const CONTEXTS: Action = Action::new("context.pick", "", "Choose a context of the kubeconfig", contexts);
-pub(super) const CONTEXT_SET: Action = Action::new("context.set", "NAME", "Connect to a context", context_set);
+pub(super) const NAMESPACES: Command = Command::new("namespace.pick", &[], "Choose a namespace", namespaces);
+pub(super) const NAMESPACE_SET: Command = Command::new("namespace.set", &[Argument::optional(Type::Namespace), Argument::flag("-A")], "Work in a namespace or in several (`a,b`), or list them", namespace_set).aliases(&["ns", "namespace", "namespaces"]);
+pub(super) const NAMESPACE_ALL: Command = Command::new("namespace.all", &[], "Work in all namespaces", namespace_all);
+pub(super) const NAMESPACE_CREATE: Command =
+    Command::new("namespace.create", &[
+        Argument::optional(Type::Name),
+        Argument::option("--name", Type::Name).hidden(),
+    ], "Create a namespace", namespace_create).changes();
+pub(super) const CONTEXTS: Command = Command::new("context.pick", &[], "Choose a context of the kubeconfig", contexts);
+pub(super) const CONTEXT_SET: Command = Command::new("context.set", &[Argument::optional(Type::Context)], "Connect to a context, or choose one", context_set).aliases(&["ctx", "context", "contexts"]);
 
 /// Names of the namespaces that are known now; without the right to list them, the context's own.
 pub(super) fn known_namespaces(data: &dyn Data) -> Vec<String> {
@@ -79,7 +77,11 @@ pub(super) fn set_namespaces(cx: &mut Cx<'_>, namespaces: &Namespaces) -> Result
 }
 
 fn namespace_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let name = line.first().ok_or_else(|| Error::usage("which namespace?"))?;
+    let name = match line.first() {
+        None => return action::run(cx, &Line::with("view.open", ["namespaces"])),
+        Some("all" | "-A") => return namespace_all(cx, line),
+        Some(name) => name,
+    };
     let known = known_namespaces(cx.data);
     let namespaces = Namespaces::parse(name);
     set_namespaces(cx, &namespaces)?;
@@ -151,7 +153,9 @@ fn contexts(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
 }
 
 fn context_set(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let name = line.first().ok_or_else(|| Error::usage("which context?"))?;
+    let Some(name) = line.first() else {
+        return contexts(cx, line);
+    };
     let cluster = cx.cluster_called(name)?;
     cx.effect(Effect::Connect(cluster));
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::action::Action;
+use crate::action::{Argument, Command, Type};
 use crate::cluster::{Change, ObjectRef, Write};
 use crate::error::{Error, Result};
 use crate::keys::Line;
@@ -13,46 +13,59 @@ use crate::state::{Cx, Effect};
 use crate::view::overlay::{Entry, Field, Form, Picker};
 use crate::view::{Logs, Target, Terminal};
 
-pub(super) const LOGS: Action = Action::new(
-    "pod.logs",
-    "[--previous] [--container=NAME] [--all]",
+pub(super) const LOGS: Command = Command::new(
+    "pod.logs", &[
+        Argument::flag("--previous"),
+        Argument::option("--container", Type::Container),
+        Argument::flag("--all"),
+    ],
     "Follow the logs of the pod",
     logs,
-);
-pub(super) const LOGS_REOPEN: Action = Action::new(
-    "logs.reopen",
-    "[--previous] [--container=NAME]",
+).aliases(&["logs"]);
+pub(super) const LOGS_REOPEN: Command = Command::new(
+    "logs.reopen", &[
+        Argument::flag("--previous"),
+        Argument::option("--container", Type::Container),
+        Argument::flag("--pick").hidden(),
+    ],
     "Show the log otherwise",
     logs_reopen,
 );
-pub(super) const SHELL: Action = Action::new(
-    "pod.shell",
-    "[--container=NAME] [-- COMMAND...]",
+pub(super) const SHELL: Command = Command::new(
+    "pod.shell", &[Argument::option("--container", Type::Container), Argument::verbatim()],
     "Open a shell in the pod",
     shell,
 )
-.changes();
-pub(super) const ATTACH: Action = Action::new(
-    "pod.attach",
-    "[--container=NAME]",
+.changes().aliases(&["sh", "shell"]);
+pub(super) const ATTACH: Command = Command::new(
+    "pod.attach", &[Argument::option("--container", Type::Container)],
     "Attach to the pod's main process",
     attach,
 )
 .changes();
-pub(super) const FORWARD: Action = Action::new(
-    "pod.forward",
-    "[LOCAL:PORT]",
+pub(super) const FORWARD: Command = Command::new(
+    "pod.forward", &[
+        Argument::optional(Type::Ports),
+        Argument::option("--port", Type::Text).hidden(),
+        Argument::option("--local", Type::Text).hidden(),
+    ],
     "Forward a local port into the pod",
     forward,
 )
-.changes();
-pub(super) const RUN: Action = Action::new(
-    "pod.run",
-    "NAME --image=IMAGE [--port=N] [--command=...] [--env=K=V,...]",
+.changes().aliases(&["forward"]);
+pub(super) const RUN: Command = Command::new(
+    "pod.run", &[
+        Argument::optional(Type::Name),
+        Argument::option("--name", Type::Name).hidden(),
+        Argument::option("--image", Type::Image),
+        Argument::option("--port", Type::Number),
+        Argument::option("--command", Type::Text),
+        Argument::option("--env", Type::Text),
+    ],
     "Run an image",
     run,
 )
-.changes();
+.changes().aliases(&["run"]);
 
 /// Images every embedded cluster can run offline, offered when running one.
 const IMAGES: &[&str] = &["gcr.io/kuar-demo/kuard-amd64:blue", "luksa/kubia", "nginx", "busybox"];
@@ -143,6 +156,14 @@ fn containers(target: &Target) -> Vec<Container> {
         }
     }
     found
+}
+
+/// The names of a pod's containers, in the order of start; none of anything else.
+pub(super) fn container_names(target: &Target) -> Vec<String> {
+    match &*target.resource.plural {
+        "pods" => containers(target).into_iter().map(|container| container.name).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn at(target: &Target, container: Option<&str>) -> PodTarget {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::action::{Action, unknown_bindings};
+use crate::action::{Argument, Command, Type, unknown_bindings};
 use crate::document::TextLine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{Keymap, Line};
@@ -12,30 +12,27 @@ use crate::text;
 use crate::theme::{Role, Theme};
 use crate::view::overlay::{Confirm, Entry, Picker};
 
-pub(super) const EMBEDDED: Action = Action::new(
-    "cluster.embedded",
-    "",
+pub(super) const EMBEDDED: Command = Command::new(
+    "cluster.embedded", &[],
     "Start the cluster inside this program and connect to it",
     embedded,
-);
-pub(super) const RETRY: Action = Action::new("cluster.retry", "", "Try to reach the cluster now", retry);
-pub(super) const THEME: Action = Action::new("app.theme", "[NAME]", "Change the theme", theme);
-pub(super) const KEYMAP: Action = Action::new("app.keymap", "[NAME]", "Change the keymap", keymap);
-pub(super) const CLIPBOARD: Action = Action::new("clipboard.set", "TEXT", "Put a text on the clipboard", clipboard);
-pub(super) const FILE_SAVE: Action = Action::new("file.save", "PATH TEXT", "Write a text to a new file", file_save);
-pub(super) const URL_OPEN: Action = Action::new("url.open", "URL", "Open a page in the browser", url_open);
-pub(super) const SESSION_CLOSE: Action = Action::new("session.close", "ID", "End a session", session_close);
-pub(super) const SESSION_SHOW: Action = Action::new("session.show", "ID", "Go to the tab of a session", session_show);
-pub(super) const QUIT: Action = Action::new(
-    "app.quit",
-    "[--now]",
+).aliases(&["embedded"]);
+pub(super) const RETRY: Command = Command::new("cluster.retry", &[], "Try to reach the cluster now", retry);
+pub(super) const THEME: Command = Command::new("app.theme", &[Argument::optional(Type::Theme)], "Change the theme", theme).aliases(&["theme"]);
+pub(super) const KEYMAP: Command = Command::new("app.keymap", &[Argument::optional(Type::Keymap)], "Change the keymap", keymap).aliases(&["keymap"]);
+pub(super) const CLIPBOARD: Command = Command::new("clipboard.set", &[Argument::many(Type::Text)], "Put a text on the clipboard", clipboard);
+pub(super) const FILE_SAVE: Command = Command::new("file.save", &[Argument::required(Type::Path), Argument::many(Type::Text)], "Write a text to a new file", file_save);
+pub(super) const URL_OPEN: Command = Command::new("url.open", &[Argument::required(Type::Url)], "Open a page in the browser", url_open);
+pub(super) const SESSION_CLOSE: Command = Command::new("session.close", &[Argument::required(Type::Session), Argument::flag("--ask").hidden()], "End a session", session_close);
+pub(super) const SESSION_SHOW: Command = Command::new("session.show", &[Argument::required(Type::Session)], "Go to the tab of a session", session_show);
+pub(super) const QUIT: Command = Command::new(
+    "app.quit", &[Argument::flag("--now")],
     "Leave; asks when shells or port-forwards would end",
     leave,
-);
+).aliases(&["q", "quit", "qa", "exit"]);
 
-pub(super) const INTERRUPT: Action = Action::new(
-    "app.interrupt",
-    "",
+pub(super) const INTERRUPT: Command = Command::new(
+    "app.interrupt", &[],
     "Stop what is under way, else leave; asks when shells or port-forwards would end",
     interrupt,
 );

@@ -95,7 +95,7 @@ impl App {
                     self.perform(then);
                 }
                 Effect::Retry(cluster) => self.connect(cluster),
-                Effect::Welcomed => self.remember("welcomed"),
+                Effect::Remember(name, text) => self.memory.remember(name, text),
             }
         }
     }
@@ -183,21 +183,6 @@ impl App {
                 let _ = sender.send(Event::Failed(
                     error.hint(format!("{program} is needed to open a browser")),
                 ));
-            }
-        });
-    }
-
-    fn remember(&self, what: &str) {
-        let Some(path) = self.settings.state_dir.as_ref().map(|dir| dir.join(what)) else {
-            return;
-        };
-        tokio::task::spawn_blocking(move || {
-            let made = path
-                .parent()
-                .map_or(Ok(()), std::fs::create_dir_all)
-                .and_then(|()| std::fs::write(&path, ""));
-            if let Err(error) = made {
-                tracing::warn!(%error, path = %path.display(), "cannot remember");
             }
         });
     }

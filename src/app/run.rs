@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::{Connection, Desk};
 use super::event::Event;
+use super::memory::Memory;
 use super::{draw, update};
 use crate::action;
 use crate::cluster::{ClusterId, ComponentLogs, Discovery, Journal, Namespaces, Place, Source};
@@ -23,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::keys::Keymap;
 use crate::kind;
 use crate::session::{SessionId, Sessions, Spec, Status};
-use crate::state::{RequestId, State};
+use crate::state::{History, RequestId, State};
 use crate::store::{Catalog, Need, Query};
 use crate::theme::Theme;
 use crate::view::{Browser, Data};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub themes: Option<PathBuf>,
     /// The user's directory of keymaps.
     pub keymaps: Option<PathBuf>,
+    /// The user's own short forms, and the lines they stand for.
+    pub aliases: Vec<(String, String)>,
     /// Whether to show the welcome.
     pub welcome: bool,
     /// Where what is remembered between runs is written.
@@ -101,6 +104,7 @@ pub struct App {
     /// What stops the operations under way.
     pub(super) cancels: HashMap<RequestId, CancellationToken>,
     pub(super) journal: Journal,
+    pub(super) memory: Memory,
 }
 
 impl App {
@@ -145,6 +149,9 @@ impl App {
             Some(dir) => Journal::at(dir.join("journal.jsonl")),
             None => Journal::default(),
         };
+        let memory = Memory::at(settings.state_dir.clone());
+        state.history = History::parse(&memory.recall("history"));
+        state.aliases.clone_from(&settings.aliases);
         state.journal = journal.path().map(Into::into);
         let desk = Desk {
             clock: settings.clock.clone(),
@@ -179,6 +186,7 @@ impl App {
             told: HashSet::new(),
             cancels: HashMap::new(),
             journal,
+            memory,
         }
     }
 

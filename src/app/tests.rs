@@ -27,6 +27,7 @@ fn settings(source: crate::cluster::Source) -> Settings {
         keymap: Keymap::load("default", None).expect("a keymap"),
         themes: None,
         keymaps: None,
+        aliases: Vec::new(),
         welcome: false,
         state_dir: None,
         clock: knarr_clock::Clock::system(),

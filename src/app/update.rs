@@ -168,7 +168,7 @@ pub(super) fn run(state: &mut State, data: &dyn Data, pinned: Vec<Target>, line:
         )
     {
         state.welcome = false;
-        effects.push(Effect::Welcomed);
+        effects.push(Effect::Remember("welcomed", String::new()));
     }
     if let Err(error) = action::run(&mut cx(state, data, effects, pinned), line) {
         state.fail(&error);

@@ -214,6 +214,7 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
         (None, false) => None,
     };
     Ok(Settings {
+        aliases: config.aliases.into_iter().collect(),
         welcome: !paths.state.join("welcomed").exists(),
         source: place.source(),
         namespace,

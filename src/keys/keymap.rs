@@ -135,7 +135,10 @@ impl Keymap {
                 Some(Node::Unbound) if prefix.is_none() => return Found::Nothing,
                 Some(Node::Branch { label, children }) => match &mut prefix {
                     None => prefix = Some((label.clone(), children.clone())),
-                    Some((_, known)) => {
+                    Some((title, known)) => {
+                        if title.is_empty() {
+                            title.clone_from(label);
+                        }
                         for (chord, node) in children {
                             if !known.iter().any(|(present, _)| present == chord) {
                                 known.push((*chord, node.clone()));

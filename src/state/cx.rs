@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Line;
 use crate::state::{Effect, Layer, Level, Notice, Operation, RequestId, Review, State, Tab, Then};
 use crate::view::overlay::{Confirm, Guard, Overlay};
-use crate::view::{Data, Reply, Target, Text, TextSource, View};
+use crate::view::{Data, Reply, Target, Text, TextSource, View, ViewCommand};
 
 /// The state to change, the world to read, and the effects to ask for.
 pub struct Cx<'a> {
@@ -226,7 +226,7 @@ impl Cx<'_> {
     pub fn execute(&mut self, plan: Plan) -> RequestId {
         if plan.changes.len() > 1 {
             // The marks have served their purpose. Views without marks have nothing to say to this.
-            let _ = self.view_command(&Line::bare("mark.clear"));
+            let _ = self.view_command(&ViewCommand::MarkClear);
         }
         let plan = Arc::new(plan);
         self.perform(plan.clone(), Then::Report(plan))
@@ -283,6 +283,12 @@ impl Cx<'_> {
                 layer.over_review = any;
             }
         }
+    }
+
+    /// Keeps a line that was typed, for now and for later runs.
+    pub fn remember(&mut self, line: &str) {
+        self.state.history.add(line);
+        self.effects.push(Effect::Remember("history", self.state.history.text()));
     }
 
     /// Says something.
@@ -384,9 +390,9 @@ impl Cx<'_> {
     }
 
     /// Gives a command to the focused view, and does what it replies.
-    pub fn view_command(&mut self, line: &Line) -> Result<Option<Line>> {
+    pub fn view_command(&mut self, command: &ViewCommand) -> Result<Option<Line>> {
         let data = self.data;
-        let reply = self.state.view_mut().command(line, data)?;
+        let reply = self.state.view_mut().command(command, data)?;
         Ok(self.reply(reply))
     }
 

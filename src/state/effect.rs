@@ -67,8 +67,8 @@ pub enum Effect {
     Connect(ClusterId),
     /// Try to reach a cluster now, with what its kubeconfig says now.
     Retry(ClusterId),
-    /// Remember that the welcome has been seen.
-    Welcomed,
+    /// Write something down between runs: the file's name in the state directory, and what it holds.
+    Remember(&'static str, String),
 }
 
 /// What came back.

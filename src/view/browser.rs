@@ -6,6 +6,7 @@
 mod cell;
 mod columns;
 mod empty;
+mod export;
 mod hints;
 mod part;
 
@@ -20,7 +21,7 @@ pub(crate) use self::cell::sign;
 use self::cell::{strip, table_cell};
 use self::columns::Extent;
 use super::preview;
-use super::{Data, Input, Look, Mouse, MouseKind, Reply, Target, View, not_here};
+use super::{Data, Input, Look, Mouse, MouseKind, Reply, Target, View, ViewCommand, Vocabulary, not_here};
 use crate::cluster::{ClusterId, Namespaces, Place, Resource};
 use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
@@ -34,6 +35,9 @@ const PREVIEW_WIDTH: u16 = 110;
 
 /// How long after a slide of the cursor a key was pressed for the row before: milliseconds.
 const NOTICED: i128 = 800;
+
+/// Rows whose labels are offered for completion.
+const SAMPLE: usize = 1000;
 
 /// A table of one resource.
 pub struct Browser {
@@ -180,7 +184,7 @@ impl Browser {
         self.need.sort.column.unwrap_or(0) + self.wheres().len()
     }
 
-    fn sort_by(&mut self, line: &Line) -> Result<()> {
+    fn sort_by(&mut self, wanted: &str) -> Result<()> {
         let titles = || {
             self.columns
                 .iter()
@@ -188,9 +192,6 @@ impl Browser {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        let wanted = line
-            .first()
-            .ok_or_else(|| Error::usage("sort by which column?").hint(titles()))?;
         let column = self
             .columns
             .iter()
@@ -343,12 +344,23 @@ impl View for Browser {
     }
 
     fn scopes(&self) -> Vec<Scope> {
-        let own = if self.kind.plural.is_empty() {
-            "objects"
-        } else {
-            self.kind.plural
+        let own = Some(self.kind.plural).filter(|plural| !plural.is_empty());
+        own.into_iter().chain(["objects", "table"]).collect()
+    }
+
+    fn vocabulary(&self, data: &dyn Data) -> Vocabulary {
+        let listing = data.listing(&self.need);
+        let mut vocabulary = Vocabulary {
+            columns: self.columns.iter().map(|column| column.title.to_string()).collect(),
+            ..Vocabulary::default()
         };
-        vec![own, "table"]
+        for (key, value) in listing.window(0, SAMPLE).flat_map(|row| row.labels.iter()) {
+            let values = vocabulary.labels.entry(key.to_string()).or_default();
+            if values.len() < SAMPLE {
+                values.insert(value.to_string());
+            }
+        }
+        vocabulary
     }
 
     fn hints(&self) -> &'static [(&'static str, &'static str)] {
@@ -523,19 +535,12 @@ impl View for Browser {
         Reply::Done
     }
 
-    fn command(&mut self, line: &Line, data: &dyn Data) -> Result<Reply> {
+    fn command(&mut self, command: &ViewCommand, data: &dyn Data) -> Result<Reply> {
         let listing = data.listing(&self.need);
         let page = usize::from(self.height).max(2) - 1;
-        match line.name.as_str() {
-            "cursor.down" => self.move_to(&listing, self.index + 1),
-            "cursor.up" => self.move_to(&listing, self.index.saturating_sub(1)),
-            "cursor.page-down" => self.move_to(&listing, self.index + page),
-            "cursor.page-up" => self.move_to(&listing, self.index.saturating_sub(page)),
-            "cursor.half-down" => self.move_to(&listing, self.index + page / 2),
-            "cursor.half-up" => self.move_to(&listing, self.index.saturating_sub(page / 2)),
-            "cursor.first" => self.move_to(&listing, 0),
-            "cursor.last" => self.move_to(&listing, usize::MAX),
-            "mark.toggle" => {
+        match command {
+            ViewCommand::Move(motion) => self.move_to(&listing, motion.apply(self.index, page)),
+            ViewCommand::Mark => {
                 if let Some(row) = self.cursor.clone()
                     && self.marks.remove(&row.id).is_none()
                 {
@@ -543,28 +548,28 @@ impl View for Browser {
                 }
                 self.move_to(&listing, self.index + 1);
             }
-            "mark.all" => self.marks = listing.iter().map(|row| (row.id.clone(), row.clone())).collect(),
-            "mark.clear" => self.marks.clear(),
+            ViewCommand::MarkAll => self.marks = listing.iter().map(|row| (row.id.clone(), row.clone())).collect(),
+            ViewCommand::MarkClear => self.marks.clear(),
             // The cursor stays where the filter has put it.
-            "filter.keep" => self.hidden = None,
-            "table.wide" => {
+            ViewCommand::FilterKeep => self.hidden = None,
+            ViewCommand::Wide => {
                 self.wide = !self.wide;
                 if !self.columns.iter().any(|column| column.wide) {
                     return Err(Error::usage(format!("{} have no more columns", self.resource.plural)));
                 }
             }
-            "table.faults" => self.need.faults = !self.need.faults,
-            "table.sort" => self.sort_by(line)?,
-            "table.label" => {
-                let key = line.first().ok_or_else(|| Error::usage("which label's column?"))?;
+            ViewCommand::Faults => self.need.faults = !self.need.faults,
+            ViewCommand::Sort(column) => self.sort_by(column)?,
+            ViewCommand::Export(format, path) => return Ok(self.export(&listing, *format, path.as_deref(), data.now())),
+            ViewCommand::Label(key) => {
                 match self.label_columns.iter().position(|known| known == key) {
                     Some(at) => {
                         self.label_columns.remove(at);
                     }
-                    None => self.label_columns.push(key.to_owned()),
+                    None => self.label_columns.push(key.clone()),
                 }
             }
-            "preview.toggle" => {
+            ViewCommand::Preview => {
                 if self.area.width < PREVIEW_WIDTH {
                     let error = Error::usage(format!("the preview needs {PREVIEW_WIDTH} columns"));
                     return Err(error.hint("describe the object instead"));
@@ -572,14 +577,13 @@ impl View for Browser {
                 self.preview = !self.preview;
                 self.settled = self.cursor.clone();
             }
-            "filter.set" => {
-                let text = line.args.join(" ");
+            ViewCommand::Filter(text) => {
                 let titles: Vec<&str> = self.columns.iter().map(|column| &*column.title).collect();
-                crate::store::Filter::parse(&text, &titles)?;
-                self.need.filter = text;
+                crate::store::Filter::parse(text, &titles)?;
+                self.need.filter.clone_from(text);
                 self.sync(data);
             }
-            _ => return Err(not_here(line)),
+            _ => return Err(not_here("this")),
         }
         Ok(Reply::Done)
     }

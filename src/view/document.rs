@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde_json::Value;
 
-use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here, preview};
+use super::{Data, Input, Look, Motion, MouseKind, Reply, Target, View, ViewCommand, not_here, preview};
 use crate::cluster::{ClusterId, Place, Resource};
 use crate::document::{Document, TextLine};
 use crate::error::Result;
@@ -178,8 +178,8 @@ impl View for Text {
         match &self.source {
             TextSource::Fixed { .. } => vec!["text"],
             TextSource::Yaml { .. } => vec!["yaml", "text"],
-            TextSource::Describe(target) if &*target.resource.plural == "pods" => vec!["pods", "text"],
-            TextSource::Describe(_) => vec!["objects", "text"],
+            TextSource::Describe(target) if &*target.resource.plural == "pods" => vec!["pods", "describe", "text"],
+            TextSource::Describe(_) => vec!["describe", "text"],
         }
     }
 
@@ -256,44 +256,41 @@ impl View for Text {
         Reply::Done
     }
 
-    fn command(&mut self, line: &Line, data: &dyn Data) -> Result<Reply> {
-        let page = isize::try_from(self.pager.size.1).unwrap_or(1).max(2) - 1;
-        match line.name.as_str() {
-            "cursor.down" => self.pager.scroll(&self.document, 1),
-            "cursor.up" => self.pager.scroll(&self.document, -1),
-            "cursor.page-down" => self.pager.scroll(&self.document, page),
-            "cursor.page-up" => self.pager.scroll(&self.document, -page),
-            "cursor.half-down" => self.pager.scroll(&self.document, page / 2),
-            "cursor.half-up" => self.pager.scroll(&self.document, -page / 2),
-            "cursor.first" => self.pager.first(),
-            "cursor.last" => self.pager.last(&self.document),
-            "cursor.left" => self.pager.left = self.pager.left.saturating_sub(8),
-            // Wrapped lines are whole: there is nothing beside them.
-            "cursor.right" => self.pager.left += if self.pager.wrap { 0 } else { 8 },
-            "text.wrap" => {
+    fn command(&mut self, command: &ViewCommand, data: &dyn Data) -> Result<Reply> {
+        let page = usize::from(self.pager.size.1).max(2) - 1;
+        match command {
+            ViewCommand::Move(motion) => match (motion.lines(page), motion) {
+                (Some(lines), _) => self.pager.scroll(&self.document, lines),
+                (None, Motion::Last) => self.pager.last(&self.document),
+                (None, Motion::Left) => self.pager.left = self.pager.left.saturating_sub(8),
+                // Wrapped lines are whole: there is nothing beside them.
+                (None, Motion::Right) => self.pager.left += if self.pager.wrap { 0 } else { 8 },
+                (None, _) => self.pager.first(),
+            },
+            ViewCommand::Wrap => {
                 self.pager.wrap = !self.pager.wrap;
                 self.pager.skip = 0;
                 self.pager.left = 0;
             }
-            "search.set" | "filter.set" => {
-                self.pager.search = line.args.join(" ").to_lowercase();
+            ViewCommand::Search(text) | ViewCommand::Filter(text) => {
+                self.pager.search = text.to_lowercase();
                 self.pager.at = None;
                 self.pager.find(&self.document, true, true);
             }
-            "search.next" => {
+            ViewCommand::SearchNext => {
                 self.pager.find(&self.document, true, false);
             }
-            "search.previous" => {
+            ViewCommand::SearchPrevious => {
                 self.pager.find(&self.document, false, false);
             }
-            "yaml.reveal" if matches!(self.source, TextSource::Yaml { .. }) => {
+            ViewCommand::Reveal if matches!(self.source, TextSource::Yaml { .. }) => {
                 if let TextSource::Yaml { reveal, .. } = &mut self.source {
                     *reveal = !*reveal;
                 }
                 self.rebuild(data);
             }
-            "text.copy" => return Ok(Reply::Run(Line::with("clipboard.set", [self.plain()]))),
-            _ => return Err(not_here(line)),
+            ViewCommand::Copy => return Ok(Reply::Run(Line::with("clipboard.set", [self.plain()]))),
+            _ => return Err(not_here("this")),
         }
         Ok(Reply::Done)
     }

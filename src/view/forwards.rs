@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{Data, Look, Reply, View, not_here};
+use super::{ViewCommand, Data, Look, Reply, View, not_here};
 use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
 use crate::session::{Info, PodTarget, SessionId, Spec, Status};
@@ -84,40 +84,28 @@ impl View for Forwards {
         self.move_to(data, at.unwrap_or(self.index));
     }
 
-    fn command(&mut self, line: &Line, data: &dyn Data) -> Result<Reply> {
-        match line.name.as_str() {
-            "cursor.down" => self.move_to(data, self.index + 1),
-            "cursor.up" => self.move_to(data, self.index.saturating_sub(1)),
-            "cursor.first" => self.move_to(data, 0),
-            "cursor.last" => self.move_to(data, usize::MAX),
-            "forward.stop" => {
+    fn command(&mut self, command: &ViewCommand, data: &dyn Data) -> Result<Reply> {
+        // Whole screens of sessions are rare: a page is more than there are.
+        const PAGE: usize = 20;
+        match command {
+            ViewCommand::Move(motion) => {
+                self.move_to(data, motion.apply(self.index, PAGE));
+                Ok(Reply::Done)
+            }
+            ViewCommand::Stop => {
+                let id = self.current(data)?.id.0.to_string();
+                Ok(Reply::Run(Line::with("session.close", [id, "--ask".into()])))
+            }
+            ViewCommand::Browse | ViewCommand::Enter => {
                 let info = self.current(data)?;
-                return Ok(Reply::Run(Line::with(
-                    "session.close",
-                    [info.id.0.to_string(), "--ask".into()],
-                )));
+                Ok(Reply::Run(match info.spec {
+                    Spec::Forward(_) => Line::with("url.open", [url(&info)?]),
+                    _ => Line::with("session.show", [info.id.0.to_string()]),
+                }))
             }
-            "forward.browse" | "view.enter" if !matches!(self.current(data)?.spec, Spec::Forward(_)) => {
-                let info = self.current(data)?;
-                return Ok(Reply::Run(Line::with("session.show", [info.id.0.to_string()])));
-            }
-            "forward.browse" | "view.enter" => {
-                let local = self
-                    .current(data)?
-                    .local
-                    .ok_or_else(|| Error::usage("it does not listen yet"))?;
-                return Ok(Reply::Run(Line::with("url.open", [format!("http://{local}/")])));
-            }
-            "text.copy" | "object.copy" => {
-                let local = self
-                    .current(data)?
-                    .local
-                    .ok_or_else(|| Error::usage("it does not listen yet"))?;
-                return Ok(Reply::Run(Line::with("clipboard.set", [format!("http://{local}/")])));
-            }
-            _ => return Err(not_here(line)),
+            ViewCommand::Copy => Ok(Reply::Run(Line::with("clipboard.set", [url(&self.current(data)?)?]))),
+            _ => Err(not_here("this")),
         }
-        Ok(Reply::Done)
     }
 
     fn tick(&self, _data: &dyn Data) -> Option<Duration> {
@@ -208,4 +196,10 @@ impl View for Forwards {
         });
         table(area, buf, look.theme, &specs, &widths, None, rows);
     }
+}
+
+/// Where a port-forward listens.
+fn url(info: &Info) -> Result<String> {
+    let local = info.local.ok_or_else(|| Error::usage("it does not listen yet"))?;
+    Ok(format!("http://{local}/"))
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{Data, Input, Look, MouseKind, Reply, View, not_here};
+use super::{Data, Input, Look, MouseKind, Reply, View, ViewCommand, not_here};
 use crate::cluster::{Namespaces, Place, Resource};
 use crate::error::Result;
 use crate::keys::{Line, Scope};
@@ -253,22 +253,15 @@ impl View for Labels {
         Reply::Done
     }
 
-    fn command(&mut self, line: &Line, _data: &dyn Data) -> Result<Reply> {
+    fn command(&mut self, command: &ViewCommand, _data: &dyn Data) -> Result<Reply> {
         let page = usize::from(self.height).max(2) - 1;
-        match line.name.as_str() {
-            "cursor.down" => self.move_to(self.index + 1),
-            "cursor.up" => self.move_to(self.index.saturating_sub(1)),
-            "cursor.page-down" => self.move_to(self.index + page),
-            "cursor.page-up" => self.move_to(self.index.saturating_sub(page)),
-            "cursor.half-down" => self.move_to(self.index + page / 2),
-            "cursor.half-up" => self.move_to(self.index.saturating_sub(page / 2)),
-            "cursor.first" => self.move_to(0),
-            "cursor.last" => self.move_to(usize::MAX),
-            "filter.set" => {
-                self.filter = line.args.join(" ");
+        match command {
+            ViewCommand::Move(motion) => self.move_to(motion.apply(self.index, page)),
+            ViewCommand::Filter(text) => {
+                self.filter.clone_from(text);
                 self.narrow();
             }
-            "view.enter" => {
+            ViewCommand::Enter => {
                 let Some((key, value)) = &self.cursor else {
                     return Ok(Reply::Done);
                 };
@@ -282,7 +275,7 @@ impl View for Labels {
                     [self.resource.full_name(), "--labels".into(), selector],
                 )));
             }
-            _ => return Err(not_here(line)),
+            _ => return Err(not_here("this")),
         }
         Ok(Reply::Done)
     }

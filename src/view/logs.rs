@@ -10,7 +10,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use self::line::{Matcher, level};
-use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here};
+use super::{Data, Input, Look, Motion, MouseKind, Reply, Target, View, ViewCommand, not_here};
 use crate::cluster::ClusterId;
 use crate::document::{Document, TextLine};
 use crate::error::Result;
@@ -275,57 +275,53 @@ impl View for Logs {
         Reply::Done
     }
 
-    fn command(&mut self, line: &Line, data: &dyn Data) -> Result<Reply> {
-        let page = isize::try_from(self.size.1).unwrap_or(2).max(2) - 1;
-        match line.name.as_str() {
-            "cursor.down" => self.scroll(1),
-            "cursor.up" => self.scroll(-1),
-            "cursor.page-down" => self.scroll(page),
-            "cursor.page-up" => self.scroll(-page),
-            "cursor.half-down" => self.scroll(page / 2),
-            "cursor.half-up" => self.scroll(-page / 2),
-            "cursor.first" => self.scroll(isize::MIN / 2),
-            "cursor.last" => self.anchor = None,
-            "logs.follow" => {
+    fn command(&mut self, command: &ViewCommand, data: &dyn Data) -> Result<Reply> {
+        let page = usize::from(self.size.1).max(2) - 1;
+        match command {
+            ViewCommand::Move(motion) => match (motion.lines(page), motion) {
+                (Some(lines), _) => self.scroll(lines),
+                (None, Motion::Last) => self.anchor = None,
+                (None, Motion::Left) => self.left = self.left.saturating_sub(8),
+                // Wrapped lines are whole: there is nothing beside them.
+                (None, Motion::Right) => self.left += if self.wrap { 0 } else { 8 },
+                (None, _) => self.scroll(isize::MIN / 2),
+            },
+            ViewCommand::Follow => {
                 self.anchor = match self.anchor {
                     Some(_) => None,
                     None => self.nth(self.count().saturating_sub(1)),
                 };
             }
-            "logs.timestamps" => self.timestamps = !self.timestamps,
-            "logs.wrap" | "text.wrap" => {
+            ViewCommand::Timestamps => self.timestamps = !self.timestamps,
+            ViewCommand::Wrap => {
                 self.wrap = !self.wrap;
                 self.left = 0;
             }
-            "cursor.left" => self.left = self.left.saturating_sub(8),
-            // Wrapped lines are whole: there is nothing beside them.
-            "cursor.right" => self.left += if self.wrap { 0 } else { 8 },
-            "logs.clear" => {
+            ViewCommand::Clear => {
                 self.cleared = self.end();
                 self.anchor = None;
                 self.scan();
             }
             // The filter shows nothing but matches: the next one is the next line.
-            "search.next" => self.scroll(1),
-            "search.previous" => self.scroll(-1),
-            "filter.set" | "search.set" => {
-                let text = line.args.join(" ");
-                self.matcher = Matcher::parse(&text)?;
-                self.filter = text;
+            ViewCommand::SearchNext => self.scroll(1),
+            ViewCommand::SearchPrevious => self.scroll(-1),
+            ViewCommand::Filter(text) | ViewCommand::Search(text) => {
+                self.matcher = Matcher::parse(text)?;
+                self.filter.clone_from(text);
                 self.matches.clear();
                 self.scanned = 0;
                 self.anchor = None;
                 self.sync(data);
                 self.scan();
             }
-            "logs.previous" => {
+            ViewCommand::Previous => {
                 let flag: &[&str] = if self.spec.previous { &[] } else { &["--previous"] };
                 return Ok(Reply::Run(self.again(flag, None)));
             }
-            "logs.container" => return Ok(Reply::Run(Line::with("logs.reopen", ["--pick"]))),
-            "logs.save" => {
+            ViewCommand::Container => return Ok(Reply::Run(Line::with("logs.reopen", ["--pick"]))),
+            ViewCommand::Save(path) => {
                 let name = format!("{}.log", self.target_name().replace('/', "-"));
-                let path = line.first().map_or(name, str::to_owned);
+                let path = path.clone().unwrap_or(name);
                 let content =
                     (0..self.count())
                         .filter_map(|at| self.line(self.nth(at)?))
@@ -339,12 +335,12 @@ impl View for Logs {
                         });
                 return Ok(Reply::Run(Line::with("file.save", [path, content])));
             }
-            "text.copy" => {
+            ViewCommand::Copy => {
                 let lines = (0..self.count()).filter_map(|at| self.line(self.nth(at)?));
                 let content: Vec<&str> = lines.map(|line| &*line.text).collect();
                 return Ok(Reply::Run(Line::with("clipboard.set", [content.join("\n")])));
             }
-            _ => return Err(not_here(line)),
+            _ => return Err(not_here("this")),
         }
         Ok(Reply::Done)
     }

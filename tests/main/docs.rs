@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-use knarr::action::{self, ACTIONS};
-use knarr::keys::{Binding, Chord, Keymap};
+use knarr::action::{self, COMMANDS};
+use knarr::keys::{Binding, Chord, Found, Keymap};
 use knarr::kind;
 use knarr::theme::{Role, Theme};
 
@@ -53,18 +53,64 @@ fn command_line(out: &mut String) {
     }
 }
 
-fn actions(out: &mut String) {
-    *out += "## Actions\n\nKeys, the `:` prompt, the palette (`Ctrl-P`) and dialogs all run actions by name. \
-             An action marked `*` may change the cluster: read-only mode refuses it.\n\n\
-             | action | arguments | what it does |\n|---|---|---|\n";
-    for action in ACTIONS {
-        let star = if action.changes { " *" } else { "" };
-        let args = if action.args.is_empty() {
-            String::new()
-        } else {
-            format!("`{}`", action.args.replace('|', "\\|"))
+fn commands(out: &mut String) {
+    *out += "## Commands\n\nKeys, the `:` prompt, the palette (`Ctrl-P`) and dialogs all run commands by name; `:` takes the short forms, too. \
+             A command marked `*` may change the cluster: read-only mode refuses it. Some mean something in some views only: those with the scopes named.\n\n\
+             | command | short | arguments | where | what it does |\n|---|---|---|---|---|\n";
+    let quoted = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ");
+    for command in COMMANDS {
+        let star = if command.changes { " *" } else { "" };
+        let usage = match &*command.usage() {
+            "" => String::new(),
+            usage => format!("`{}`", usage.replace('|', "\\|")),
         };
-        let _ = writeln!(out, "| `{}`{star} | {args} | {} |", action.name, action.doc);
+        let _ = writeln!(
+            out,
+            "| `{}`{star} | {} | {usage} | {} | {} |",
+            command.name,
+            quoted(command.aliases),
+            command.scopes.join(", "),
+            command.doc
+        );
+    }
+    out.push('\n');
+}
+
+/// One row per key, one column per view: whether a key means the same everywhere is seen at a glance.
+fn keys_by_view(out: &mut String) {
+    const VIEWS: &[(&str, &[&str])] = &[
+        ("pods", &["pods", "objects", "table"]),
+        ("other tables", &["objects", "table"]),
+        ("describe", &["describe", "text"]),
+        ("YAML", &["yaml", "text"]),
+        ("logs", &["logs"]),
+        ("sessions", &["forwards", "table"]),
+        ("labels", &["labels", "table"]),
+        ("no cluster", &["trouble"]),
+    ];
+    let keymap = Keymap::load("default", None).expect("loads");
+    let mut typed: Vec<Vec<Chord>> = Vec::new();
+    for binding in keymap.scopes().flat_map(|scope| keymap.bindings(scope)) {
+        if !typed.contains(&binding.chords) {
+            typed.push(binding.chords);
+        }
+    }
+    *out += "### The same key in every view\n\n| keys |";
+    for (name, _) in VIEWS {
+        let _ = write!(out, " {name} |");
+    }
+    let _ = writeln!(out, "\n|---|{}", "---|".repeat(VIEWS.len()));
+    for chords in typed {
+        let _ = write!(out, "| {} |", keys(&chords));
+        for (_, scopes) in VIEWS {
+            let scopes: Vec<_> = scopes.iter().copied().chain(["global"]).collect();
+            let name = match keymap.find(&scopes, &chords) {
+                Found::Line(line) if action::find(&line.name).is_some_and(|command| command.fits(&scopes)) => line.name,
+                _ => String::new(),
+            };
+            let _ = write!(out, " {name} |");
+        }
+        out.push('\n');
     }
     out.push('\n');
 }
@@ -103,7 +149,7 @@ fn keymaps(out: &mut String) {
 }
 
 fn kinds(out: &mut String) {
-    *out += "## Kinds\n\nEvery resource the cluster serves has a table, YAML, describe and events. These have columns and sections of their own; \
+    *out += "## Kinds\n\nEvery resource the cluster serves has a table, YAML, describe and events. The server says the columns of most, as it does for `kubectl get`. These have columns and sections of their own; \
              columns in parentheses are shown in wide tables (`w`).\n\n| kind | columns |\n|---|---|\n";
     for kind in kind::all() {
         let name = if kind.group.is_empty() {
@@ -144,8 +190,9 @@ fn reference() -> String {
         "# Reference\n\nWritten by `UPDATE=1 cargo test docs` from the program itself; a test keeps it true. The [guide](guide.md) is for reading.\n\n",
     );
     command_line(&mut out);
-    actions(&mut out);
+    commands(&mut out);
     keymaps(&mut out);
+    keys_by_view(&mut out);
     kinds(&mut out);
     roles(&mut out);
     out

@@ -21,8 +21,18 @@ pub struct Candidate {
     pub doc: String,
 }
 
+impl Candidate {
+    /// A candidate.
+    pub fn new(text: impl Into<String>, doc: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            doc: doc.into(),
+        }
+    }
+}
+
 /// Gives the candidates for the text left of the cursor.
-pub type Complete = fn(&str, &dyn Data) -> Vec<Candidate>;
+pub type Complete = Box<dyn Fn(&str, &dyn Data) -> Vec<Candidate> + Send>;
 
 /// What the prompt is for.
 #[derive(Clone, Debug, PartialEq)]

@@ -43,6 +43,7 @@ pub(crate) struct Setup {
     pub(crate) state_dir: Option<std::path::PathBuf>,
     pub(crate) start: Option<String>,
     pub(crate) welcome: bool,
+    pub(crate) aliases: Vec<(String, String)>,
 }
 
 impl Default for Setup {
@@ -58,6 +59,7 @@ impl Default for Setup {
             state_dir: None,
             start: None,
             welcome: false,
+            aliases: Vec::new(),
         }
     }
 }
@@ -78,6 +80,7 @@ impl Setup {
             keymap: Keymap::load(self.keymap, None).expect("a keymap"),
             themes: None,
             keymaps: None,
+            aliases: self.aliases,
             welcome: self.welcome,
             state_dir: self.state_dir,
             clock,
