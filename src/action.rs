@@ -254,7 +254,11 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         for command in COMMANDS {
-            assert!(!command.doc.is_empty() && !command.doc.ends_with('.'), "{}", command.name);
+            assert!(
+                !command.doc.is_empty() && !command.doc.ends_with('.'),
+                "{}",
+                command.name
+            );
             assert!(command.name.contains('.'), "{}", command.name);
         }
     }
@@ -276,7 +280,11 @@ mod tests {
                     };
                     let command = find(&line.name).expect("known");
                     let keys: String = binding.chords.iter().map(ToString::to_string).collect();
-                    assert!(command.fits(&scopes), "{name}: {keys} = {} does nothing in {view:?}", line.name);
+                    assert!(
+                        command.fits(&scopes),
+                        "{name}: {keys} = {} does nothing in {view:?}",
+                        line.name
+                    );
                 }
             }
         }

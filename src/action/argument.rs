@@ -198,7 +198,9 @@ pub fn places<'a>(arguments: &'a [Argument], words: &'a [String]) -> Vec<Place<'
     let mut waiting: Option<&Argument> = None;
     let mut verbatim = false;
     for word in words {
-        let next = last.filter(|argument| argument.many).or_else(|| positional.peek().copied());
+        let next = last
+            .filter(|argument| argument.many)
+            .or_else(|| positional.peek().copied());
         let place = if verbatim {
             Place::Verbatim
         } else if let Some(argument) = next.filter(|argument| argument.is_free() && waiting.is_none()) {
@@ -238,15 +240,15 @@ fn is_flag(word: &str) -> bool {
 }
 
 fn flag<'a>(arguments: &'a [Argument], word: &'a str) -> Option<Place<'a>> {
-    arguments.iter().find_map(|argument| {
-        match word.strip_prefix(argument.flag?)? {
+    arguments
+        .iter()
+        .find_map(|argument| match word.strip_prefix(argument.flag?)? {
             "" => Some(Place::Flag(argument, None)),
             rest => argument
                 .value
                 .and(rest.strip_prefix('='))
                 .map(|value| Place::Flag(argument, Some(value))),
-        }
-    })
+        })
 }
 
 /// Refuses what the command does not take, and says what it needs.
@@ -295,7 +297,12 @@ mod tests {
     #[test]
     fn what_a_command_does_not_take_is_refused() {
         let checked = |text: &str| check("open", ARGUMENTS, &Line::parse(text).expect("a line"));
-        for good in ["open pods", "open pods web -l app=x --force", "open --cascade=orphan pods", "open pods --yes"] {
+        for good in [
+            "open pods",
+            "open pods web -l app=x --force",
+            "open --cascade=orphan pods",
+            "open pods --yes",
+        ] {
             assert!(checked(good).is_ok(), "{good}");
         }
         for (bad, why) in [

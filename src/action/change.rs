@@ -10,24 +10,32 @@ use crate::store::ObjectId;
 use crate::text;
 use crate::theme::Role;
 
-pub(super) const UNDO: Command = Command::new("change.undo", &[], "Take back the last change", undo).changes().aliases(&["undo"]);
-pub(super) const REDO: Command =
-    Command::new("change.redo", &[], "Make the change again that was taken back", redo).changes().aliases(&["redo"]);
+pub(super) const UNDO: Command = Command::new("change.undo", &[], "Take back the last change", undo)
+    .changes()
+    .aliases(&["undo"]);
+pub(super) const REDO: Command = Command::new("change.redo", &[], "Make the change again that was taken back", redo)
+    .changes()
+    .aliases(&["redo"]);
 pub(super) const CANCEL: Command = Command::new(
-    "change.cancel", &[],
+    "change.cancel",
+    &[],
     "Begin no further change of what is under way",
     cancel,
-).aliases(&["cancel"]);
+)
+.aliases(&["cancel"]);
 pub(super) const NOTICE: Command = Command::new(
-    "notice.open", &[],
+    "notice.open",
+    &[],
     "Answer the question, or read the result, that waits",
     notice,
 );
 pub(super) const JOURNAL: Command = Command::new(
-    "journal.open", &[],
+    "journal.open",
+    &[],
     "Say where every change is written down, and list the last ones",
     journal,
-).aliases(&["journal"]);
+)
+.aliases(&["journal"]);
 
 /// Plans that can be taken back are kept up to this many.
 const KEPT: usize = 100;

@@ -60,7 +60,10 @@ impl Completion {
     fn first(&self, word: &str, data: &dyn Data) -> Vec<Candidate> {
         if let Some(context) = word.strip_prefix('@') {
             let named = |name: String| Candidate::new(format!("@{name}"), "context");
-            return rank(data.contexts().iter().cloned().map(named).collect(), &format!("@{context}"));
+            return rank(
+                data.contexts().iter().cloned().map(named).collect(),
+                &format!("@{context}"),
+            );
         }
         let mut all = kinds(data);
         all.extend(self.aliases.iter().map(|(alias, line)| Candidate::new(alias, line)));
@@ -91,7 +94,8 @@ impl Completion {
         words.extend(rest.iter().cloned());
         words.push(word.to_owned());
         let places = places(command.arguments, &words);
-        let value = |value: Option<Type>, word: &str| value.map_or_else(Vec::new, |value| self.values(value, word, data));
+        let value =
+            |value: Option<Type>, word: &str| value.map_or_else(Vec::new, |value| self.values(value, word, data));
         match places.last() {
             Some(Place::Flag(argument, Some(text))) => {
                 let flag = argument.flag.unwrap_or_default();
@@ -124,7 +128,11 @@ impl Completion {
             Type::Namespace => named(place::known_namespaces(data), "namespace"),
             Type::Context => named(data.contexts().to_vec(), "context"),
             Type::Column => named(
-                self.vocabulary.columns.iter().map(|title| title.to_lowercase()).collect(),
+                self.vocabulary
+                    .columns
+                    .iter()
+                    .map(|title| title.to_lowercase())
+                    .collect(),
                 "column",
             ),
             Type::LabelKey => named(self.vocabulary.labels.keys().cloned().collect(), "label"),
@@ -153,7 +161,10 @@ impl Completion {
         let (before, requirement) = word.split_at(start);
         let labels = &self.vocabulary.labels;
         let (all, typed): (Vec<String>, String) = match requirement.find('=') {
-            None => (labels.keys().map(|key| format!("{before}{key}=")).collect(), word.to_owned()),
+            None => (
+                labels.keys().map(|key| format!("{before}{key}=")).collect(),
+                word.to_owned(),
+            ),
             Some(at) => {
                 let key = requirement[..at].trim_end_matches('!');
                 let values = labels.get(key).into_iter().flatten();
@@ -161,7 +172,10 @@ impl Completion {
                 (values.map(|value| format!("{head}{value}")).collect(), word.to_owned())
             }
         };
-        rank(all.into_iter().map(|text| Candidate::new(text, "label")).collect(), &typed)
+        rank(
+            all.into_iter().map(|text| Candidate::new(text, "label")).collect(),
+            &typed,
+        )
     }
 }
 
@@ -174,7 +188,10 @@ fn flags(command: &Command, word: &str) -> Vec<Candidate> {
         let flag = argument.flag.filter(|flag| !argument.hidden && *flag != "--")?;
         let wants = argument.value.is_some() && flag.starts_with("--");
         let doc = argument.value.map(Type::name).unwrap_or_default();
-        Some(Candidate::new(if wants { format!("{flag}=") } else { flag.to_owned() }, doc))
+        Some(Candidate::new(
+            if wants { format!("{flag}=") } else { flag.to_owned() },
+            doc,
+        ))
     };
     rank(command.arguments.iter().filter_map(text).collect(), word)
 }
@@ -184,7 +201,11 @@ pub(super) fn kinds(data: &dyn Data) -> Vec<Candidate> {
     let discovery = data.discovery();
     let known: Vec<_> = FIRST.iter().filter_map(|name| discovery.find(name)).collect();
     let others = discovery.resources.iter().filter(|resource| !known.contains(resource));
-    let listed = known.iter().copied().chain(others).filter(|resource| resource.can("list"));
+    let listed = known
+        .iter()
+        .copied()
+        .chain(others)
+        .filter(|resource| resource.can("list"));
     let candidate = |resource: &std::sync::Arc<crate::cluster::Resource>| {
         let mut doc = resource.kind.to_string();
         if !resource.group.is_empty() {

@@ -16,14 +16,16 @@ use crate::theme::Role;
 use crate::view::overlay::{Field, Form};
 
 pub(super) const APPLY: Command = Command::new(
-    "manifest.apply", &[
+    "manifest.apply",
+    &[
         Argument::optional(Type::Path),
         Argument::option("--path", Type::Path).hidden(),
     ],
     "Apply a file or a directory of manifests, after showing what changes",
     apply,
 )
-.changes().aliases(&["apply"]);
+.changes()
+.aliases(&["apply"]);
 
 fn apply(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let Some(path) = line.value("--path").or(line.first()) else {

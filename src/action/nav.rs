@@ -54,13 +54,9 @@ pub(super) const CLOSE: Command = Command::new(
     "Close the view; the last one leaves the program",
     close,
 );
-pub(super) const MARK: Command = Command::of_view(
-    "mark.toggle",
-    &[],
-    "Mark the object, or unmark it",
-    OBJECTS,
-    |_| Ok(ViewCommand::Mark),
-);
+pub(super) const MARK: Command = Command::of_view("mark.toggle", &[], "Mark the object, or unmark it", OBJECTS, |_| {
+    Ok(ViewCommand::Mark)
+});
 pub(super) const MARK_ALL: Command = Command::of_view("mark.all", &[], "Mark everything shown", OBJECTS, |_| {
     Ok(ViewCommand::MarkAll)
 });
@@ -205,7 +201,10 @@ fn given(line: &Line, question: &str) -> Result<String> {
 
 fn export(line: &Line) -> Result<ViewCommand> {
     let path = line.first().map(str::to_owned);
-    let by_name = path.as_deref().and_then(|path| path.rsplit_once('.')).map(|(_, end)| end);
+    let by_name = path
+        .as_deref()
+        .and_then(|path| path.rsplit_once('.'))
+        .map(|(_, end)| end);
     match line.value("--format").or(by_name).unwrap_or("csv") {
         "csv" => Ok(ViewCommand::Export(Format::Csv, path)),
         "json" => Ok(ViewCommand::Export(Format::Json, path)),

@@ -21,36 +21,49 @@ pub(super) const DESCRIBE: Command = Command::new("object.describe", &[], "Descr
 pub(super) const YAML: Command = Command::new("object.yaml", &[], "Show the object as YAML, live", yaml);
 pub(super) const EDIT: Command = Command::new("object.edit", &[], "Edit the object in your editor", edit).changes();
 pub(super) const DELETE: Command = Command::new(
-    "object.delete", &[
+    "object.delete",
+    &[
         Argument::flag("--force"),
         Argument::option("--cascade", Type::Choice(&["orphan", "foreground", "background"])),
     ],
     "Delete the object or all marked ones, after asking",
     delete,
 )
-.changes().aliases(&["delete"]);
+.changes()
+.aliases(&["delete"]);
 pub(super) const LABEL: Command = Command::new(
-    "object.label", &[
+    "object.label",
+    &[
         Argument::many(Type::Label),
         Argument::option("--set", Type::Text).hidden(),
     ],
     "Add, change or remove labels",
     label,
 )
-.changes().aliases(&["label"]);
+.changes()
+.aliases(&["label"]);
 pub(super) const ANNOTATE: Command = Command::new(
-    "object.annotate", &[
+    "object.annotate",
+    &[
         Argument::many(Type::Label),
         Argument::option("--set", Type::Text).hidden(),
     ],
     "Add, change or remove annotations",
     annotate,
 )
-.changes().aliases(&["annotate"]);
-pub(super) const SCALE: Command = Command::new("object.scale", &[
+.changes()
+.aliases(&["annotate"]);
+pub(super) const SCALE: Command = Command::new(
+    "object.scale",
+    &[
         Argument::optional(Type::Number),
         Argument::option("--replicas", Type::Number).hidden(),
-    ], "Change the number of replicas", scale).changes().aliases(&["scale"]);
+    ],
+    "Change the number of replicas",
+    scale,
+)
+.changes()
+.aliases(&["scale"]);
 pub(super) const COPY_NAME: Command = Command::new("object.copy", &[], "Copy the object's name", copy_name);
 
 fn describe(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {

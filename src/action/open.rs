@@ -15,7 +15,8 @@ use crate::view::overlay::{Entry, Mode, Picker, Prompt};
 use crate::view::{Browser, Forwards, Labels, Text, TextSource};
 
 pub(super) const OPEN: Command = Command::new(
-    "view.open", &[
+    "view.open",
+    &[
         Argument::required(Type::Kind),
         Argument::many(Type::Namespace),
         Argument::option("-n", Type::Namespace).hidden(),
@@ -33,17 +34,37 @@ pub(super) const OPEN: Command = Command::new(
     "Open the table of a kind, of several namespaces and contexts too",
     open,
 );
-pub(super) const COMMAND: Command = Command::new("command.open", &[Argument::many(Type::Command)], "Type a command", command);
-pub(super) const COMMAND_RUN: Command = Command::new("command.run", &[Argument::many(Type::Command)], "Run a command line", command_run);
+pub(super) const COMMAND: Command = Command::new(
+    "command.open",
+    &[Argument::many(Type::Command)],
+    "Type a command",
+    command,
+);
+pub(super) const COMMAND_RUN: Command = Command::new(
+    "command.run",
+    &[Argument::many(Type::Command)],
+    "Run a command line",
+    command_run,
+);
 pub(super) const PALETTE: Command = Command::new("palette.open", &[], "Search all commands", palette);
-pub(super) const HELP: Command = Command::new("help.open", &[], "Show every key that works here", help).aliases(&["help"]);
-pub(super) const MESSAGES: Command = Command::new("messages.open", &[], "Show the messages so far", messages).aliases(&["messages"]);
-pub(super) const LABELS: Command = Command::new("labels.open", &[Argument::optional(Type::Kind)], "Group objects by label", labels).aliases(&["labels"]);
+pub(super) const HELP: Command =
+    Command::new("help.open", &[], "Show every key that works here", help).aliases(&["help"]);
+pub(super) const MESSAGES: Command =
+    Command::new("messages.open", &[], "Show the messages so far", messages).aliases(&["messages"]);
+pub(super) const LABELS: Command = Command::new(
+    "labels.open",
+    &[Argument::optional(Type::Kind)],
+    "Group objects by label",
+    labels,
+)
+.aliases(&["labels"]);
 pub(super) const FORWARDS: Command = Command::new(
-    "forwards.open", &[],
+    "forwards.open",
+    &[],
     "List the port-forwards and shells, of every context",
     forwards,
-).aliases(&["forwards", "pf", "sessions"]);
+)
+.aliases(&["forwards", "pf", "sessions"]);
 
 /// `view.open pods web -l app=x /crash`: arguments in any order.
 fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
@@ -275,7 +296,10 @@ fn palette(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
         .filter(|command| command.fits(&scopes) && !command.is_plumbing())
         .collect();
     commands.sort_by_key(|command| rank(command));
-    let mut entries: Vec<Entry> = commands.iter().map(|command| command_entry(cx, &scopes, command)).collect();
+    let mut entries: Vec<Entry> = commands
+        .iter()
+        .map(|command| command_entry(cx, &scopes, command))
+        .collect();
     let entry = |text: String, doc: &str, line: Line| Entry {
         text,
         doc: doc.to_owned(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::action::{self, Argument, Command, Type};
 use crate::cluster::{Change, Namespaces, ObjectRef, Place, Write};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keys::Line;
 use crate::state::{Cx, Effect, Level};
 use crate::store::{Need, Query};
@@ -12,15 +12,32 @@ use crate::view::overlay::{Entry, Field, Form, Picker};
 use crate::view::{Browser, Data};
 
 pub(super) const NAMESPACES: Command = Command::new("namespace.pick", &[], "Choose a namespace", namespaces);
-pub(super) const NAMESPACE_SET: Command = Command::new("namespace.set", &[Argument::optional(Type::Namespace), Argument::flag("-A")], "Work in a namespace or in several (`a,b`), or list them", namespace_set).aliases(&["ns", "namespace", "namespaces"]);
+pub(super) const NAMESPACE_SET: Command = Command::new(
+    "namespace.set",
+    &[Argument::optional(Type::Namespace), Argument::flag("-A")],
+    "Work in a namespace or in several (`a,b`), or list them",
+    namespace_set,
+)
+.aliases(&["ns", "namespace", "namespaces"]);
 pub(super) const NAMESPACE_ALL: Command = Command::new("namespace.all", &[], "Work in all namespaces", namespace_all);
-pub(super) const NAMESPACE_CREATE: Command =
-    Command::new("namespace.create", &[
+pub(super) const NAMESPACE_CREATE: Command = Command::new(
+    "namespace.create",
+    &[
         Argument::optional(Type::Name),
         Argument::option("--name", Type::Name).hidden(),
-    ], "Create a namespace", namespace_create).changes();
+    ],
+    "Create a namespace",
+    namespace_create,
+)
+.changes();
 pub(super) const CONTEXTS: Command = Command::new("context.pick", &[], "Choose a context of the kubeconfig", contexts);
-pub(super) const CONTEXT_SET: Command = Command::new("context.set", &[Argument::optional(Type::Context)], "Connect to a context, or choose one", context_set).aliases(&["ctx", "context", "contexts"]);
+pub(super) const CONTEXT_SET: Command = Command::new(
+    "context.set",
+    &[Argument::optional(Type::Context)],
+    "Connect to a context, or choose one",
+    context_set,
+)
+.aliases(&["ctx", "context", "contexts"]);
 
 /// Names of the namespaces that are known now; without the right to list them, the context's own.
 pub(super) fn known_namespaces(data: &dyn Data) -> Vec<String> {

@@ -14,16 +14,19 @@ use crate::view::overlay::{Entry, Field, Form, Picker};
 use crate::view::{Logs, Target, Terminal};
 
 pub(super) const LOGS: Command = Command::new(
-    "pod.logs", &[
+    "pod.logs",
+    &[
         Argument::flag("--previous"),
         Argument::option("--container", Type::Container),
         Argument::flag("--all"),
     ],
     "Follow the logs of the pod",
     logs,
-).aliases(&["logs"]);
+)
+.aliases(&["logs"]);
 pub(super) const LOGS_REOPEN: Command = Command::new(
-    "logs.reopen", &[
+    "logs.reopen",
+    &[
         Argument::flag("--previous"),
         Argument::option("--container", Type::Container),
         Argument::flag("--pick").hidden(),
@@ -32,19 +35,23 @@ pub(super) const LOGS_REOPEN: Command = Command::new(
     logs_reopen,
 );
 pub(super) const SHELL: Command = Command::new(
-    "pod.shell", &[Argument::option("--container", Type::Container), Argument::verbatim()],
+    "pod.shell",
+    &[Argument::option("--container", Type::Container), Argument::verbatim()],
     "Open a shell in the pod",
     shell,
 )
-.changes().aliases(&["sh", "shell"]);
+.changes()
+.aliases(&["sh", "shell"]);
 pub(super) const ATTACH: Command = Command::new(
-    "pod.attach", &[Argument::option("--container", Type::Container)],
+    "pod.attach",
+    &[Argument::option("--container", Type::Container)],
     "Attach to the pod's main process",
     attach,
 )
 .changes();
 pub(super) const FORWARD: Command = Command::new(
-    "pod.forward", &[
+    "pod.forward",
+    &[
         Argument::optional(Type::Ports),
         Argument::option("--port", Type::Text).hidden(),
         Argument::option("--local", Type::Text).hidden(),
@@ -52,9 +59,11 @@ pub(super) const FORWARD: Command = Command::new(
     "Forward a local port into the pod",
     forward,
 )
-.changes().aliases(&["forward"]);
+.changes()
+.aliases(&["forward"]);
 pub(super) const RUN: Command = Command::new(
-    "pod.run", &[
+    "pod.run",
+    &[
         Argument::optional(Type::Name),
         Argument::option("--name", Type::Name).hidden(),
         Argument::option("--image", Type::Image),
@@ -65,7 +74,8 @@ pub(super) const RUN: Command = Command::new(
     "Run an image",
     run,
 )
-.changes().aliases(&["run"]);
+.changes()
+.aliases(&["run"]);
 
 /// Images every embedded cluster can run offline, offered when running one.
 const IMAGES: &[&str] = &["gcr.io/kuar-demo/kuard-amd64:blue", "luksa/kubia", "nginx", "busybox"];

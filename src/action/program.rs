@@ -13,26 +13,68 @@ use crate::theme::{Role, Theme};
 use crate::view::overlay::{Confirm, Entry, Picker};
 
 pub(super) const EMBEDDED: Command = Command::new(
-    "cluster.embedded", &[],
+    "cluster.embedded",
+    &[],
     "Start the cluster inside this program and connect to it",
     embedded,
-).aliases(&["embedded"]);
+)
+.aliases(&["embedded"]);
 pub(super) const RETRY: Command = Command::new("cluster.retry", &[], "Try to reach the cluster now", retry);
-pub(super) const THEME: Command = Command::new("app.theme", &[Argument::optional(Type::Theme)], "Change the theme", theme).aliases(&["theme"]);
-pub(super) const KEYMAP: Command = Command::new("app.keymap", &[Argument::optional(Type::Keymap)], "Change the keymap", keymap).aliases(&["keymap"]);
-pub(super) const CLIPBOARD: Command = Command::new("clipboard.set", &[Argument::many(Type::Text)], "Put a text on the clipboard", clipboard);
-pub(super) const FILE_SAVE: Command = Command::new("file.save", &[Argument::required(Type::Path), Argument::many(Type::Text)], "Write a text to a new file", file_save);
-pub(super) const URL_OPEN: Command = Command::new("url.open", &[Argument::required(Type::Url)], "Open a page in the browser", url_open);
-pub(super) const SESSION_CLOSE: Command = Command::new("session.close", &[Argument::required(Type::Session), Argument::flag("--ask").hidden()], "End a session", session_close);
-pub(super) const SESSION_SHOW: Command = Command::new("session.show", &[Argument::required(Type::Session)], "Go to the tab of a session", session_show);
+pub(super) const THEME: Command = Command::new(
+    "app.theme",
+    &[Argument::optional(Type::Theme)],
+    "Change the theme",
+    theme,
+)
+.aliases(&["theme"]);
+pub(super) const KEYMAP: Command = Command::new(
+    "app.keymap",
+    &[Argument::optional(Type::Keymap)],
+    "Change the keymap",
+    keymap,
+)
+.aliases(&["keymap"]);
+pub(super) const CLIPBOARD: Command = Command::new(
+    "clipboard.set",
+    &[Argument::many(Type::Text)],
+    "Put a text on the clipboard",
+    clipboard,
+);
+pub(super) const FILE_SAVE: Command = Command::new(
+    "file.save",
+    &[Argument::required(Type::Path), Argument::many(Type::Text)],
+    "Write a text to a new file",
+    file_save,
+);
+pub(super) const URL_OPEN: Command = Command::new(
+    "url.open",
+    &[Argument::required(Type::Url)],
+    "Open a page in the browser",
+    url_open,
+);
+pub(super) const SESSION_CLOSE: Command = Command::new(
+    "session.close",
+    &[Argument::required(Type::Session), Argument::flag("--ask").hidden()],
+    "End a session",
+    session_close,
+);
+pub(super) const SESSION_SHOW: Command = Command::new(
+    "session.show",
+    &[Argument::required(Type::Session)],
+    "Go to the tab of a session",
+    session_show,
+);
 pub(super) const QUIT: Command = Command::new(
-    "app.quit", &[Argument::flag("--now")],
+    "app.quit",
+    &[Argument::flag("--now")],
     "Leave; asks when shells or port-forwards would end",
     leave,
-).aliases(&["q", "quit", "qa", "exit"]);
+)
+.aliases(&["q", "quit", "qa", "exit"]);
 
 pub(super) const INTERRUPT: Command = Command::new(
-    "app.interrupt", &[],
+    "app.interrupt",
+    &[],
     "Stop what is under way, else leave; asks when shells or port-forwards would end",
     interrupt,
 );

@@ -72,7 +72,11 @@ mod tests {
         for (typed, selector, others) in [
             ("web app=x", "app=x", vec!["web"]),
             ("env in (a,b),tier!=x web", "env in (a,b),tier!=x", vec!["web"]),
-            ("env in (a, b), tier notin (x) web", "env in (a,b),tier notin (x)", vec!["web"]),
+            (
+                "env in (a, b), tier notin (x) web",
+                "env in (a,b),tier notin (x)",
+                vec!["web"],
+            ),
             ("app=x web tier=y", "app=x,tier=y", vec!["web"]),
             ("!canary", "!canary", vec![]),
         ] {

@@ -288,7 +288,8 @@ impl Cx<'_> {
     /// Keeps a line that was typed, for now and for later runs.
     pub fn remember(&mut self, line: &str) {
         self.state.history.add(line);
-        self.effects.push(Effect::Remember("history", self.state.history.text()));
+        self.effects
+            .push(Effect::Remember("history", self.state.history.text()));
     }
 
     /// Says something.

@@ -45,7 +45,9 @@ impl History {
 /// Whether a line names something that should not be written to a disk.
 fn is_secret(line: &str) -> bool {
     let lower = line.to_lowercase();
-    ["password", "passwd", "secret=", "token"].iter().any(|word| lower.contains(word))
+    ["password", "passwd", "secret=", "token"]
+        .iter()
+        .any(|word| lower.contains(word))
 }
 
 #[cfg(test)]

@@ -560,15 +560,15 @@ impl View for Browser {
             }
             ViewCommand::Faults => self.need.faults = !self.need.faults,
             ViewCommand::Sort(column) => self.sort_by(column)?,
-            ViewCommand::Export(format, path) => return Ok(self.export(&listing, *format, path.as_deref(), data.now())),
-            ViewCommand::Label(key) => {
-                match self.label_columns.iter().position(|known| known == key) {
-                    Some(at) => {
-                        self.label_columns.remove(at);
-                    }
-                    None => self.label_columns.push(key.clone()),
-                }
+            ViewCommand::Export(format, path) => {
+                return Ok(self.export(&listing, *format, path.as_deref(), data.now()));
             }
+            ViewCommand::Label(key) => match self.label_columns.iter().position(|known| known == key) {
+                Some(at) => {
+                    self.label_columns.remove(at);
+                }
+                None => self.label_columns.push(key.clone()),
+            },
             ViewCommand::Preview => {
                 if self.area.width < PREVIEW_WIDTH {
                     let error = Error::usage(format!("the preview needs {PREVIEW_WIDTH} columns"));

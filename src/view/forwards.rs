@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{ViewCommand, Data, Look, Reply, View, not_here};
+use super::{Data, Look, Reply, View, ViewCommand, not_here};
 use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
 use crate::session::{Info, PodTarget, SessionId, Spec, Status};

@@ -57,7 +57,13 @@ fn commands(out: &mut String) {
     *out += "## Commands\n\nKeys, the `:` prompt, the palette (`Ctrl-P`) and dialogs all run commands by name; `:` takes the short forms, too. \
              A command marked `*` may change the cluster: read-only mode refuses it. Some mean something in some views only: those with the scopes named.\n\n\
              | command | short | arguments | where | what it does |\n|---|---|---|---|---|\n";
-    let quoted = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ");
+    let quoted = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     for command in COMMANDS {
         let star = if command.changes { " *" } else { "" };
         let usage = match &*command.usage() {

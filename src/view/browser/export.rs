@@ -38,7 +38,10 @@ impl Browser {
             Cell::Age(moment) => Value::from(moment.to_string()),
             cell => Value::from(cell.show(now).into_owned()),
         });
-        let labels = self.label_columns.iter().map(|key| row.label(key).map_or(Value::Null, Value::from));
+        let labels = self
+            .label_columns
+            .iter()
+            .map(|key| row.label(key).map_or(Value::Null, Value::from));
         namespace.into_iter().chain(cells).chain(labels)
     }
 
@@ -75,7 +78,9 @@ fn csv_line(text: &mut String, fields: impl Iterator<Item = String>) {
         if at > 0 {
             text.push(',');
         }
-        let field = match field.starts_with(['=', '+', '@', '\t']) || field.starts_with('-') && field.len() > 1 && field.parse::<f64>().is_err() {
+        let field = match field.starts_with(['=', '+', '@', '\t'])
+            || field.starts_with('-') && field.len() > 1 && field.parse::<f64>().is_err()
+        {
             true => format!("'{field}"),
             false => field,
         };

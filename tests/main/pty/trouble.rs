@@ -60,7 +60,7 @@ fn without_a_kubeconfig_it_opens_says_so_and_offers_the_embedded_cluster() {
     knarr
         .until("there is no kubeconfig")
         .until("start the cluster inside this program");
-    knarr.keys("e").until("live").until("kube-apiserver-knarr");
+    knarr.keys("E").until("live").until("kube-apiserver-knarr");
     knarr.keys("<C-q>");
     assert!(knarr.end().success());
     knarr.assert_restored();
@@ -158,7 +158,7 @@ fn a_server_that_refuses_is_explained_and_the_other_contexts_are_offered() {
     knarr
         .until(&format!("cannot reach http://{address}"))
         .until("nothing listens there");
-    knarr.keys("c").until("▌ far").keys("<esc>").until_gone("▌ far");
+    knarr.keys("@").until("▌ far").keys("<esc>").until_gone("▌ far");
     let mut knarr = knarr;
     let start = Instant::now();
     knarr.keys("q");

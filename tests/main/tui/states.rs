@@ -120,7 +120,7 @@ async fn a_server_that_refuses_is_tried_again_on_a_key() {
 async fn the_embedded_cluster_is_one_key_away_from_a_server_that_refuses() {
     let mut tui = Tui::on(nobody(), clock(), Setup::default());
     tui.until("cannot reach rehearsal").await;
-    tui.keys("e").await.until("live").await.shows(&["embedded"]);
+    tui.keys("E").await.until("live").await.shows(&["embedded"]);
     tui.keys("go").await.until_line(&["knarr", "Ready"]).await;
 }
 

@@ -125,8 +125,8 @@ async fn logs_follow_pause_and_filter() {
         counts.captures(screen).is_some_and(|found| &found[1] != "0")
     })
     .await;
-    tui.keys("f").await.shows(&["paused"]);
-    tui.keys("f").await.shows(&["following"]);
+    tui.keys("<space>").await.shows(&["paused"]);
+    tui.keys("<space>").await.shows(&["following"]);
     tui.keys("/no-such-text<ret>")
         .await
         .shows(&["no line matches no-such-text", "0 of "]);
@@ -231,7 +231,7 @@ async fn a_port_forward_answers_and_is_listed_and_stopped() {
             .any(|line| line.contains(&format!("127.0.0.1:{port}")) && line.contains('B'))
     })
     .await;
-    tui.keys("x").await.shows(&["end the port-forward to kuard?", "keep"]);
+    tui.keys("xd").await.shows(&["end the port-forward to kuard?", "keep"]);
     tui.keys("y").await.until_gone(&format!("127.0.0.1:{port}")).await;
     let refused =
         tokio::task::spawn_blocking(move || TcpStream::connect_timeout(&address, Duration::from_secs(5))).await;
@@ -290,7 +290,7 @@ async fn a_filter_narrows_while_it_is_typed_and_escape_undoes_it() {
 async fn make_a_namespace_switch_to_it_and_back() {
     let mut tui = with_kuard("default").await;
     tui.keys("gn").await.until("kube-system").await;
-    tui.keys("c").await.shows(&["create namespace"]);
+    tui.keys("C").await.shows(&["create namespace"]);
     tui.keys("shop<ret>").await.until_line(&["shop", "Active"]).await;
     tui.keys("gp").await;
     tui.keys("n").await.shows(&["namespace", "shop"]);
