@@ -2,6 +2,7 @@
 //! must be unique in the cluster.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use knarr_resource::allocate::{Pool, Used};
 use knarr_resource::{ResourceInfo, Status};
@@ -71,9 +72,9 @@ impl Service {
             return Ok(());
         }
         let all = server.store.list(server.slot_of(resource), None);
-        let services: Vec<Value> = all.objects.iter().map(|object| object.value()).collect();
+        let services: Vec<Arc<Value>> = all.objects.iter().map(|object| server.decoded(object)).collect();
         pool(server)
-            .assign(service, old, &Used::by(&services))
+            .assign(service, old, &Used::by(services.iter().map(|service| &**service)))
             .map_err(|errors| Status::invalid(&resource.group, &resource.kind, name_of(service), &errors))
     }
 }

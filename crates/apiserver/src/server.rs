@@ -30,6 +30,8 @@ const SIGNING_KEY: &str = "/token-signing-key";
 
 /// Of how many objects to remember what other versions show.
 const SHOWN: usize = 4096;
+/// How many objects that others are judged by to keep parsed.
+const DECODED: usize = 1024;
 
 /// What follows from which resources are served. It never changes; when a resource comes or goes, another takes its place.
 pub(crate) struct Served {
@@ -82,6 +84,8 @@ pub(crate) struct Server {
     pub front_proxy: Identity,
     /// Stored objects as other versions of their kinds show them, by the address of the resource that is kept with each.
     pub shown: Memo<usize, (Arc<ResourceInfo>, Arc<Object>)>,
+    /// What [`Server::decoded`] has parsed.
+    pub decoded: Memo<(), Arc<Value>>,
     /// The custom resources behind [`Server::served`].
     pub custom: crd::Made,
     served: RwLock<Arc<Served>>,
@@ -122,6 +126,7 @@ impl Server {
             stopping: CancellationToken::new(),
             front_proxy: Identity::new()?,
             shown: Memo::new(SHOWN),
+            decoded: Memo::new(DECODED),
             custom: crd::Made::default(),
             served: RwLock::new(Arc::new(Served::new(Arc::new(registry), Remotes::new()))),
             slots: RwLock::new(slots),

@@ -10,7 +10,7 @@ mod roots;
 mod swagger;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -65,6 +65,14 @@ pub struct Document {
     pub etag: String,
     /// JSON, or protobuf if that was asked for.
     pub body: Bytes,
+    packed: OnceLock<Bytes>,
+}
+
+impl Document {
+    /// The body as `pack` packs it: it is asked once.
+    pub fn packed(&self, pack: impl FnOnce(&[u8]) -> Bytes) -> Bytes {
+        self.packed.get_or_init(|| pack(&self.body)).clone()
+    }
 }
 
 /// The documents of one set of served resources; each is made when first asked for.
@@ -163,7 +171,11 @@ impl OpenApi {
         let document = made.entry(key.to_owned()).or_insert_with(|| {
             let (etag, body) = make();
             let body = body.into();
-            Arc::new(Document { etag, body })
+            Arc::new(Document {
+                etag,
+                body,
+                packed: OnceLock::new(),
+            })
         });
         Arc::clone(document)
     }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use axum::body::Body;
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -26,14 +27,13 @@ pub(crate) fn accepted(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Packs a large answer, or any if `always`. One that is still being made is left alone.
-pub(crate) async fn compress(response: Response<Body>, always: bool) -> Response<Body> {
-    let threshold = if always { 1 } else { THRESHOLD };
+/// Packs a large answer. One that is still being made, or that is packed already, is left alone.
+pub(crate) async fn compress(response: Response<Body>) -> Response<Body> {
     let large = response
         .body()
         .size_hint()
         .exact()
-        .is_some_and(|size| size >= threshold);
+        .is_some_and(|size| size >= THRESHOLD);
     if !large || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
     }
@@ -43,19 +43,23 @@ pub(crate) async fn compress(response: Response<Body>, always: bool) -> Response
     };
     let plain = whole.to_bytes();
     let input = plain.clone();
-    let packed = tokio::task::spawn_blocking(move || {
-        let mut packer = GzEncoder::new(Vec::with_capacity(input.len() / 8), Compression::fast());
-        packer.write_all(&input).and_then(|()| packer.finish())
-    });
-    let Ok(Ok(packed)) = packed.await else {
+    let Ok(packed) = tokio::task::spawn_blocking(move || pack(&input)).await else {
         return Response::from_parts(parts, Body::from(plain));
     };
-    parts
-        .headers
-        .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    parts
-        .headers
-        .append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    mark(&mut parts.headers);
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(packed))
+}
+
+/// Packs bytes, in a time that grows with them.
+pub(crate) fn pack(plain: &[u8]) -> Bytes {
+    let mut packer = GzEncoder::new(Vec::with_capacity(plain.len() / 8), Compression::fast());
+    let packed = packer.write_all(plain).and_then(|()| packer.finish());
+    packed.expect("a Vec takes all bytes").into()
+}
+
+/// Says that an answer is packed.
+pub(crate) fn mark(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
 }

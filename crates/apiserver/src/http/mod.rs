@@ -69,7 +69,6 @@ pub(crate) async fn handle(server: Arc<Server>, peer: Peer, request: Request<Bod
     let method = request.method().clone();
     let encoding = accept::for_status(request.headers(), &query);
     let compressed = remote && !lasts && gzip::accepted(request.headers());
-    let always_compressed = request.uri().path().starts_with("/openapi/");
     let waits_for_continue = request.headers().contains_key(header::EXPECT);
     let version = request.version();
 
@@ -99,7 +98,7 @@ pub(crate) async fn handle(server: Arc<Server>, peer: Peer, request: Request<Bod
         // HTTP/1 drops such a body by itself, but in HTTP/2 it is a violation of the protocol.
         *response.body_mut() = Body::empty();
     } else if compressed {
-        response = gzip::compress(response, always_compressed).await;
+        response = gzip::compress(response).await;
     }
     if let Ok(id) = HeaderValue::from_str(&knarr_resource::new_uid()) {
         response.headers_mut().insert("audit-id", id);

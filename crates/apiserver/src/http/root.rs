@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::path::Route;
 use super::query::Query;
-use super::{accept, metrics, not_found, render, text};
+use super::{accept, gzip, metrics, not_found, render, text};
 use crate::auth::token::ISSUER;
 use crate::server::Server;
 use crate::{discovery, refusal};
@@ -188,6 +188,11 @@ fn document_response(document: &Document, headers: &HeaderMap, query: &Query) ->
         true => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        }
+        false if gzip::accepted(headers) => {
+            let mut response = Response::new(Body::from(document.packed(gzip::pack)));
+            gzip::mark(response.headers_mut());
             response
         }
         false => Response::new(Body::from(document.body.clone())),

@@ -21,13 +21,14 @@ pub use attributes::{Attributes, Notes, Operation, UserInfo};
 pub use pod_security::{Level, PodSecurity};
 pub use priority::system_classes;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What admission may look at besides the request.
 pub trait Lookup {
     /// One object of the built-in resource `plural`; `namespace` is empty for cluster-scoped resources.
-    fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value>;
+    fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Value>>;
     /// All objects of the resource, in one namespace or in all if `namespace` is empty.
-    fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Value>;
+    fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Arc<Value>>;
 }
 
 /// The first phase: makes of `object` what the cluster's rules want it to be, or says why the request is refused.
@@ -113,18 +114,18 @@ pub(crate) mod tests {
     pub(crate) struct Objects(pub Vec<(&'static str, Value)>);
 
     impl Lookup for Objects {
-        fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
             self.list(group, plural, namespace)
                 .into_iter()
                 .find(|o| o["metadata"]["name"] == name)
         }
 
-        fn list(&self, _group: &str, plural: &str, namespace: &str) -> Vec<Value> {
+        fn list(&self, _group: &str, plural: &str, namespace: &str) -> Vec<Arc<Value>> {
             let here = |o: &Value| namespace.is_empty() || o["metadata"]["namespace"] == namespace;
             self.0
                 .iter()
                 .filter(|(own, o)| *own == plural && here(o))
-                .map(|(_, o)| o.clone())
+                .map(|(_, o)| Arc::new(o.clone()))
                 .collect()
         }
     }

@@ -5,6 +5,7 @@ use crate::json::{absent, blank, object, set, text};
 use crate::kind::SYSTEM_CLASSES;
 use crate::status::Status;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const GROUP: &str = "scheduling.k8s.io";
 
@@ -37,7 +38,7 @@ pub(super) fn mutate(request: &Attributes<'_>, pod: &mut Value, lookup: &dyn Loo
         let known = lookup.get(GROUP, "priorityclasses", "", &name);
         Some(known.ok_or_else(|| refuse(&format!("no PriorityClass with name {name} was found")))?)
     };
-    let class = class.unwrap_or_else(|| json!({}));
+    let class = class.unwrap_or_default();
     let value = class["value"].as_i64().unwrap_or(0);
     let policy = match text(&class, "preemptionPolicy") {
         "" => "PreemptLowerPriority",
@@ -82,7 +83,7 @@ pub(super) fn validate(request: &Attributes<'_>, class: &Value, lookup: &dyn Loo
 }
 
 /// Of several defaults, the lowest disturbs least.
-fn default_class(lookup: &dyn Lookup) -> Option<Value> {
+fn default_class(lookup: &dyn Lookup) -> Option<Arc<Value>> {
     let classes = lookup.list(GROUP, "priorityclasses", "");
     let defaults = classes.into_iter().filter(|class| class["globalDefault"] == true);
     defaults.min_by_key(|class| class["value"].as_i64())

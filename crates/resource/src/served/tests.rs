@@ -147,12 +147,12 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 struct Mirror<'a>(&'a Value);
 
 impl Lookup for Mirror<'_> {
-    fn get(&self, _group: &str, _plural: &str, _namespace: &str, _name: &str) -> Option<Value> {
-        Some(self.0.clone())
+    fn get(&self, _group: &str, _plural: &str, _namespace: &str, _name: &str) -> Option<Arc<Value>> {
+        Some(Arc::new(self.0.clone()))
     }
 
-    fn list(&self, _group: &str, _plural: &str, _namespace: &str) -> Vec<Value> {
-        vec![self.0.clone()]
+    fn list(&self, _group: &str, _plural: &str, _namespace: &str) -> Vec<Arc<Value>> {
+        vec![Arc::new(self.0.clone())]
     }
 }
 
