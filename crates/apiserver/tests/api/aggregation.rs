@@ -127,6 +127,14 @@ impl Backend for Node {
     }
 }
 
+/// A certificate as `openssl req -x509` makes it: of a server and of an authority at once.
+fn self_signed() -> (rcgen::Certificate, rcgen::KeyPair) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec!["wardle.default.svc".to_owned()]).expect("a name");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    (params.self_signed(&key).expect("a certificate"), key)
+}
+
 struct Aggregated {
     cluster: Cluster,
     extension: Arc<Extension>,
@@ -137,7 +145,7 @@ impl Aggregated {
     /// A cluster with the pod and the Service, which has no endpoints yet.
     async fn start() -> Self {
         let cluster = Cluster::start().await;
-        let own = rcgen::generate_simple_self_signed(vec!["wardle.default.svc".to_owned()]).expect("a certificate");
+        let (own, own_key) = self_signed();
         let believed = cluster
             .get("/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication")
             .await
@@ -150,12 +158,12 @@ impl Aggregated {
         roots.add(authority.expect("a certificate")).expect("an authority");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own_key.serialize_der()));
         let tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("protocol versions")
             .with_client_cert_verifier(verifier.build().expect("a verifier"))
-            .with_single_cert(vec![own.cert.der().clone()], key)
+            .with_single_cert(vec![own.der().clone()], key)
             .expect("a key that fits");
         let extension = Arc::new(Extension {
             tls: Arc::new(tls),
@@ -168,7 +176,7 @@ impl Aggregated {
         cluster.post(&format!("{PODS}/wardle/binding"), binding).await.ok();
         let service = json!({"metadata": {"name": "wardle"}, "spec": {"ports": [{"port": 443, "targetPort": 8443}]}});
         cluster.post("/api/v1/namespaces/default/services", service).await.ok();
-        let ca = STANDARD.encode(own.cert.pem());
+        let ca = STANDARD.encode(own.pem());
         Self { cluster, extension, ca }
     }
 
@@ -359,8 +367,7 @@ async fn what_another_server_serves_is_in_discovery_and_openapi() {
 #[tokio::test]
 async fn a_server_whose_certificate_nobody_vouches_for_gets_no_requests() {
     let mut aggregated = Aggregated::start().await;
-    let other = rcgen::generate_simple_self_signed(vec!["wardle.default.svc".to_owned()]).expect("a certificate");
-    aggregated.ca = STANDARD.encode(other.cert.pem());
+    aggregated.ca = STANDARD.encode(self_signed().0.pem());
     aggregated.route().await;
     aggregated.register().await;
     let failed = aggregated.until("FailedDiscoveryCheck").await;

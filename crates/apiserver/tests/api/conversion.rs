@@ -1,5 +1,7 @@
 //! Custom resources of several versions that a webhook converts, asked over TLS.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, EPOCH};
@@ -304,4 +306,46 @@ async fn a_webhook_that_cannot_be_reached_is_named() {
         message,
         "conversion webhook for example.com/v1, Kind=Host failed: Post \"https://w.default.svc:443/convert?timeout=30s\": service \"w\" not found"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_definition_whose_webhook_nobody_can_trust_is_not_served_until_that_is_mended() {
+    let cluster = Cluster::start().await;
+    let own = rcgen::generate_simple_self_signed(vec!["w.default.svc".to_owned()]).expect("a certificate");
+    let whole = STANDARD.encode(own.cert.pem());
+    let client = |bundle: &str| json!({"service": {"namespace": "default", "name": "w"}, "caBundle": bundle});
+    let (name, bad) = (format!("{CRDS}/hosts.example.com"), STANDARD.encode("placeholder"));
+    let mut wrong = crd(&client(&whole));
+    wrong["spec"]["conversion"]["webhook"]["conversionReviewVersions"] = json!(["v7", "v7", "Seven"]);
+    let (code, _, message) = cluster.post(CRDS, wrong).await.failure();
+    assert_eq!(code, 422);
+    for part in [
+        "spec.conversion.conversionReviewVersions[1]: Invalid value: \"v7\": duplicate version",
+        "spec.conversion.conversionReviewVersions[2]: Invalid value: \"Seven\"",
+        "must include at least one of v1, v1beta1",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+
+    cluster.post(CRDS, crd(&client(&bad))).await.ok();
+    let reason = loop {
+        let crd = cluster.get(&name).await.ok();
+        let conditions = crd["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        if let Some(found) = conditions.iter().find(|condition| condition["type"] == "Established") {
+            break (
+                found["status"].clone(),
+                found["reason"].clone(),
+                found["message"].clone(),
+            );
+        }
+        tokio::task::yield_now().await;
+    };
+    let message = "The conversion webhook CABundle is invalid";
+    assert_eq!(reason, (json!("False"), json!("InvalidCABundle"), json!(message)));
+    let mend = |bundle: &str| json!({"spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": bundle}}}}});
+    cluster.patch(&name, "merge", mend(&whole)).await.ok();
+    established(&cluster, "hosts.example.com").await;
+    let (code, _, message) = cluster.patch(&name, "merge", mend(&bad)).await.failure();
+    assert_eq!(code, 422);
+    assert!(message.contains("unable to load root certificates"), "{message}");
 }

@@ -1,6 +1,7 @@
 //! Which names of a definition are accepted: no two definitions of a group share one.
 
 use super::{is_true, set_condition};
+use crate::check::ca_bundle;
 use crate::field::quote;
 use crate::json::{items, object, set, text};
 use serde_json::{Map, Value};
@@ -80,6 +81,11 @@ pub fn accept(crd: &mut Value, crds: &[Value], now: &str) -> bool {
     };
     if is_true(crd, "Established") {
         return changed;
+    }
+    let bundle = &crd["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"];
+    if conflict.is_none() && ca_bundle::problem(bundle).is_some() {
+        let message = "The conversion webhook CABundle is invalid";
+        return changed | set_condition(crd, "Established", "False", "InvalidCABundle", message, now);
     }
     changed
         | match conflict {

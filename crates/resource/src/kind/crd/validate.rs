@@ -1,6 +1,7 @@
 //! The mistakes in a definition. Follows `apiextensions-apiserver/pkg/apis/apiextensions/validation`.
 
 use super::{condition, is_true, storage_version};
+use crate::check::ca_bundle;
 use crate::check::name::{label_1035, subdomain};
 use crate::field::{Errors, FieldError, Path};
 use crate::json::{absent, blank, equal, items, text};
@@ -135,6 +136,16 @@ fn validate_spec(crd: &Value, old: Option<&Value>, errors: &mut Errors) {
     names(&spec["names"], &path.child("names"), errors);
     versions(crd, old, errors);
     conversion(&spec["conversion"], &path.child("conversion"), errors);
+    if let Some(old) = old.filter(|old| is_true(old, "Established")) {
+        let bundle = |crd: &Value| crd["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"].clone();
+        // One that was wrong before may stay so.
+        if let Some(problem) = ca_bundle::problem(&bundle(crd))
+            && ca_bundle::problem(&bundle(old)).is_none()
+        {
+            let at = path.child("conversion").child("webhookClientConfig").child("caBundle");
+            errors.invalid(&at, bundle(crd), problem);
+        }
+    }
 }
 
 fn names(names: &Value, path: &Path, errors: &mut Errors) {
@@ -423,7 +434,17 @@ fn conversion(conversion: &Value, path: &Path, errors: &mut Errors) {
             let versions = items(&webhook["conversionReviewVersions"]);
             if versions.is_empty() {
                 errors.required(&at, "");
-            } else if !versions.iter().any(|version| version == "v1" || version == "v1beta1") {
+            }
+            for (index, version) in versions.iter().enumerate() {
+                if versions[..index].contains(version) {
+                    errors.invalid(&at.index(index), version.clone(), "duplicate version");
+                    continue;
+                }
+                for problem in label_1035(version.as_str().unwrap_or_default()) {
+                    errors.invalid(&at.index(index), version.clone(), problem);
+                }
+            }
+            if !versions.is_empty() && !versions.iter().any(|version| version == "v1" || version == "v1beta1") {
                 errors.invalid(&at, versions.to_vec(), "must include at least one of v1, v1beta1");
             }
         }
