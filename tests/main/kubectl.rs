@@ -10,6 +10,7 @@ mod durable;
 mod hostile;
 mod object;
 mod sets;
+mod why;
 mod workload;
 
 pub(crate) use cluster::{Cluster, kubectl};

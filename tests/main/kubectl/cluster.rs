@@ -170,6 +170,14 @@ impl Cluster {
         }
     }
 
+    /// Asks again until it is so; says what was told last when it never is.
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn() -> Result<(), String>) {
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(told) = is_so() {
+            assert!(Instant::now() < deadline, "{what}: {told}");
+        }
+    }
+
     /// The minor version of this kubectl.
     pub(crate) fn minor(&self) -> u32 {
         let version = self.ok(&["version", "--client", "-o", "json"]);
