@@ -14,6 +14,7 @@ mod place;
 mod pod;
 mod program;
 mod selector;
+mod why;
 
 pub use argument::{Argument, Place, Type, check, places, usage};
 pub use complete::Completion;
@@ -151,6 +152,7 @@ commands! {
     place: NAMESPACES NAMESPACE_SET NAMESPACE_ALL NAMESPACE_CREATE CONTEXTS CONTEXT_SET;
     object: DESCRIBE YAML EDIT DELETE LABEL ANNOTATE SCALE COPY_NAME;
     pod: LOGS LOGS_REOPEN SHELL ATTACH FORWARD RUN;
+    why: WHY REMEDY;
     change: UNDO REDO CANCEL NOTICE JOURNAL;
     manifest: APPLY;
     program: EMBEDDED RETRY THEME KEYMAP CLIPBOARD FILE_SAVE URL_OPEN SESSION_CLOSE SESSION_SHOW QUIT INTERRUPT;
@@ -237,6 +239,8 @@ mod tests {
         &["forwards", "table"],
         &["pods", "text"],
         &["yaml", "text"],
+        &["why", "pods", "describe", "text"],
+        &["why", "describe", "text"],
         &["text"],
         &["logs"],
         &["terminal"],

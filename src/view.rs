@@ -31,6 +31,7 @@ use ratatui::layout::Rect;
 use crate::cluster::{ClusterId, Discovery, LinkState, Namespaces, ObjectRef, Place, Resource};
 use crate::error::{Error, Result};
 use crate::keys::{Chord, Keymap, Line, Scope};
+use crate::kind::why::Diagnosis;
 use crate::session::{Info, LogSnapshot, SessionId};
 use crate::store::{Listing, Need, Object, ObjectId};
 use crate::theme::Theme;
@@ -226,6 +227,10 @@ pub trait View: Debug + Send {
     }
     /// Puts the cursor on an object once it shows.
     fn select(&mut self, _id: &ObjectId, _data: &dyn Data) {}
+    /// What an examination found, when it shows one: its remedies can be carried out.
+    fn diagnosis(&self) -> Option<&Diagnosis> {
+        None
+    }
     /// What it reads.
     fn needs(&self) -> Vec<Need> {
         Vec::new()

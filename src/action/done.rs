@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::action::change;
-use crate::action::{manifest, object};
+use crate::action::{change, manifest, object, why};
 use crate::cluster::{Plan, Report, reconciled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kind;
@@ -81,6 +80,10 @@ fn follow(cx: &mut Cx<'_>, waiting: &Waiting, outcome: Outcome) -> Result<()> {
         // Only when nothing else has been begun since.
         (Then::Again(line), _) if waiting.keys == cx.state.keys => crate::action::run(cx, &line),
         (Then::Again(_), _) => Ok(()),
+        (Then::Explain(target), Outcome::Examined(diagnosis)) => {
+            why::show(cx, waiting, target, diagnosis);
+            Ok(())
+        }
         (Then::Preview { path, namespace }, Outcome::Bytes(bytes)) => {
             let origin = path.display().to_string();
             let text = String::from_utf8(bytes.to_vec()).map_err(|_| Error::usage(format!("{origin} is not text")))?;

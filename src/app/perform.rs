@@ -9,6 +9,7 @@ use super::event::Event;
 use super::run::App;
 use crate::cluster::{self, ClusterId, Contexts, Link, Plan, Read};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kind::why;
 use crate::state::{Effect, Outcome, RequestId};
 
 /// Largest manifest read: larger ones are no manifests.
@@ -56,6 +57,13 @@ impl App {
                         serde_json::from_slice(&bytes).map(Outcome::Object).map_err(|error| {
                             Error::new(ErrorKind::Other, "the cluster's answer is not an object").because(&error)
                         })
+                    });
+                }
+                Effect::Examine(id, object) => {
+                    let (link, clock) = (self.link(object.cluster), self.desk.clock.clone());
+                    self.spawn(id, async move {
+                        let report = why::examine(&link?, &object, clock.now()).await?;
+                        Ok(Outcome::Examined(Arc::new(report)))
                     });
                 }
                 Effect::Discover(id, cluster) => {

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use knarr::cluster::{ClusterId, ConnectOptions, connect};
+use knarr::cluster::{ClusterId, ConnectOptions, ObjectRef, connect};
 use knarr::error::{Error, ErrorKind, Result};
-use knarr::kind::why::{self, Severity, Tail};
+use knarr::kind::why;
 use knarr_clock::Clock;
 
 use super::Place;
@@ -67,22 +67,20 @@ async fn examine(ask: &Why, kind: &str, name: &str) -> Result<ExitCode> {
     })?;
     let namespace = place.namespace.as_deref().unwrap_or(&link.namespace);
     let namespace = resource.namespaced.then_some(namespace);
-    let (world, object) = why::gather(&link, &resource, namespace, name, Tail::Read).await?;
-    let now = Timestamp::now();
-    let findings = why::diagnose(&world, &object, now);
+    let object = ObjectRef {
+        cluster: link.cluster,
+        resource: resource.clone(),
+        namespace: namespace.map(Into::into),
+        name: name.into(),
+        uid: None,
+    };
+    let report = why::examine(&link, &object, Timestamp::now()).await?;
     match ask.output {
-        Output::Json => super::print(&format!("{:#}\n", why::json(&findings, &world))),
-        Output::Text => {
-            let title = format!("{} {name}", resource.singular);
-            let page = why::document(&title, &findings, &world, now);
-            for line in &page.lines {
-                super::print(&format!("{}\n", line.plain()));
-            }
-        }
+        Output::Json => super::print(&format!("{:#}\n", report.json())),
+        Output::Text => super::print(&report.document(&object.title()).plain()),
     }
     if let Some(running) = running {
         running.stop().await;
     }
-    let wrong = findings.iter().any(|finding| finding.severity > Severity::Note);
-    Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if report.is_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -28,8 +28,8 @@ mod workload;
 mod world;
 
 pub use finding::{Evidence, Finding, Fix, Remedy, Severity, Thing};
-pub use gather::{Tail, gather};
-pub use render::{document, json};
+pub use gather::examine;
+pub use render::Diagnosis;
 pub use world::World;
 
 use jiff::{SignedDuration, Timestamp};
@@ -77,13 +77,13 @@ impl Cx<'_> {
 
 /// What is wrong with an object, roots first: the worst before the others. Empty when nothing is, as far as `world` tells.
 pub fn diagnose(world: &World, object: &Value, now: Timestamp) -> Vec<Finding> {
-    let mut findings = examine(Cx { world, now }, object);
+    let mut findings = look(Cx { world, now }, object);
     findings.sort_by(|a, b| b.weight().cmp(&a.weight()).then_with(|| a.since.cmp(&b.since)));
     findings
 }
 
 /// The findings of one object, by its kind. Rules call it for the objects theirs depends on.
-fn examine(cx: Cx<'_>, object: &Value) -> Vec<Finding> {
+fn look(cx: Cx<'_>, object: &Value) -> Vec<Finding> {
     let (group, kind) = world::group_kind(object);
     let mut findings = match (group, kind) {
         ("", "Pod") => pod::pod(cx, object),

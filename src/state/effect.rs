@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::{ApplyReport, ClusterId, Content, ObjectRef, Plan, Report};
 use crate::keys::Line;
+use crate::kind::why::Diagnosis;
 use crate::session::{SessionId, Spec};
 use crate::view::Target;
 
@@ -43,6 +44,8 @@ pub enum Effect {
     },
     /// Read an object as it is now.
     Fetch(RequestId, ClusterId, ObjectRef),
+    /// Find out why an object does not work.
+    Examine(RequestId, ObjectRef),
     /// Ask a cluster again what it serves.
     Discover(RequestId, ClusterId),
     /// Open a session.
@@ -84,6 +87,8 @@ pub enum Outcome {
     Counted(Content),
     /// An object.
     Object(Value),
+    /// Why an object does not work.
+    Examined(Arc<Diagnosis>),
 }
 
 /// What happens when an answer is there.
@@ -97,6 +102,8 @@ pub enum Then {
     Quiet,
     /// Tell the dialog that asked.
     Learn,
+    /// Show why an object does not work.
+    Explain(Target),
     /// The file's text is to be applied: try it first.
     Preview {
         /// The file or directory.

@@ -13,6 +13,7 @@ use crate::cluster::{ClusterId, Place, Resource};
 use crate::document::{Document, TextLine};
 use crate::error::Result;
 use crate::keys::{Line, Scope};
+use crate::kind::why::Diagnosis;
 use crate::kind::{self, Subject};
 use crate::store::{FeedState, Need, Query};
 use crate::theme::Role;
@@ -29,6 +30,13 @@ pub enum TextSource {
         target: Target,
         /// Show what is masked.
         reveal: bool,
+    },
+    /// Why the object does not work, as it was examined.
+    Why {
+        /// The object.
+        target: Target,
+        /// What was found.
+        diagnosis: Arc<Diagnosis>,
     },
     /// A text that does not change.
     Fixed {
@@ -73,7 +81,9 @@ impl Text {
 
     fn target(&self) -> Option<&Target> {
         match &self.source {
-            TextSource::Describe(target) | TextSource::Yaml { target, .. } => Some(target),
+            TextSource::Describe(target) | TextSource::Yaml { target, .. } | TextSource::Why { target, .. } => {
+                Some(target)
+            }
             TextSource::Fixed { .. } => None,
         }
     }
@@ -119,6 +129,9 @@ impl Text {
                 }
                 kind::yaml(&object)
             }
+            TextSource::Why { target, diagnosis } => {
+                diagnosis.document(&format!("{} {}", target.resource.singular, target.id.name))
+            }
             TextSource::Fixed { document, .. } => document.clone(),
         };
         self.document = document;
@@ -147,6 +160,7 @@ impl View for Text {
         match &self.source {
             TextSource::Describe(target) => format!("describe:{}", target.id.name),
             TextSource::Yaml { target, .. } => format!("yaml:{}", target.id.name),
+            TextSource::Why { target, .. } => format!("why:{}", target.id.name),
             TextSource::Fixed { title, .. } => title.clone(),
         }
     }
@@ -155,6 +169,7 @@ impl View for Text {
         let (target, what) = match &self.source {
             TextSource::Describe(target) => (target, "describe"),
             TextSource::Yaml { target, .. } => (target, "yaml"),
+            TextSource::Why { target, .. } => (target, "why"),
             TextSource::Fixed { title, .. } => return vec![title.clone()],
         };
         let mut crumbs: Vec<String> = target.id.namespace().map(str::to_owned).into_iter().collect();
@@ -178,6 +193,10 @@ impl View for Text {
         match &self.source {
             TextSource::Fixed { .. } => vec!["text"],
             TextSource::Yaml { .. } => vec!["yaml", "text"],
+            TextSource::Why { target, .. } if &*target.resource.plural == "pods" => {
+                vec!["why", "pods", "describe", "text"]
+            }
+            TextSource::Why { .. } => vec!["why", "describe", "text"],
             TextSource::Describe(target) if &*target.resource.plural == "pods" => vec!["pods", "describe", "text"],
             TextSource::Describe(_) => vec!["describe", "text"],
         }
@@ -194,6 +213,14 @@ impl View for Text {
                 ("text.copy", "copy"),
                 ("text.wrap", "wrap"),
             ],
+            TextSource::Why { .. } => &[
+                ("why.remedy", "carry out"),
+                ("object.why", "look again"),
+                ("object.describe", "describe"),
+                ("object.edit", "edit"),
+                ("text.copy", "copy"),
+                ("view.back", "back"),
+            ],
             TextSource::Yaml { .. } => &[
                 ("view.back", "back"),
                 ("search.open", "search"),
@@ -202,6 +229,13 @@ impl View for Text {
                 ("yaml.reveal", "reveal"),
                 ("text.wrap", "wrap"),
             ],
+        }
+    }
+
+    fn diagnosis(&self) -> Option<&Diagnosis> {
+        match &self.source {
+            TextSource::Why { diagnosis, .. } => Some(diagnosis),
+            _ => None,
         }
     }
 

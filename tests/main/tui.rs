@@ -10,5 +10,6 @@ mod shape;
 mod states;
 mod table;
 mod walk;
+mod why;
 
 pub(crate) use harness::{Desk, Setup, Tui};

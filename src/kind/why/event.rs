@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::kind::field::{int, text, time};
 
 /// What an event says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
     pub(super) reason: String,
     pub(super) message: String,

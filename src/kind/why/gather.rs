@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::finding::Thing;
+use super::render::Diagnosis;
 use super::world::{World, group_kind};
 use super::{container, name, namespace};
-use crate::cluster::{Link, Read, Resource};
+use crate::cluster::{Link, ObjectRef, Read, Resource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kind::field::{int, items, text};
 
@@ -22,15 +24,6 @@ const MOST: usize = 1000;
 const TAIL: usize = 40;
 /// Objects read one by one because others name them.
 const NAMED: usize = 40;
-
-/// Whether the last lines of crashed containers are read as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tail {
-    /// They are.
-    Read,
-    /// They are not.
-    Leave,
-}
 
 /// Kinds that all examinations of what is in a namespace need: those of the namespace.
 const NAMESPACED: &[(&str, &str)] = &[
@@ -46,18 +39,18 @@ const NAMESPACED: &[(&str, &str)] = &[
     ("discovery.k8s.io", "EndpointSlice"),
 ];
 
-/// Reads an object and what tells why it does not work.
+/// Reads an object and what tells why it does not work, and examines it.
 ///
 /// # Errors
 ///
 /// When the object itself cannot be read. What else cannot be read is left out and noted in the world.
-pub async fn gather(
-    link: &Link,
-    resource: &Resource,
-    namespace: Option<&str>,
-    name: &str,
-    tail: Tail,
-) -> Result<(World, Value)> {
+pub async fn examine(link: &Link, object: &ObjectRef, now: Timestamp) -> Result<Diagnosis> {
+    let (world, value) = gather(link, &object.resource, object.namespace.as_deref(), &object.name).await?;
+    let findings = super::diagnose(&world, &value, now);
+    Ok(Diagnosis { world, findings, now })
+}
+
+async fn gather(link: &Link, resource: &Resource, namespace: Option<&str>, name: &str) -> Result<(World, Value)> {
     let path = resource.object_path(namespace, name);
     let bytes = link
         .read(&Read::new(path, format!("read {} {name}", resource.singular)))
@@ -74,9 +67,7 @@ pub async fn gather(
     let more = more(&world, &object);
     lists(link, &mut world, &more).await;
     named(link, &mut world, &object).await;
-    if tail == Tail::Read {
-        tails(link, &mut world).await;
-    }
+    tails(link, &mut world).await;
     Ok((world, object))
 }
 

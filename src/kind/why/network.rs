@@ -133,7 +133,7 @@ fn unmatched(cx: Cx<'_>, service: &Value, labels: &str) -> Finding {
         }
         return Finding::critical("svc.noselectormatch", service, sentence)
             .read("spec.selector", labels)
-            .because(super::examine(cx, workload));
+            .because(super::look(cx, workload));
     }
     let near = cx
         .world

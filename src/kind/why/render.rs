@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, Remedy, Severity};
 use super::world::World;
 use crate::document::{Document, TextLine};
 use crate::text::age;
@@ -29,28 +29,82 @@ fn sign(severity: Severity) -> &'static str {
     }
 }
 
-/// What an examination of `title` found, as a page: sentences first, evidence below, remedies by number.
-pub fn document(title: &str, findings: &[Finding], world: &World, now: Timestamp) -> Document {
-    let mut page = Document::new();
-    if findings.is_empty() {
-        page.push(TextLine::new().with(Role::Good, &format!("● Nothing wrong was found with {title}.")));
+/// What an examination found.
+#[derive(Debug, PartialEq)]
+pub struct Diagnosis {
+    /// What was looked at.
+    pub world: World,
+    /// What is wrong, roots first; empty when nothing is.
+    pub findings: Vec<Finding>,
+    /// When it was looked at.
+    pub now: Timestamp,
+}
+
+impl Diagnosis {
+    /// The remedies in the order of their numbers, from 1.
+    pub fn remedies(&self) -> Vec<&Remedy> {
+        fn collect<'a>(finding: &'a Finding, depth: usize, remedies: &mut Vec<&'a Remedy>) {
+            if depth < DEEPEST {
+                for cause in &finding.because {
+                    collect(cause, depth + 1, remedies);
+                }
+            }
+            remedies.extend(&finding.remedies);
+        }
+        let mut remedies = Vec::new();
+        for finding in &self.findings {
+            collect(finding, 0, &mut remedies);
+        }
+        remedies
     }
-    let mut number = 0;
-    for finding in findings {
-        if !page.lines.is_empty() {
+
+    /// The sentence to read first; `None` when nothing is wrong.
+    pub fn headline(&self) -> Option<&str> {
+        self.findings.first().map(|finding| finding.root().sentence.as_str())
+    }
+
+    /// Whether something is worse than worth knowing.
+    pub fn is_wrong(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity > Severity::Note)
+    }
+
+    /// A page about `title`: sentences first, evidence below them, remedies by number.
+    pub fn document(&self, title: &str) -> Document {
+        let mut page = Document::new();
+        if self.findings.is_empty() {
+            let line = format!("● Nothing wrong was found with {title}.");
+            page.push(TextLine::new().with(Role::Good, &line));
+        }
+        let mut number = 0;
+        for finding in &self.findings {
+            if !page.lines.is_empty() {
+                page.push(TextLine::new());
+            }
+            tell(&mut page, finding, 0, self.now, &mut number);
+        }
+        let mut unread = self.world.unread().peekable();
+        if unread.peek().is_some() {
             page.push(TextLine::new());
         }
-        tell(&mut page, finding, 0, now, &mut number);
+        for (what, why) in unread {
+            let line = TextLine::new().with(Role::Dim, &format!("not checked: {what} ({why})"));
+            page.push(line.hanging(2));
+        }
+        page
     }
-    let mut unread = world.unread().peekable();
-    if unread.peek().is_some() {
-        page.push(TextLine::new());
+
+    /// The findings for scripts.
+    pub fn json(&self) -> Value {
+        let unread: serde_json::Map<String, Value> = self
+            .world
+            .unread()
+            .map(|(what, why)| (what.to_owned(), Value::from(why)))
+            .collect();
+        json!({
+            "findings": self.findings.iter().map(one).collect::<Vec<_>>(),
+            "notChecked": unread,
+        })
     }
-    for (what, why) in unread {
-        let line = TextLine::new().with(Role::Dim, &format!("not checked: {what} ({why})"));
-        page.push(line.hanging(2));
-    }
-    page
 }
 
 fn tell(page: &mut Document, finding: &Finding, depth: usize, now: Timestamp, number: &mut usize) {
@@ -95,18 +149,6 @@ fn tell(page: &mut Document, finding: &Finding, depth: usize, now: Timestamp, nu
             page.push(line.hanging(indent.len() + 6));
         }
     }
-}
-
-/// The findings as JSON.
-pub fn json(findings: &[Finding], world: &World) -> Value {
-    let unread: serde_json::Map<String, Value> = world
-        .unread()
-        .map(|(what, why)| (what.to_owned(), Value::from(why)))
-        .collect();
-    json!({
-        "findings": findings.iter().map(one).collect::<Vec<_>>(),
-        "notChecked": unread,
-    })
 }
 
 fn one(finding: &Finding) -> Value {

@@ -231,12 +231,13 @@ fn what_could_not_be_read_is_not_missing() {
     let now = NOW.parse().expect("a time");
     let findings = diagnose(&world, &pod, now);
     assert!(findings.is_empty(), "{findings:#?}");
-    let page = document("pod web", &findings, &world, now);
+    let page = Diagnosis { world, findings, now }.document("pod web");
     assert!(
         page.lines
             .iter()
             .any(|line| line.plain() == "not checked: secrets (forbidden)")
     );
+    let mut world = World::default();
     world.absent(Thing::new("", "Secret", "shop", "keys"));
     assert_eq!(diagnose(&world, &pod, now)[0].cause, "cfg.missing");
 }

@@ -42,7 +42,7 @@ impl<'a> Known<'a> {
 }
 
 /// Objects of one cluster, as they were read.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct World {
     /// By group and kind.
     objects: HashMap<(String, String), Vec<Value>>,
@@ -119,6 +119,11 @@ impl World {
     /// Notes that something could not be read, and why: findings that need it are not made.
     pub fn skip(&mut self, what: &str, why: &str) {
         self.unread.insert(what.to_owned(), why.to_owned());
+    }
+
+    /// An object that findings speak of, as it was read.
+    pub fn find(&self, thing: &Thing) -> Option<&Value> {
+        self.get(&thing.group, &thing.kind, &thing.namespace, &thing.name).there()
     }
 
     /// What could not be read, and why.

@@ -16,7 +16,7 @@ use super::object::create_pod;
 /// Keys from the table of pods to each view, and a text that tells that it is there.
 const VIEWS: [(&str, &str, &str); 22] = [
     ("pods", "", "READY"),
-    ("wide pods", "w", "READY"),
+    ("wide pods", "W", "READY"),
     ("all pods", "0", "NAMESPACE"),
     ("nodes", "gn<esc>go", "VERSION"),
     ("namespaces", "gn", "kube-system"),

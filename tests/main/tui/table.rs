@@ -69,7 +69,7 @@ async fn a_custom_resource_has_the_printer_columns_of_its_definition_and_follows
     let mut tui = with_widgets().await;
     tui.keys(":widgets<ret>").await.until_line(&["big", "10"]).await;
     tui.shows(&["SIZE", "AGE"]).hides(&["COLOUR", "teal"]);
-    tui.keys("w").await.shows(&["COLOUR", "teal"]);
+    tui.keys("W").await.shows(&["COLOUR", "teal"]);
     create(&tui.client(), widget("medium", 5)).await;
     tui.until_line(&["medium", "5"]).await;
 }
