@@ -56,7 +56,11 @@ pub(super) fn show(cx: &mut Cx<'_>, waiting: &Waiting, target: Target, diagnosis
 }
 
 fn remedy(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let number: usize = line.args.first().and_then(|number| number.parse().ok()).unwrap_or_default();
+    let number: usize = line
+        .args
+        .first()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default();
     let diagnosis = cx.state.view().diagnosis();
     let diagnosis = diagnosis.ok_or_else(|| Error::usage("no remedies are shown here").hint("ask with object.why"))?;
     let remedies = diagnosis.remedies();
@@ -80,7 +84,11 @@ fn remedy(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
             cx.carry_out(plan, "change", Vec::new())
         }
         Some((fix, target)) => {
-            let command = if matches!(fix, Fix::Delete(_)) { "object.delete" } else { "object.edit" };
+            let command = if matches!(fix, Fix::Delete(_)) {
+                "object.delete"
+            } else {
+                "object.edit"
+            };
             cx.pinned = vec![target];
             super::run(cx, &Line::bare(command))
         }
@@ -102,7 +110,12 @@ fn target(cx: &Cx<'_>, diagnosis: &Diagnosis, thing: &Thing) -> Option<Target> {
         .resources
         .iter()
         .find(|resource| *resource.group == *thing.group && *resource.kind == *thing.kind)?;
-    let text = |pointer: &str| object.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
+    };
     let id = ObjectId {
         cluster,
         namespace: thing.namespace.as_str().into(),

@@ -82,5 +82,9 @@ async fn examine(ask: &Why, kind: &str, name: &str) -> Result<ExitCode> {
     if let Some(running) = running {
         running.stop().await;
     }
-    Ok(if report.is_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if report.is_wrong() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }

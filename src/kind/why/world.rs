@@ -123,7 +123,8 @@ impl World {
 
     /// An object that findings speak of, as it was read.
     pub fn find(&self, thing: &Thing) -> Option<&Value> {
-        self.get(&thing.group, &thing.kind, &thing.namespace, &thing.name).there()
+        self.get(&thing.group, &thing.kind, &thing.namespace, &thing.name)
+            .there()
     }
 
     /// What could not be read, and why.
