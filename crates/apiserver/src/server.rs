@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::http::inflight::Inflight;
 use crate::http::metrics::Metrics;
 use crate::memo::Memo;
+use crate::policy::Registered;
 use crate::store::{self, Expect, Index, Object, Slot, Spec, Store, Write, WriteError};
 use crate::{Options, crd, discovery};
 
@@ -69,6 +70,8 @@ pub(crate) struct Server {
     pub signer: Signer,
     /// The roles and bindings as last read.
     pub policy: Mutex<Option<Arc<Policy>>>,
+    /// Webhooks and policies.
+    pub registered: Registered,
     /// What kubelets may.
     pub nodes: Arc<NodeAuthorizer>,
     /// Held while the addresses and ports of a Service are chosen and until they are stored, so that no two Services get
@@ -115,6 +118,7 @@ impl Server {
         let nodes = NodeAuthorizer::new(store.clone(), slot);
         let nodes = nodes.ok_or_else(|| Error::Options("there are no rules for nodes".into()))?;
         Ok(Arc::new(Self {
+            registered: Registered::default(),
             nodes: Arc::new(nodes),
             clock: options.clock.clone(),
             store,

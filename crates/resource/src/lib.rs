@@ -20,6 +20,7 @@ pub mod admission;
 pub mod allocate;
 mod check;
 pub mod conversion;
+pub mod expressions;
 mod json;
 mod jsonpath;
 mod kind;

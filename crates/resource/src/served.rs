@@ -310,6 +310,22 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        plural: "mutatingadmissionpolicies",
+        singular: "mutatingadmissionpolicy",
+        kind: "MutatingAdmissionPolicy",
+        storage: "mutatingadmissionpolicies",
+        strategy: || Arc::new(AdmissionPolicy { mutating: true }),
+        ..REGISTRATION
+    },
+    Row {
+        plural: "mutatingadmissionpolicybindings",
+        singular: "mutatingadmissionpolicybinding",
+        kind: "MutatingAdmissionPolicyBinding",
+        storage: "mutatingadmissionpolicybindings",
+        strategy: || Arc::new(AdmissionPolicyBinding { mutating: true }),
+        ..REGISTRATION
+    },
+    Row {
         plural: "mutatingwebhookconfigurations",
         singular: "mutatingwebhookconfiguration",
         kind: "MutatingWebhookConfiguration",

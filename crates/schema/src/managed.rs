@@ -171,6 +171,28 @@ pub fn apply(
     Ok(merged)
 }
 
+/// Lays `applied` over `live` as [`apply`] does, but for nobody: no field gets or loses an owner.
+///
+/// # Errors
+/// `applied` is no object of the type, or would replace a list, map or struct that is one value, whose other items its author
+/// may not know of. In the words of MutatingAdmissionPolicy.
+pub fn merge(schema: &Schema, live: &mut Value, applied: &Value) -> Result<(), String> {
+    if let Some(why) = type_errors(schema, applied) {
+        return Err(format!("failed to convert patch object to typed object: {why}"));
+    }
+    let shape = Shape::Struct(schema.get());
+    let mut atomics = Vec::new();
+    walk::atomics(shape, applied, &mut String::new(), &mut atomics);
+    if !atomics.is_empty() {
+        let atomics = atomics.join(", ");
+        return Err(format!(
+            "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {atomics}"
+        ));
+    }
+    walk::merge(shape, live, applied);
+    Ok(())
+}
+
 /// Brings `metadata.managedFields` of `new` up to date after a create (`old` is none), update or patch.
 ///
 /// What the request itself said in managedFields counts (a client may edit the list; `[{}]` empties it), but not if it said

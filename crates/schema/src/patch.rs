@@ -13,9 +13,12 @@ pub enum PatchError {
     /// The patch itself is malformed: 400 BadRequest.
     #[error("{0}")]
     BadRequest(String),
-    /// It does not fit the object (a failed `test`, a missing path): 422 Invalid.
+    /// It does not fit the object (a missing path): 422 Invalid.
     #[error("{0}")]
     Invalid(String),
+    /// A `test` of it does not hold: 422 Invalid.
+    #[error("{0}")]
+    TestFailed(String),
 }
 
 /// JSON merge patch (RFC 7386): null deletes, objects are merged, the rest replaces.

@@ -10,8 +10,8 @@ use crate::webhook::{self, Rounds};
 
 /// Lets everything that may change an object do so. Returns whether anything was changed.
 ///
-/// If a webhook changes the object, all that came before gets to see it once more: the plugins always, webhooks if they
-/// ask for it.
+/// If a policy or a webhook changes the object, all that came before gets to see it once more: the plugins always, policies
+/// and webhooks if they ask for it.
 pub(crate) async fn mutate(
     server: &Server,
     attributes: &Attributes<'_>,
@@ -21,11 +21,9 @@ pub(crate) async fn mutate(
 ) -> Result<bool, Status> {
     let before = object.clone();
     let mut rounds = Rounds::default();
-    admission::mutate(attributes, object, old, server)?;
-    if webhook::mutate(server, attributes, object, old, &mut rounds, notes).await? {
+    if round(server, attributes, object, old, &mut rounds, notes).await? {
         rounds.again();
-        admission::mutate(attributes, object, old, server)?;
-        webhook::mutate(server, attributes, object, old, &mut rounds, notes).await?;
+        round(server, attributes, object, old, &mut rounds, notes).await?;
     }
     // Who owns which field is not for admission to say.
     let managed = &before["metadata"]["managedFields"];
@@ -33,6 +31,21 @@ pub(crate) async fn mutate(
         object["metadata"]["managedFields"] = managed.clone();
     }
     Ok(*object != before)
+}
+
+/// Whether a policy or a webhook has changed the object.
+async fn round(
+    server: &Server,
+    attributes: &Attributes<'_>,
+    object: &mut Value,
+    old: Option<&Value>,
+    rounds: &mut Rounds,
+    notes: &mut Notes,
+) -> Result<bool, Status> {
+    admission::mutate(attributes, object, old, server)?;
+    let by_policy = policy::mutate(server, attributes, object, old, rounds)?;
+    let by_webhook = webhook::mutate(server, attributes, object, old, rounds, notes).await?;
+    Ok(by_policy || by_webhook)
 }
 
 /// Lets everything that may refuse a complete and valid object do so.

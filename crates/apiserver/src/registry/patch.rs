@@ -60,7 +60,7 @@ pub(crate) fn refuse(error: PatchError) -> Status {
     match error {
         PatchError::BadRequest(message) => Status::bad_request(message),
         // Details that named the object would make kubectl leave out the message.
-        PatchError::Invalid(why) => Status {
+        PatchError::Invalid(why) | PatchError::TestFailed(why) => Status {
             code: 422,
             reason: "Invalid",
             message: format!("the server rejected our request due to an error in our request: {why}"),

@@ -78,15 +78,11 @@ impl<'a> Criteria<'a> {
         }
         // Bindings without rules of their own are about whatever their policy is about.
         if self.rules.as_array().is_none_or(Vec::is_empty) {
-            return self.exclude_only().then(|| Matched {
+            return Some(Matched {
                 resource: request.resource.clone(),
             });
         }
         self.rule(self.rules, server, request, object)
-    }
-
-    fn exclude_only(&self) -> bool {
-        self.rules.is_null() || self.rules.as_array().is_some_and(Vec::is_empty)
     }
 
     fn rule(&self, rules: &Value, server: &Server, request: &Attributes<'_>, object: &Value) -> Option<Matched> {

@@ -6,11 +6,11 @@ pub(crate) mod client;
 pub(crate) mod matching;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use knarr_resource::admission::{Attributes, Notes};
+use knarr_resource::expressions::Expressions;
 use knarr_resource::{ResourceInfo, Status, new_uid};
 use knarr_schema::patch;
 use serde_json::{Value, json};
@@ -21,7 +21,6 @@ use crate::refusal;
 use crate::server::Server;
 use matching::{Criteria, Matched};
 
-const GROUP: &str = "admissionregistration.k8s.io";
 const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 const DEFAULT_TIMEOUT: u64 = 10;
 
@@ -32,6 +31,7 @@ pub(crate) struct Webhook {
     name: String,
     /// As the configuration has it.
     value: Value,
+    conditions: Expressions,
     mutating: bool,
 }
 
@@ -62,25 +62,17 @@ impl Rounds {
 }
 
 impl Webhook {
-    /// The webhooks of all configurations, in the order of the names of those.
-    fn all(server: &Server, mutating: bool) -> Vec<Self> {
-        let plural = match mutating {
-            true => "mutatingwebhookconfigurations",
-            false => "validatingwebhookconfigurations",
-        };
-        let mut hooks = Vec::new();
-        for object in &server.store.list(server.slot(GROUP, plural), None).objects {
-            let mut configuration = object.value();
-            for value in configuration["webhooks"].as_array_mut().into_iter().flatten() {
-                hooks.push(Self {
-                    configuration: object.name().to_owned(),
-                    name: value["name"].as_str().unwrap_or_default().to_owned(),
-                    value: value.take(),
-                    mutating,
-                });
-            }
-        }
-        hooks
+    /// The webhooks of a configuration.
+    pub(crate) fn all(configuration: &str, mut value: Value, mutating: bool) -> Vec<Self> {
+        let hooks = value["webhooks"].as_array_mut().into_iter().flatten();
+        let hooks = hooks.map(|value| Self {
+            configuration: configuration.to_owned(),
+            name: value["name"].as_str().unwrap_or_default().to_owned(),
+            conditions: Expressions::of_webhook(value),
+            value: value.take(),
+            mutating,
+        });
+        hooks.collect()
     }
 
     fn fails_open(&self) -> bool {
@@ -102,11 +94,10 @@ impl Webhook {
         let Some(matched) = Criteria::of_webhook(&self.value).matches(server, request, object, old) else {
             return Ok(None);
         };
-        let conditions = &self.value["matchConditions"];
-        if conditions.as_array().is_none_or(Vec::is_empty) {
+        if self.conditions.conditions.is_empty() {
             return Ok(Some(matched));
         }
-        match Facts::new(server, request, &matched, object, old).meets(conditions, None) {
+        match Facts::new(server, request, &matched, object, old).meets(&self.conditions, None) {
             Ok(meets) => Ok(meets.then_some(matched)),
             Err(_) if self.fails_open() => Ok(None),
             Err(why) => Err(Status::forbidden(request.resource, request.name_of(object), &why)),
@@ -349,7 +340,9 @@ pub(crate) async fn mutate(
     notes: &mut Notes,
 ) -> Result<bool, Status> {
     let mut changed = false;
-    for (index, hook) in Webhook::all(server, true).iter().enumerate() {
+    let configurations = server.registered.webhooks(server, true);
+    let hooks = configurations.iter().flat_map(|configuration| &configuration.value);
+    for (index, hook) in hooks.enumerate() {
         let id = hook.id(index);
         if !rounds.calls(&id, hook.value["reinvocationPolicy"] == "IfNeeded", object) {
             continue;
@@ -403,23 +396,28 @@ impl Webhook {
         }
         let mut next = shown(request, &matched.resource, object);
         patch::json_patch(&mut next, &operations).map_err(|error| refusal::internal(format_args!("{error:?}")))?;
-        if matched.resource.stored() {
-            matched.resource.to_storage(&mut next);
-            matched.resource.default(&mut next);
-        }
-        // Kind and version are those that the object had.
-        for key in ["kind", "apiVersion"] {
-            match object.get(key) {
-                Some(own) => next[key] = own.clone(),
-                None => {
-                    next.as_object_mut().map(|next| next.shift_remove(key));
-                }
+        let before = object.clone();
+        put_back(matched, next, object);
+        Ok(*object != before)
+    }
+}
+
+/// Makes what the matched version shows, after a change, the object that is stored.
+pub(crate) fn put_back(matched: &Matched, mut next: Value, object: &mut Value) {
+    if matched.resource.stored() {
+        matched.resource.to_storage(&mut next);
+        matched.resource.default(&mut next);
+    }
+    // Kind and version are those that the object had.
+    for key in ["kind", "apiVersion"] {
+        match object.get(key) {
+            Some(own) => next[key] = own.clone(),
+            None => {
+                next.as_object_mut().map(|next| next.shift_remove(key));
             }
         }
-        let changed = next != *object;
-        *object = next;
-        Ok(changed)
     }
+    *object = next;
 }
 
 /// Asks all validating webhooks at once; the first refusal counts.
@@ -430,9 +428,9 @@ pub(crate) async fn validate(
     old: Option<&Value>,
     notes: &mut Notes,
 ) -> Result<(), Status> {
-    let hooks = Arc::new(Webhook::all(server, false));
+    let configurations = server.registered.webhooks(server, false);
     let mut matching = Vec::new();
-    for hook in hooks.iter() {
+    for hook in configurations.iter().flat_map(|configuration| &configuration.value) {
         if let Some(matched) = hook.matches(server, request, object, old)? {
             matching.push((hook, matched));
         }

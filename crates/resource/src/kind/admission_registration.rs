@@ -3,6 +3,7 @@
 use super::Kind;
 use crate::check::label::validate_selector;
 use crate::check::name::{NameRule, label_1035, qualified_name, segment, subdomain};
+use crate::expressions::Expressions;
 use crate::field::{Errors, Path};
 use crate::json::{absent, blank, default_to, items, items_mut, object, set, text};
 use crate::printer::{Column, Columns, Row, age_of, name_of};
@@ -370,6 +371,7 @@ impl Kind for WebhookConfiguration {
             }
             check_client(&hook["clientConfig"], &path.child("clientConfig"), errors);
             check_conditions(hook, &path, errors);
+            Expressions::of_webhook(hook).check(&path, hook, errors);
             check_reviews(hook, &path, errors);
             if !name.is_empty() && names.contains(&name) {
                 errors.duplicate(&path.child("name"), name);
@@ -425,16 +427,7 @@ impl Kind for AdmissionPolicy {
                 errors.required(&at.child("resourceRules"), "");
             }
             if self.mutating {
-                let operations = items(&constraints["resourceRules"])
-                    .iter()
-                    .flat_map(|rule| items(&rule["operations"]));
-                for operation in operations {
-                    let operation = operation.as_str().unwrap_or_default();
-                    if !MUTATING_OPERATIONS.contains(&operation) {
-                        let at = at.child("resourceRules").child("operations");
-                        errors.not_supported(&at, operation, &MUTATING_OPERATIONS);
-                    }
-                }
+                only_mutable(constraints, &at, errors);
             }
         }
         check_conditions(spec, &path, errors);
@@ -454,6 +447,7 @@ impl Kind for AdmissionPolicy {
             true => check_mutations(spec, &path, errors),
             false => check_validations(policy, &path, errors),
         }
+        Expressions::of_policy(spec).check(&path, spec, errors);
     }
 
     fn columns(&self) -> Columns<'_> {
@@ -519,6 +513,18 @@ fn is_identifier(name: &str) -> bool {
     ];
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit()) && !RESERVED.contains(&name)
+}
+
+/// There is nothing to change in what is deleted.
+fn only_mutable(resources: &Value, path: &Path, errors: &mut Errors) {
+    let rules = items(&resources["resourceRules"]).iter();
+    for operation in rules.flat_map(|rule| items(&rule["operations"])) {
+        let operation = operation.as_str().unwrap_or_default();
+        if !MUTATING_OPERATIONS.contains(&operation) {
+            let path = path.child("resourceRules").child("operations");
+            errors.not_supported(&path, operation, &MUTATING_OPERATIONS);
+        }
+    }
 }
 
 fn check_param_kind(kind: &Value, path: &Path, errors: &mut Errors) {
@@ -633,7 +639,7 @@ fn check_mutations(spec: &Value, path: &Path, errors: &mut Errors) {
         if absent(mutation, own) {
             errors.required(&path.child(own), format!("must be specified when patchType is {kind}"));
         } else if text(&mutation[own], "expression").trim().is_empty() {
-            errors.required(&path.child(own).child("expression"), "expression is not specified");
+            errors.required(&path.child(own).child("expression"), "");
         }
         if !absent(mutation, other) {
             let why = format!("must not be specified when patchType is {kind}");
@@ -671,7 +677,7 @@ impl Kind for AdmissionPolicyBinding {
         }
         check_match(&spec["matchResources"], &path.child("matchResources"), errors);
         if self.mutating {
-            return;
+            return only_mutable(&spec["matchResources"], &path.child("matchResources"), errors);
         }
         let path = path.child("validationActions");
         let actions: Vec<&str> = items(&spec["validationActions"])
@@ -865,6 +871,21 @@ mod tests {
                 "matchConditions",
                 json!([{"name": "a", "expression": ""}]),
                 "spec.matchConditions[0].expression: Required value",
+            ),
+            (
+                "matchConditions",
+                json!([{"name": "a", "expression": "'x'"}]),
+                "spec.matchConditions[0].expression: Invalid value: \"'x'\": must evaluate to bool but got string",
+            ),
+            (
+                "validations",
+                json!([{"expression": "true", "messageExpression": "params.x"}]),
+                "spec.validations[0].messageExpression: Invalid value: \"params.x\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')\n | params.x\n | ^",
+            ),
+            (
+                "auditAnnotations",
+                json!([{"key": "k", "valueExpression": "1"}]),
+                "spec.auditAnnotations[0].valueExpression: Invalid value: \"1\": must evaluate to one of [string null_type] but got int",
             ),
         ] {
             assert_eq!(with(key, value), [why]);

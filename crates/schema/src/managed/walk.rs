@@ -169,6 +169,29 @@ fn show(path: &[String]) -> String {
     super::set::display(&path.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// The paths of the lists, maps and structs in an object that are owned whole.
+pub(super) fn atomics(shape: Shape<'_>, value: &Value, path: &mut String, found: &mut Vec<String>) {
+    let before = path.len();
+    match value {
+        Value::Object(map) if shape.is_map() => {
+            for (name, value) in map {
+                path.push_str(&format!(".{name}"));
+                atomics(shape.child(name), value, path, found);
+                path.truncate(before);
+            }
+        }
+        Value::Array(items) if shape.is_list() => {
+            for (index, item) in items.iter().enumerate() {
+                path.push_str(&format!("[{index}]"));
+                atomics(shape.item(), item, path, found);
+                path.truncate(before);
+            }
+        }
+        Value::Object(_) | Value::Array(_) => found.push(path.clone()),
+        _ => {}
+    }
+}
+
 /// What became of one object in the other.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {

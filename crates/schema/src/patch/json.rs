@@ -91,8 +91,10 @@ fn run(target: &mut Value, operation: &PatchOperation) -> Result<(), PatchError>
             PatchOperation::Copy(operation) => ("copy", operation.from.as_str()),
             PatchOperation::Test(_) => ("test", path),
         };
+        if matches!(error.kind, PatchErrorKind::TestFailed) {
+            return PatchError::TestFailed(format!("testing value {path} failed: test failed"));
+        }
         PatchError::Invalid(match error.kind {
-            PatchErrorKind::TestFailed => format!("testing value {path} failed: test failed"),
             PatchErrorKind::InvalidFromPointer => missing(op, from),
             PatchErrorKind::CannotMoveInsideItself => format!("{op} operation does not apply: {from} is inside {path}"),
             PatchErrorKind::InvalidPointer if op == "replace" => {
