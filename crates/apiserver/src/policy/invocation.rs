@@ -111,7 +111,7 @@ fn params(
         (true, None) => request.namespace,
     };
     let slot = server.slot_of(resource);
-    let shown = |object: &crate::store::Object| Some(crate::object::present(resource, object));
+    let shown = |object: &crate::store::Object| Some(crate::registry::codec::present(resource, object.value()));
     let found: Vec<Option<Value>> = match reference["name"].as_str().filter(|name| !name.is_empty()) {
         Some(name) => {
             let key = crate::store::key(namespace, name);
