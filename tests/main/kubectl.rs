@@ -8,6 +8,7 @@ mod cluster;
 mod container;
 mod durable;
 mod hostile;
+mod identity;
 mod object;
 mod sets;
 mod why;

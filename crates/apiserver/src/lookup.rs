@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use knarr_resource::admission::Lookup;
+use knarr_resource::admission::{Lookup, UserInfo};
 use serde_json::Value;
 
+use crate::auth::authorizer;
+use crate::auth::rbac::Attributes;
 use crate::server::Server;
 use crate::store::{self, Object};
 
@@ -34,5 +36,16 @@ impl Lookup for Server {
         };
         let snapshot = self.store.list(slot, (!namespace.is_empty()).then_some(namespace));
         snapshot.objects.iter().map(|object| self.decoded(object)).collect()
+    }
+
+    fn allowed(&self, user: &UserInfo, verb: &str, group: &str, plural: &str, name: &str) -> bool {
+        let asked = Attributes {
+            verb,
+            group,
+            resource: plural,
+            name,
+            ..Attributes::default()
+        };
+        authorizer::allowed(self, user, &asked)
     }
 }

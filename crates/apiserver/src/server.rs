@@ -16,6 +16,7 @@ use crate::aggregator::{self, Identity, Remotes};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::Policy;
 use crate::auth::token::Signer;
+use crate::auth::x509::Authenticator;
 use crate::discovery::Discovery;
 use crate::error::Error;
 use crate::http::inflight::Inflight;
@@ -70,6 +71,8 @@ pub(crate) struct Server {
     pub signer: Signer,
     /// The roles and bindings as last read.
     pub policy: Mutex<Option<Arc<Policy>>>,
+    /// Who has shown which certificate.
+    pub certificates: Authenticator,
     /// Webhooks and policies.
     pub registered: Registered,
     /// What kubelets may.
@@ -118,6 +121,7 @@ impl Server {
         let nodes = NodeAuthorizer::new(store.clone(), slot);
         let nodes = nodes.ok_or_else(|| Error::Options("there are no rules for nodes".into()))?;
         Ok(Arc::new(Self {
+            certificates: Authenticator::new(&options.ca_pem)?,
             registered: Registered::default(),
             nodes: Arc::new(nodes),
             clock: options.clock.clone(),

@@ -8,12 +8,21 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::ToSpan;
+use jiff::civil::Date;
+use knarr_pki::Authority;
 use rand::RngExt;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType,
 };
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use serde::{Deserialize, Serialize};
 
 use crate::directory::Directory;
@@ -24,6 +33,8 @@ pub(crate) const SERVICE_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 const CA_NAME: &str = "kubernetes";
 pub(crate) const SECRETS: &str = "secrets.json";
 const CA: &str = "ca.crt";
+/// How long the server's certificate holds: browsers and Apple's systems trust none that lasts longer than 398 days.
+const LEAF_DAYS: i64 = 397;
 
 /// What is kept.
 #[derive(Serialize, Deserialize)]
@@ -96,7 +107,15 @@ impl Identity {
         Ok(())
     }
 
-    /// TLS with a fresh certificate for every name the server is reached by.
+    /// What signs the certificates that clients ask for.
+    pub(crate) fn authority(&self) -> Result<Arc<Authority>, Error> {
+        let authority = Authority::new(&self.ca_pem, &self.secrets.ca_key);
+        authority
+            .map(Arc::new)
+            .doing(|| "cannot use the key of the cluster".into())
+    }
+
+    /// TLS with a fresh certificate for every name the server is reached by. Clients may show a certificate.
     pub(crate) fn tls(&self, listen: &[IpAddr]) -> Result<Arc<rustls::ServerConfig>, Error> {
         let context = || "cannot make the server's certificate".to_string();
         let key = KeyPair::generate().doing(context)?;
@@ -119,16 +138,27 @@ impl Identity {
         params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2120, 1, 1);
+        let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let (from, until) = (today.saturating_sub(1.day()), today.saturating_add(LEAF_DAYS.days()));
+        let date = |date: Date| {
+            (
+                i32::from(date.year()),
+                date.month().unsigned_abs(),
+                date.day().unsigned_abs(),
+            )
+        };
+        let (year, month, day) = date(from);
+        params.not_before = rcgen::date_time_ymd(year, month, day);
+        let (year, month, day) = date(until);
+        params.not_after = rcgen::date_time_ymd(year, month, day);
         let certificate = params
             .signed_by(&key, &Issuer::new(ca_params(), &self.ca_key))
             .doing(context)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        let mut config = rustls::ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .doing(context)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(Arc::new(AskForCertificate(self.client_verifier(provider)?)))
             .with_single_cert(
                 vec![certificate.der().clone()],
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
@@ -136,6 +166,64 @@ impl Identity {
             .doing(context)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
+    }
+}
+
+impl Identity {
+    fn client_verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+        let context = || "cannot use the certificate of the cluster".to_string();
+        let mut roots = rustls::RootCertStore::empty();
+        let authority = CertificateDer::from_pem_slice(self.ca_pem.as_bytes()).doing(context)?;
+        roots.add(authority).doing(context)?;
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .doing(context)
+    }
+}
+
+/// Takes whatever certificate a client shows, so long as it has the key: who it is, if anybody, authentication says, which
+/// answers those whose certificate is none of ours with 401 instead of a broken connection.
+#[derive(Debug)]
+struct AskForCertificate(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for AskForCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

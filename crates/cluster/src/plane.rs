@@ -214,6 +214,7 @@ impl Cluster {
             knarr_control::Options {
                 clock: options.clock.clone(),
                 ca_pem: identity.ca_pem.clone(),
+                authority: Some(identity.authority()?),
                 node_grace: options.node_grace,
                 ..knarr_control::Options::default()
             },

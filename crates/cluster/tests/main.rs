@@ -354,3 +354,112 @@ async fn a_cluster_that_has_lost_or_damaged_its_database_says_so_and_does_not_st
         "{message} {hint}"
     );
 }
+
+/// A key, and a request for a certificate of these names, in PEM.
+fn ask(user: &str, group: &str) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, user);
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, group);
+    let request = params.serialize_request(&key).unwrap().pem().unwrap();
+    (key.serialize_pem(), request)
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_asked_for_and_approved_tells_who_its_holder_is() {
+    use k8s_openapi::ByteString;
+    use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+    use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+    let temp = tempfile::tempdir().unwrap();
+    let running = within(Cluster::start(kept(temp.path()))).await.unwrap();
+    let requests: Api<CertificateSigningRequest> = Api::all(running.client());
+    let submit = async |name: &str, user: &str, group: &str, signer: &str| {
+        let (key, request) = ask(user, group);
+        let csr: CertificateSigningRequest = serde_json::from_value(json!({ "metadata": { "name": name }, "spec": {
+            "request": ByteString(request.into_bytes()), "signerName": signer, "expirationSeconds": 3600,
+            "usages": ["client auth"], "username": "somebody else",
+        }}))
+        .unwrap();
+        requests
+            .create(&PostParams::default(), &csr)
+            .await
+            .map(|csr| (key, csr))
+    };
+    let client = "kubernetes.io/kube-apiserver-client";
+    let refused = submit("root", "root", "system:masters", client)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"),
+        "{refused}"
+    );
+    let (key, csr) = submit("jane", "jane", "developers", client).await.unwrap();
+    assert_eq!(
+        csr.spec.username.as_deref(),
+        Some("kubernetes-admin"),
+        "who asks is not theirs to say"
+    );
+
+    let approve = json!({ "status": { "conditions": [{
+        "type": "Approved", "status": "True", "reason": "KubectlApprove", "message": "fine", "lastUpdateTime": "2026-01-01T00:00:00Z",
+    }]}});
+    let patch = kube::api::Patch::Merge(approve);
+    requests
+        .patch_subresource("approval", "jane", &Default::default(), &patch)
+        .await
+        .unwrap();
+    let issued = |csr: Option<&CertificateSigningRequest>| {
+        let status = csr.and_then(|csr| csr.status.as_ref());
+        status.is_some_and(|status| status.certificate.is_some())
+    };
+    let csr = within(await_condition(requests.clone(), "jane", issued))
+        .await
+        .unwrap()
+        .unwrap();
+    let certificate = csr.status.unwrap().certificate.unwrap().0;
+
+    let shows = async |certificate: &[u8], key: &str| {
+        let mut config = Kubeconfig::read_from(running.kubeconfig_path().unwrap()).unwrap();
+        let info = config.auth_infos[0].auth_info.as_mut().unwrap();
+        *info = kube::config::AuthInfo {
+            client_certificate_data: Some(base64(certificate)),
+            client_key_data: Some(base64(key.as_bytes()).into()),
+            ..Default::default()
+        };
+        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+            .await
+            .unwrap();
+        Client::try_from(config).unwrap()
+    };
+    let jane = shows(&certificate, &key).await;
+    let reviews: Api<SelfSubjectReview> = Api::all(jane.clone());
+    let review = reviews
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await
+        .unwrap();
+    let user = review.status.unwrap().user_info.unwrap();
+    assert_eq!(user.username.as_deref(), Some("jane"));
+    assert_eq!(user.groups.unwrap(), ["developers", "system:authenticated"]);
+    let maps: Api<ConfigMap> = Api::default_namespaced(jane);
+    let refused = maps.list(&ListParams::default()).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("User \"jane\" cannot list resource \"configmaps\""),
+        "{refused}"
+    );
+
+    // One that another authority has signed is nobody's.
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    let stranger = shows(own.pem().as_bytes(), &key.serialize_pem()).await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(stranger);
+    let refused = maps.list(&ListParams::default()).await.unwrap_err().to_string();
+    assert!(refused.contains("Unauthorized"), "{refused}");
+    within(running.stop()).await;
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event as News, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, Secret,
@@ -51,6 +52,7 @@ pub(crate) struct Caches {
     pub(crate) root_certificates: Store<ConfigMap>,
     /// Only those that hold the token of a service account.
     pub(crate) token_secrets: Store<Secret>,
+    pub(crate) certificate_requests: Store<CertificateSigningRequest>,
     pub(crate) services: Store<Service>,
     pub(crate) endpoints: Store<Endpoints>,
     pub(crate) endpoint_slices: Store<EndpointSlice>,
@@ -91,6 +93,7 @@ impl Caches {
             service_accounts: Store::new(|_| Vec::new()),
             root_certificates: Store::new(|_| Vec::new()),
             token_secrets: Store::new(|_| Vec::new()),
+            certificate_requests: Store::new(|_| Vec::new()),
             services: Store::new(|_| Vec::new()),
             endpoints: Store::new(|_| Vec::new()),
             endpoint_slices: Store::new(|slice| {
@@ -135,6 +138,7 @@ impl Caches {
             Node,
             Namespace,
             ServiceAccount,
+            CertificateSigningRequest,
             ConfigMap,
             Secret,
             Service,
@@ -170,6 +174,7 @@ macro_rules! cached {
 cached! {
     Namespace => namespaces,
     ServiceAccount => service_accounts,
+    CertificateSigningRequest => certificate_requests,
     Service => services,
     Endpoints => endpoints,
     EndpointSlice => endpoint_slices,

@@ -13,6 +13,7 @@
 mod amount;
 mod autoscale;
 mod caches;
+mod certificate;
 mod controller;
 mod cron_job;
 mod daemon_set;
@@ -47,6 +48,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 use knarr_client::{event, key, store};
 use knarr_clock::Clock;
+use knarr_pki::Authority;
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +60,8 @@ pub struct Options {
     pub clock: Clock,
     /// Certificate of the cluster's CA, published to every namespace. Not published when empty.
     pub ca_pem: String,
+    /// What signs the certificates that are asked for. Without it nobody here does.
+    pub authority: Option<Arc<Authority>>,
     /// Names of controllers that are left out, as `kube-controller-manager --controllers=*,-NAME` has them.
     pub without: Vec<String>,
     /// How long a node may be silent before it is given up.
@@ -73,6 +77,7 @@ impl Default for Options {
         Self {
             clock: Clock::system(),
             ca_pem: String::new(),
+            authority: None,
             without: Vec::new(),
             node_grace: Duration::from_secs(50),
             finished_pods: 12_500,
@@ -117,6 +122,8 @@ pub async fn run(connect: impl Fn(&str) -> Client + Send, options: Options, shut
     }
     controllers! {
         autoscale::Autoscalers::default(),
+        certificate::approve::Approver,
+        certificate::clean::Cleaner,
         cron_job::CronJobs { clock: options.clock.clone() },
         daemon_set::DaemonSets::default(),
         deployment::Deployments,
@@ -136,6 +143,9 @@ pub async fn run(connect: impl Fn(&str) -> Client + Send, options: Options, shut
         stateful_set::StatefulSets,
         token::Tokens { pem: options.ca_pem.clone() },
         ttl_after_finished::TtlAfterFinished,
+    }
+    if let Some(authority) = options.authority.clone() {
+        controllers! { certificate::sign::Signer { authority } }
     }
     if !options.ca_pem.is_empty() {
         controllers! { root_certificate::RootCertificates { pem: options.ca_pem.clone() } }

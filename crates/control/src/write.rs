@@ -105,7 +105,12 @@ impl Write {
 
     /// Replaces an object's status.
     pub(crate) fn replace_status<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Self {
-        Self::new(Verb::Replace, Path::of(object).sub("status"), typed(object))
+        Self::replace_sub(object, "status")
+    }
+
+    /// Replaces what a subresource shows of an object.
+    pub(crate) fn replace_sub<K: Resource<DynamicType = ()> + Serialize>(object: &K, name: &str) -> Self {
+        Self::new(Verb::Replace, Path::of(object).sub(name), typed(object))
     }
 
     /// JSON merge patch.

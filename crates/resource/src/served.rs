@@ -2,11 +2,11 @@
 
 use crate::kind::Kind;
 use crate::kind::{
-    AdmissionPolicy, AdmissionPolicyBinding, ApiService, Binding, ConfigMap, ControllerRevision, CoreEvent, CronJob,
-    CustomResourceDefinition, DaemonSet, Deployment, EndpointSlice, Endpoints, FirstHorizontalPodAutoscaler,
-    HorizontalPodAutoscaler, Job, Lease, LimitRange, Namespace, NewEvent, Node, Plain, Pod, PodDisruptionBudget,
-    PodTemplate, PriorityClass, ReplicaSet, ReplicationController, ResourceQuota, Role, Secret, Service,
-    ServiceAccount, StatefulSet, WebhookConfiguration,
+    AdmissionPolicy, AdmissionPolicyBinding, ApiService, Binding, CertificateSigningRequest, ConfigMap,
+    ControllerRevision, CoreEvent, CronJob, CustomResourceDefinition, DaemonSet, Deployment, EndpointSlice, Endpoints,
+    FirstHorizontalPodAutoscaler, HorizontalPodAutoscaler, Job, Lease, LimitRange, Namespace, NewEvent, Node, Plain,
+    Pod, PodDisruptionBudget, PodTemplate, PriorityClass, ReplicaSet, ReplicationController, ResourceQuota, Role,
+    Secret, Service, ServiceAccount, StatefulSet, WebhookConfiguration,
 };
 use crate::resource::{ResourceInfo, Subresource};
 use knarr_schema::{Schema, lookup};
@@ -517,6 +517,21 @@ static ROWS: &[Row] = &[
         subresources: &[sub("status", "Job", CHANGE)],
         storage: "jobs",
         strategy: || Arc::new(Job),
+        ..ROW
+    },
+    Row {
+        group: "certificates.k8s.io",
+        plural: "certificatesigningrequests",
+        singular: "certificatesigningrequest",
+        kind: "CertificateSigningRequest",
+        short_names: &["csr"],
+        namespaced: false,
+        subresources: &[
+            sub("approval", "CertificateSigningRequest", CHANGE),
+            sub("status", "CertificateSigningRequest", CHANGE),
+        ],
+        storage: "certificatesigningrequests",
+        strategy: || Arc::new(CertificateSigningRequest),
         ..ROW
     },
     Row {

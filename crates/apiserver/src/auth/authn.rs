@@ -1,5 +1,7 @@
 //! Authentication: from the headers of a request to a user.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, header};
 use knarr_resource::Status;
 use percent_encoding::percent_decode_str;
@@ -8,15 +10,31 @@ use serde_json::Value;
 use super::authorizer::check;
 use super::rbac::Attributes;
 use super::token::ISSUER;
+use super::x509::Shown;
 use super::{ANONYMOUS, UserInfo};
 use crate::refusal;
 use crate::server::Server;
 use crate::store;
 
-/// The user of a request: from its bearer token, or nobody in particular.
-pub(crate) fn authenticate(server: &Server, headers: &HeaderMap) -> Result<UserInfo, Status> {
+/// The certificate that the other end of a connection has shown, if any, and who that is, if it counts.
+pub(crate) type Certificate = Option<Option<Arc<Shown>>>;
+
+/// The user of a request: from its certificate or its bearer token, or nobody in particular.
+pub(crate) fn authenticate(
+    server: &Server,
+    certificate: &Certificate,
+    headers: &HeaderMap,
+) -> Result<UserInfo, Status> {
+    let shown = certificate.as_ref().and_then(Option::as_ref);
+    if let Some(user) = shown.and_then(|shown| shown.user(server.clock.now())) {
+        return Ok(user.clone());
+    }
     let Some(credentials) = headers.get(header::AUTHORIZATION) else {
-        return Ok(UserInfo::anonymous());
+        return match certificate {
+            // Who says who they are is not believed to be nobody.
+            Some(_) => Err(refusal::unauthorized()),
+            None => Ok(UserInfo::anonymous()),
+        };
     };
     let token = credentials
         .to_str()

@@ -9,6 +9,7 @@ pub(crate) mod node;
 pub(crate) mod rbac;
 pub(crate) mod review;
 pub(crate) mod token;
+pub(crate) mod x509;
 
 pub(crate) use knarr_resource::admission::UserInfo;
 

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Peer;
 use super::held::hold;
+use crate::auth::authn::Certificate;
 use crate::server::Server;
 
 /// Connections at once. More wait to be accepted until others close.
@@ -57,7 +58,9 @@ pub(crate) async fn tls(
                 Some(b"h2") => builder().http2_only(),
                 _ => builder().http1_only(),
             };
-            connection(server, builder, stream, stop).await;
+            let chain = stream.get_ref().1.peer_certificates();
+            let certificate = chain.map(|chain| server.certificates.shown(chain, server.clock.now()).map(Arc::new));
+            connection(server, builder, stream, certificate, stop).await;
         }
     })
     .await;
@@ -70,7 +73,7 @@ pub(crate) async fn plain(server: Arc<Server>, listener: TcpListener, shutdown: 
         async move {
             // Which protocol it is shows in the first bytes.
             if let Ok(Ok(_)) = tokio::time::timeout(HEADER, stream.peek(&mut [0])).await {
-                connection(server, builder(), stream, stop).await;
+                connection(server, builder(), stream, None, stop).await;
             }
         }
     })
@@ -134,16 +137,17 @@ async fn connection(
     server: Arc<Server>,
     builder: auto::Builder<TokioExecutor>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    certificate: Certificate,
     shutdown: CancellationToken,
 ) {
     let activity = Arc::new(Activity::default());
     let requests = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (server, requests) = (server.clone(), requests.clone());
+        let (server, requests, peer) = (server.clone(), requests.clone(), Peer::Remote(certificate.clone()));
         async move {
             let request = request.map(Body::new);
             let open = Open::new(&requests, request.version());
-            let response = super::handle(server, Peer::Remote, request).await;
+            let response = super::handle(server, peer, request).await;
             Ok::<_, Infallible>(match open {
                 Some(open) => response.map(|body| hold(body, open)),
                 None => response,

@@ -39,13 +39,13 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) enum Peer {
     /// A component in this process, authenticated when its client was made.
     Local(UserInfo),
-    /// Somebody whose requests say who they are.
-    Remote,
+    /// Somebody whose certificate or whose requests say who they are.
+    Remote(authn::Certificate),
 }
 
 /// Answers one request.
 pub(crate) async fn handle(server: Arc<Server>, peer: Peer, request: Request<Body>) -> Response<Body> {
-    let remote = matches!(peer, Peer::Remote);
+    let remote = matches!(peer, Peer::Remote(_));
     let (parts, body) = request.into_parts();
     if remote && parts.version == Version::HTTP_11 && !parts.headers.contains_key(header::HOST) {
         return close(text(
@@ -159,14 +159,14 @@ async fn answer(
     query: Query,
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
-    let (known, remote) = match peer {
-        Peer::Local(user) => (Some(user), false),
-        Peer::Remote => (None, true),
+    let (known, certificate, remote) = match peer {
+        Peer::Local(user) => (Some(user), None, false),
+        Peer::Remote(certificate) => (None, certificate, true),
     };
     let user = match known {
         // A client in this process may still send credentials of its own; they are more specific.
         Some(user) if !request.headers().contains_key(header::AUTHORIZATION) => user,
-        _ => authn::authenticate(&server, request.headers())?,
+        _ => authn::authenticate(&server, &certificate, request.headers())?,
     };
     let user = authn::impersonate(&server, user, request.headers())?;
     let host = server.clone();

@@ -6,6 +6,7 @@
 //! `knarr-apiserver`.
 
 mod attributes;
+mod certificates;
 mod limit_ranger;
 mod namespace;
 mod node_restriction;
@@ -29,6 +30,8 @@ pub trait Lookup {
     fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Value>>;
     /// All objects of the resource, in one namespace or in all if `namespace` is empty.
     fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Arc<Value>>;
+    /// Whether a user may do something with a cluster-scoped resource.
+    fn allowed(&self, user: &UserInfo, verb: &str, group: &str, plural: &str, name: &str) -> bool;
 }
 
 /// The first phase: makes of `object` what the cluster's rules want it to be, or says why the request is refused.
@@ -41,6 +44,7 @@ pub fn mutate(
     lookup: &dyn Lookup,
 ) -> Result<(), Status> {
     namespace::admit(request, lookup)?;
+    certificates::mutate(request, object);
     limit_ranger::mutate(request, object, old, lookup);
     if request.creates("pods") {
         service_account::mutate(request, object, lookup)?;
@@ -69,6 +73,7 @@ pub fn validate(
     notes: &mut Notes,
 ) -> Result<(), Status> {
     limit_ranger::validate(request, object, old, lookup)?;
+    certificates::validate(request, object, old, lookup)?;
     if request.creates("pods") {
         service_account::validate(request, object, lookup)?;
     }
@@ -127,6 +132,10 @@ pub(crate) mod tests {
                 .filter(|(own, o)| *own == plural && here(o))
                 .map(|(_, o)| Arc::new(o.clone()))
                 .collect()
+        }
+
+        fn allowed(&self, _user: &UserInfo, _verb: &str, _group: &str, _plural: &str, _name: &str) -> bool {
+            false
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod admission_registration;
 mod api_service;
+mod certificate_signing_request;
 mod configmap;
 mod controller_revision;
 pub mod crd;
@@ -41,6 +42,7 @@ use serde_json::{Value, json};
 
 pub(crate) use admission_registration::{AdmissionPolicy, AdmissionPolicyBinding, WebhookConfiguration};
 pub(crate) use api_service::ApiService;
+pub(crate) use certificate_signing_request::{CertificateSigningRequest, request as requested_certificate};
 pub(crate) use configmap::ConfigMap;
 pub(crate) use controller_revision::{ControllerRevision, PodTemplate};
 pub(crate) use crd::CustomResourceDefinition;

@@ -154,6 +154,10 @@ impl Lookup for Mirror<'_> {
     fn list(&self, _group: &str, _plural: &str, _namespace: &str) -> Vec<Arc<Value>> {
         vec![Arc::new(self.0.clone())]
     }
+
+    fn allowed(&self, _user: &UserInfo, _verb: &str, _group: &str, _plural: &str, _name: &str) -> bool {
+        true
+    }
 }
 
 /// Asks everything that can be asked of an object.
