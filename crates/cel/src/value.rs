@@ -236,62 +236,6 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// Whether each object that was made is named after the field it is in: `Object.spec` in `spec` of an `Object`. Each operation
-    /// of a JSON patch begins anew.
-    ///
-    /// # Errors
-    /// Which are not, one a line.
-    pub fn check_type_names(&self) -> Result<(), String> {
-        fn check(value: &Val<'_>, path: &str, wrong: &mut Vec<String>) {
-            match value {
-                Val::Object(made) => {
-                    if &*made.name != path {
-                        wrong.push(format!(
-                            "unexpected type name {:?}, expected {path:?}, which matches field name path from root Object type",
-                            made.name
-                        ));
-                    }
-                    for (name, value) in &made.fields {
-                        check(value, &format!("{path}.{name}"), wrong);
-                    }
-                }
-                Val::List(list) => {
-                    // Looking cannot fail.
-                    let _ = list.each(&mut |item| {
-                        check(&item, path, wrong);
-                        Ok(true)
-                    });
-                }
-                Val::Map(map) => {
-                    let _ = map.each(&mut |_, item| {
-                        check(&item, path, wrong);
-                        Ok(true)
-                    });
-                }
-                Val::Optional(Some(inner)) => check(inner, path, wrong),
-                _ => {}
-            }
-        }
-        let mut wrong = Vec::new();
-        match self {
-            Val::Object(made) if &*made.name == "JSONPatch" => {
-                return made.fields.iter().try_for_each(|(_, value)| value.check_type_names());
-            }
-            Val::Object(made) => check(self, &made.name, &mut wrong),
-            Val::List(list) => {
-                let _ = list.each(&mut |item| {
-                    wrong.extend(item.check_type_names().err());
-                    Ok(true)
-                });
-            }
-            _ => {}
-        }
-        match wrong.is_empty() {
-            true => Ok(()),
-            false => Err(wrong.join("\n")),
-        }
-    }
-
     /// As JSON.
     ///
     /// # Errors

@@ -403,7 +403,7 @@ async fn a_certificate_that_was_asked_for_and_approved_tells_who_its_holder_is()
     );
 
     let approve = json!({ "status": { "conditions": [{
-        "type": "Approved", "status": "True", "reason": "KubectlApprove", "message": "fine", "lastUpdateTime": "2026-01-01T00:00:00Z",
+        "type": "Approved", "status": "True", "reason": "KubectlApprove", "message": "fine",
     }]}});
     let patch = kube::api::Patch::Merge(approve);
     requests

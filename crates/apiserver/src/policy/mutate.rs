@@ -113,9 +113,6 @@ fn mutation(
     object: &Value,
 ) -> Result<Option<Value>, String> {
     let value = expression.eval(scope, &mut Budget::new(Budget::OBJECT))?;
-    value
-        .check_type_names()
-        .map_err(|why| format!("type mismatch: {why}"))?;
     let mut next = object.clone();
     match sort {
         "JSONPatch" => {
