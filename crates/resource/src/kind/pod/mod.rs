@@ -16,7 +16,7 @@ mod warnings;
 
 use super::Kind;
 use crate::field::{Errors, Path};
-use crate::json::{items, keep, object, set, text};
+use crate::json::{items, keep, object, remove, set, text};
 use crate::printer::{Columns, Row};
 use crate::resource::Fields;
 use jiff::Timestamp;
@@ -81,8 +81,10 @@ impl Kind for Pod {
                 })
                 .collect(),
         );
-        if let (Some(spec), Some(part)) = (object(new, "spec"), part) {
-            set(spec, only, part);
+        let Some(spec) = object(new, "spec") else { return };
+        match part {
+            Some(part) => set(spec, only, part),
+            None => remove(spec, only),
         }
     }
 
