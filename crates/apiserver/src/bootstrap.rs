@@ -92,7 +92,7 @@ impl Keeper {
     }
 }
 
-async fn restore(server: &Server) -> Result<(), Error> {
+pub(crate) async fn restore(server: &Server) -> Result<(), Error> {
     let mut writes = Vec::new();
     namespaces(server, &mut writes)?;
     kubernetes_service(server, &mut writes)?;
@@ -145,7 +145,7 @@ fn kubernetes_service(server: &Server, writes: &mut Vec<Write>) -> Result<(), Er
         },
     });
     ensure(server, writes, "", "services", "default", service)?;
-    let Some(address) = server.options.advertise_to_pods else {
+    let Some(address) = server.advertised_to_pods() else {
         return Ok(());
     };
     let endpoints = json!({

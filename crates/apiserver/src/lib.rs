@@ -72,9 +72,6 @@ pub struct Options {
     pub service_cidr: String,
     /// The address under which the `kubernetes` Service reaches this server.
     pub advertise: Option<SocketAddr>,
-    /// Where pods reach the server besides its Service's address: what the `kubernetes` Endpoints hold. No loopback address, which would be
-    /// a pod's own.
-    pub advertise_to_pods: Option<SocketAddr>,
     /// The certificate of the authority that signed the server's certificate, in PEM; `kube-public/cluster-info` shows it.
     pub ca_pem: String,
     /// `gitVersion` of `/version`.
@@ -91,7 +88,6 @@ impl Default for Options {
             tokens: Vec::new(),
             service_cidr: "10.96.0.0/16".into(),
             advertise: None,
-            advertise_to_pods: None,
             ca_pem: String::new(),
             version: format!("{KUBERNETES_VERSION}+knarr"),
             pod_security: PodSecurity::default(),
@@ -139,6 +135,16 @@ impl ApiServer {
     /// private by other means.
     pub async fn serve_plain(&self, listener: TcpListener, shutdown: CancellationToken) {
         http::listen::plain(self.server.clone(), listener, shutdown).await;
+    }
+
+    /// Says where pods reach the server besides its Service's address: what the `kubernetes` Endpoints hold. No loopback
+    /// address, which would be a pod's own.
+    ///
+    /// # Errors
+    /// The Endpoints could not be stored.
+    pub async fn advertise_to_pods(&self, address: SocketAddr) -> Result<(), Error> {
+        self.server.advertise_to_pods(address);
+        bootstrap::restore(&self.server).await
     }
 
     /// Registers what serves logs, exec, attach, port-forward and proxy requests for the pods of a node.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -100,6 +101,7 @@ pub(crate) struct Server {
     /// The tables of the built-in resources, by group and plural.
     by_resource: HashMap<(Cow<'static, str>, Cow<'static, str>), Slot>,
     backends: RwLock<HashMap<String, Arc<dyn Backend>>>,
+    advertised_to_pods: Mutex<Option<SocketAddr>>,
     ready: AtomicBool,
 }
 
@@ -140,6 +142,7 @@ impl Server {
             slots: RwLock::new(slots),
             by_resource,
             backends: RwLock::new(HashMap::new()),
+            advertised_to_pods: Mutex::new(None),
             ready: AtomicBool::new(false),
             options,
         }))
@@ -201,6 +204,15 @@ impl Server {
     pub(crate) fn backend(&self, node: &str) -> Option<Arc<dyn Backend>> {
         let backends = self.backends.read().unwrap_or_else(PoisonError::into_inner);
         backends.get(node).cloned()
+    }
+
+    /// Where pods reach this server, if they can.
+    pub(crate) fn advertised_to_pods(&self) -> Option<SocketAddr> {
+        *self.advertised_to_pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn advertise_to_pods(&self, address: SocketAddr) {
+        *self.advertised_to_pods.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
     pub(crate) fn ready(&self) {

@@ -119,41 +119,24 @@ fn settle(name: &str, directory: &Directory, database: &Path) -> Result<(), Erro
     knarr_apiserver::database::create(database).map_err(|error| storage::explain(name, error))
 }
 
-impl Cluster {
-    /// Starts a cluster. It answers requests when this returns, and runs pods as soon as its node is ready, for which
-    /// [`Cluster::ready`] waits.
-    pub async fn start(options: Options) -> Result<Self, Error> {
-        let place = Place::open(&options)?;
-        if options.runtime != RuntimeChoice::Hollow {
-            std::thread::spawn(directory::sweep);
-        }
-        let directory = &place.directory;
-        let database = place.temporary.is_none().then(|| directory.file(DATABASE));
-        if let Some(database) = &database {
-            settle(&options.name, directory, database)?;
-        }
+/// The API server, and what its clients find it by.
+struct Door {
+    server: ApiServer,
+    identity: Identity,
+    listener: Option<(TcpListener, SocketAddr)>,
+}
+
+impl Door {
+    async fn open(options: &Options, directory: &Directory, database: Option<PathBuf>) -> Result<Self, Error> {
         let mut identity = Identity::open(directory)?;
         let listener = match options.listen {
             Some(address) => Some(listen(address, &identity).await?),
             None => None,
         };
-        let address = match &listener {
-            Some(listener) => Some(listener.local_addr().doing(|| "cannot listen".into())?),
-            None => None,
-        };
+        let address = listener.as_ref().map(|(_, address)| *address);
         if let Some(address) = address {
             identity.set_port(directory, address.port())?;
         }
-
-        let state = directory.create_sub("node")?;
-        let chosen = runtime::choose(options.runtime, &state, &options.clock).await?;
-        let mode = chosen.runtime.mode();
-        // Otherwise pods have no network of their own, so that there is nothing to listen in.
-        let networked = matches!(mode, Mode::Root | Mode::UserNamespace);
-        tracing::info!(?mode, refusals = ?chosen.refusals, "containers");
-        let inside = address
-            .filter(|_| networked)
-            .map(|address| SocketAddr::new(chosen.runtime.node_ip(), address.port()));
         let server = ApiServer::start(knarr_apiserver::Options {
             clock: options.clock.clone(),
             data: database,
@@ -163,7 +146,6 @@ impl Cluster {
                 groups: vec![MASTERS.into()],
             }],
             advertise: address,
-            advertise_to_pods: inside,
             ca_pem: identity.ca_pem.clone(),
             // Pods that reach for the host run only where a label asks for it: the host is somebody's own machine.
             pod_security: knarr_apiserver::PodSecurity {
@@ -183,11 +165,59 @@ impl Cluster {
                 None => failed,
             }
         })?;
+        Ok(Self {
+            server,
+            identity,
+            listener,
+        })
+    }
+}
+
+impl Cluster {
+    /// Starts a cluster. It answers requests when this returns, and runs pods as soon as its node is ready, for which
+    /// [`Cluster::ready`] waits.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let place = Place::open(&options)?;
+        if options.runtime != RuntimeChoice::Hollow {
+            std::thread::spawn(directory::sweep);
+        }
+        let directory = &place.directory;
+        let database = place.temporary.is_none().then(|| directory.file(DATABASE));
+        if let Some(database) = &database {
+            settle(&options.name, directory, database)?;
+        }
+        let state = directory.create_sub("node")?;
+        // The node process finds out what this host allows while the API server starts. Both are waited for: what has started
+        // ends when it is dropped.
+        let (chosen, door) = tokio::join!(
+            runtime::choose(options.runtime, &state, &options.clock),
+            Door::open(&options, directory, database),
+        );
+        let chosen = chosen?;
+        let Door {
+            server,
+            identity,
+            listener,
+        } = door?;
+        let mode = chosen.runtime.mode();
+        // Otherwise pods have no network of their own, so that there is nothing to listen in.
+        let networked = matches!(mode, Mode::Root | Mode::UserNamespace);
+        tracing::info!(?mode, refusals = ?chosen.refusals, "containers");
+        let address = listener.as_ref().map(|(_, address)| *address);
+        let inside = address
+            .filter(|_| networked)
+            .map(|address| SocketAddr::new(chosen.runtime.node_ip(), address.port()));
+        if let Some(inside) = inside {
+            server
+                .advertise_to_pods(inside)
+                .await
+                .map_err(|error| storage::explain(&options.name, error))?;
+        }
 
         let mut tasks = JoinSet::new();
         let (control, listeners) = (CancellationToken::new(), CancellationToken::new());
         let mut config = None;
-        if let (Some(listener), Some(address)) = (listener, address) {
+        if let Some((listener, address)) = listener {
             let tls = identity.tls(&[address.ip(), chosen.runtime.node_ip()])?;
             let url = format!("https://{}", reachable(address));
             config = Some(kubeconfig::write(directory, &options.name, &url, &identity)?);
@@ -389,7 +419,13 @@ fn components(options: &Options, address: Option<SocketAddr>, networked: bool) -
 }
 
 /// Listens on the given address. Port 0 prefers the port that kubeconfigs know.
-async fn listen(address: SocketAddr, identity: &Identity) -> Result<TcpListener, Error> {
+async fn listen(address: SocketAddr, identity: &Identity) -> Result<(TcpListener, SocketAddr), Error> {
+    let listener = bind(address, identity).await?;
+    let address = listener.local_addr().doing(|| "cannot listen".into())?;
+    Ok((listener, address))
+}
+
+async fn bind(address: SocketAddr, identity: &Identity) -> Result<TcpListener, Error> {
     let known = SocketAddr::new(address.ip(), identity.port());
     if address.port() == 0
         && known.port() != 0

@@ -62,6 +62,8 @@ impl Cluster {
 
     pub async fn with(options: Options) -> Self {
         let server = ApiServer::start(options).await.expect("starts");
+        let inside = "10.244.0.1:6443".parse().expect("an address");
+        server.advertise_to_pods(inside).await.expect("stored");
         let admin = server.client(UserInfo::authenticated("admin", &["system:masters"]));
         let cluster = Self { server, admin };
         // In a whole cluster a controller gives every namespace this account, without which there are no pods.
@@ -153,7 +155,6 @@ pub fn options(data: Option<PathBuf>) -> Options {
             groups: vec!["developers".into()],
         }],
         advertise: Some("127.0.0.1:6443".parse().expect("an address")),
-        advertise_to_pods: Some("10.244.0.1:6443".parse().expect("an address")),
         ..Options::default()
     }
 }

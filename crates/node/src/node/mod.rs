@@ -46,22 +46,20 @@ pub(crate) async fn register(cx: &Context) -> Seen {
 async fn try_register(cx: &Context, nodes: &Api<Node>, runtime: &RuntimeStatus) -> kube::Result<Node> {
     let name = &cx.options.node_name;
     let wanted = object::metadata(cx);
-    let known = nodes.get_opt(name).await?;
-    if known.is_none() {
-        let cidr = cx.options.pod_cidr.clone();
-        let node = Node {
-            metadata: wanted.clone(),
-            spec: Some(NodeSpec {
-                pod_cidrs: cidr.clone().map(|cidr| vec![cidr]),
-                pod_cidr: cidr,
-                ..NodeSpec::default()
-            }),
-            ..Node::default()
-        };
-        match nodes.create(&PostParams::default(), &node).await {
-            Err(kube::Error::Api(answer)) if answer.reason == "AlreadyExists" => {}
-            other => drop(other?),
-        }
+    let cidr = cx.options.pod_cidr.clone();
+    // With its status: what is ready at once needs no second write, and no taint in between.
+    let node = Node {
+        metadata: wanted.clone(),
+        spec: Some(NodeSpec {
+            pod_cidrs: cidr.clone().map(|cidr| vec![cidr]),
+            pod_cidr: cidr,
+            ..NodeSpec::default()
+        }),
+        status: Some(object::status(cx, &NodeStatus::default(), runtime)),
+    };
+    match nodes.create(&PostParams::default(), &node).await {
+        Err(kube::Error::Api(answer)) if answer.reason == "AlreadyExists" => {}
+        created => return created,
     }
     // Labels that are the kubelet's are put right; those of others stay.
     let patch = json!({ "metadata": { "labels": wanted.labels, "annotations": wanted.annotations } });
