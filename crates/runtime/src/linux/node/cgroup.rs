@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::child;
 use crate::linux::wire::{self, Context, Failure};
-use crate::{Limits, Usage};
+use crate::{Limits, Mode, Usage};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 /// A node's group is named by this and its guard's process ID.
@@ -91,7 +91,7 @@ impl Groups {
     }
 
     /// What is not limited here, for people.
-    pub(super) fn weaknesses(&self) -> Vec<String> {
+    pub(super) fn weaknesses(&self, mode: Mode) -> Vec<String> {
         let handed = |file: &str| {
             self.unified
                 .as_ref()
@@ -107,13 +107,19 @@ impl Groups {
         if !self.count_processes() {
             missing.push("pids");
         }
-        if missing.is_empty() {
-            return Vec::new();
+        let mut weaknesses = Vec::new();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            weaknesses.push(format!(
+                "no control groups may be made for {missing}: limits of it are not enforced"
+            ));
         }
-        vec![format!(
-            "no control groups may be made for {}: limits of it are not enforced",
-            missing.join(", ")
-        )]
+        // In a user namespace the kernel opens no device for them anyway.
+        if mode == Mode::Root && self.devices.is_none() {
+            let why = "no control group filters devices: containers are kept from the host's by having no right to make a node of one";
+            weaknesses.push(why.into());
+        }
+        weaknesses
     }
 
     fn directories(&self) -> impl Iterator<Item = &PathBuf> {

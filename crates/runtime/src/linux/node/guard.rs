@@ -47,16 +47,19 @@ fn start() -> Result<i32, Failure> {
     // Should the socket pair have leaked into another process, the death of the main one still reaches us.
     prctl::set_pdeathsig(Signal::SIGTERM).context("tie the node to the main process")?;
 
-    let (mode, refusals) = trial::choose();
-    let groups = mode.map(|_| Groups::create(getpid()));
-    let weaknesses = groups.iter().flat_map(Groups::weaknesses).collect();
+    // Both take the kernel's grace periods, so they wait for them together.
+    let trial = trial::Trial::begin();
+    let groups = Groups::create(getpid());
+    let (mode, refusals) = trial.end();
+    let weaknesses = mode.map(|mode| groups.weaknesses(mode)).unwrap_or_default();
     let hello = Message::Hello {
         mode,
         refusals,
         weaknesses,
     };
     wire::send(link.as_fd(), &hello, &[]).context("greet")?;
-    let (Some(mode), Some(groups)) = (mode, groups) else {
+    let Some(mode) = mode else {
+        groups.remove_all();
         return Ok(0);
     };
     // Only now: the children of the trials would leave a SIGCHLD pending.

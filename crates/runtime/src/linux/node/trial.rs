@@ -11,6 +11,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use super::namespace::{Home, Shared};
 use super::network::{Addresses, connect_pod};
@@ -26,39 +27,78 @@ const SOMEBODY: u32 = 1000;
 /// Longest refusal read back.
 const LONGEST: u64 = 4096;
 
-/// The best mode that works, and why better ones do not.
-pub(super) fn choose() -> (Option<Mode>, Vec<String>) {
-    let mut candidates = vec![(Mode::Root, "root"), (Mode::UserNamespace, "user namespace")];
-    if !guard::is_root() {
-        candidates.remove(0);
-    }
-    let mut refusals = Vec::new();
-    for (mode, name) in candidates {
-        match attempt(mode) {
-            Ok(()) => return (Some(mode), refusals),
-            Err(reason) => refusals.push(format!("{name}: {reason}")),
-        }
-    }
-    (None, refusals)
+/// Finding out which mode works, begun with the best one.
+pub(super) struct Trial {
+    mode: Mode,
+    attempt: Result<Attempt, String>,
+    /// What is tried if that fails.
+    rest: Option<Mode>,
 }
 
-fn attempt(mode: Mode) -> Result<(), String> {
-    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| e.to_string())?;
-    let (_, report) = wire::pair().map_err(|e| e.to_string())?;
-    let child = child::fork(report, |_| {
-        finish(
-            &writer,
-            guard::isolate(mode).and_then(|()| first_process(mode, &writer)),
-        )
-    });
-    drop(writer);
-    let child = child.map_err(|e| e.to_string())?;
-    let mut reason = String::new();
-    drop(File::from(reader).take(LONGEST).read_to_string(&mut reason));
-    match waitpid(child, None) {
-        Ok(WaitStatus::Exited(_, 0)) if reason.is_empty() => Ok(()),
-        Ok(_) if !reason.is_empty() => Err(reason),
-        other => Err(format!("ended unexpectedly: {other:?}")),
+impl Trial {
+    /// Begins. The caller goes on while a throw-away process tries.
+    pub(super) fn begin() -> Self {
+        let (mode, rest) = match guard::is_root() {
+            true => (Mode::Root, Some(Mode::UserNamespace)),
+            false => (Mode::UserNamespace, None),
+        };
+        let attempt = Attempt::begin(mode);
+        Self { mode, attempt, rest }
+    }
+
+    /// The best mode that works, and why better ones do not.
+    pub(super) fn end(self) -> (Option<Mode>, Vec<String>) {
+        let mut refusals = Vec::new();
+        let mut next = Some((self.mode, self.attempt));
+        let mut rest = self.rest.into_iter();
+        while let Some((mode, attempt)) = next {
+            match attempt.and_then(Attempt::end) {
+                Ok(()) => return (Some(mode), refusals),
+                Err(reason) => refusals.push(format!("{}: {reason}", name(mode))),
+            }
+            next = rest.next().map(|mode| (mode, Attempt::begin(mode)));
+        }
+        (None, refusals)
+    }
+}
+
+/// What a refusal calls a mode.
+fn name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Root => "root",
+        _ => "user namespace",
+    }
+}
+
+/// A throw-away process that does all of it in one mode.
+struct Attempt {
+    child: Pid,
+    /// Where it writes what went wrong.
+    reader: OwnedFd,
+}
+
+impl Attempt {
+    fn begin(mode: Mode) -> Result<Self, String> {
+        let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| e.to_string())?;
+        let (_, report) = wire::pair().map_err(|e| e.to_string())?;
+        let child = child::fork(report, |_| {
+            finish(
+                &writer,
+                guard::isolate(mode).and_then(|()| first_process(mode, &writer)),
+            )
+        });
+        let child = child.map_err(|e| e.to_string())?;
+        Ok(Self { child, reader })
+    }
+
+    fn end(self) -> Result<(), String> {
+        let mut reason = String::new();
+        drop(File::from(self.reader).take(LONGEST).read_to_string(&mut reason));
+        match waitpid(self.child, None) {
+            Ok(WaitStatus::Exited(_, 0)) if reason.is_empty() => Ok(()),
+            Ok(_) if !reason.is_empty() => Err(reason),
+            other => Err(format!("ended unexpectedly: {other:?}")),
+        }
     }
 }
 
