@@ -398,6 +398,11 @@ pub trait Runtime: Send + Sync + 'static {
             .map_err(|error| bind_error("udp", address, error))
     }
 
+    /// Where on this host is kept what a container has written outside its volumes; `None` where that cannot be told.
+    fn layer(&self, _container: &str) -> Option<PathBuf> {
+        None
+    }
+
     /// What a container uses now.
     async fn usage(&self, container: &str) -> Result<Usage, RuntimeError>;
 }

@@ -61,36 +61,47 @@ async fn a_tampered_volume_costs_nobody_anything_and_is_put_right() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_fills_its_disk_volume_is_evicted() {
+async fn a_pod_that_takes_more_of_the_disk_than_it_may_is_evicted() {
     let world = World::start().await;
-    let spec = json!({
-        "volumes": [{ "name": "m", "emptyDir": { "sizeLimit": "1Mi" } }],
-        "containers": [{ "name": "c", "image": "busybox", "command": ["sleep", "100000"],
-            "volumeMounts": [{ "name": "m", "mountPath": "/m" }] }],
-    });
-    world.run("glutton", spec).await;
-    let pod = world.until_running("glutton").await;
-    let dir = volume(&world, &pod, "empty-dir", "m");
-    fs::write(dir.join("half"), vec![1; 512 << 10]).unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
-    assert_eq!(
-        world.until_running("glutton").await.uid(),
-        pod.uid(),
-        "within its limit"
-    );
-    fs::write(dir.join("more"), vec![1; 1 << 20]).unwrap();
-    let message = "Usage of EmptyDir volume \"m\" exceeds the limit \"1Mi\". ";
-    let event = world.until_event("glutton", message).await;
-    assert_eq!(
-        (event.reason.as_deref(), event.type_.as_deref()),
-        (Some("Evicted"), Some("Warning"))
-    );
-    let pod = world.until("glutton", |pod| phase(pod) == "Failed").await;
-    let status = pod.status.unwrap();
-    assert_eq!(
-        (status.reason.as_deref(), status.message.as_deref()),
-        (Some("Evicted"), Some(message))
-    );
+    let limit = json!({ "limits": { "ephemeral-storage": "1Mi" } });
+    for (name, volume_of, resources, message) in [
+        (
+            "volume",
+            json!({ "sizeLimit": "1Mi" }),
+            json!({}),
+            "Usage of EmptyDir volume \"m\" exceeds the limit \"1Mi\". ",
+        ),
+        (
+            "pod",
+            json!({}),
+            limit,
+            "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ",
+        ),
+    ] {
+        let spec = json!({
+            "volumes": [{ "name": "m", "emptyDir": volume_of }],
+            "containers": [{ "name": "c", "image": "busybox", "command": ["sleep", "100000"], "resources": resources,
+                "volumeMounts": [{ "name": "m", "mountPath": "/m" }] }],
+        });
+        world.run(name, spec).await;
+        let pod = world.until_running(name).await;
+        let dir = volume(&world, &pod, "empty-dir", "m");
+        fs::write(dir.join("half"), vec![1; 512 << 10]).unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        assert_eq!(world.until_running(name).await.uid(), pod.uid(), "within its limit");
+        fs::write(dir.join("more"), vec![1; 1 << 20]).unwrap();
+        let event = world.until_event(name, message).await;
+        assert_eq!(
+            (event.reason.as_deref(), event.type_.as_deref()),
+            (Some("Evicted"), Some("Warning"))
+        );
+        let pod = world.until(name, |pod| phase(pod) == "Failed").await;
+        let status = pod.status.unwrap();
+        assert_eq!(
+            (status.reason.as_deref(), status.message.as_deref()),
+            (Some("Evicted"), Some(message))
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -275,6 +275,11 @@ impl Link {
         })
     }
 
+    /// Where a container's writable layer is kept.
+    pub(super) fn layer(&self, container: &str) -> PathBuf {
+        self.state_dir.join("containers").join(container).join("upper")
+    }
+
     pub(super) fn status(&self) -> watch::Receiver<RuntimeStatus> {
         self.status.subscribe()
     }

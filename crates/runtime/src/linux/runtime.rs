@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -296,6 +296,10 @@ impl Runtime for LinuxRuntime {
     async fn bind_node(&self, address: SocketAddr) -> Result<UdpSocket, RuntimeError> {
         let socket = std::net::UdpSocket::from(self.bound(address, true).await?);
         UdpSocket::from_std(socket).map_err(io_error("watch a socket"))
+    }
+
+    fn layer(&self, container: &str) -> Option<PathBuf> {
+        Some(self.link.layer(container))
     }
 
     async fn usage(&self, container: &str) -> Result<Usage, RuntimeError> {
