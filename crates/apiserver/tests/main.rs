@@ -12,6 +12,7 @@ mod api {
     pub mod deletion;
     pub mod discovery;
     pub mod durability;
+    pub mod hostile;
     pub mod linearizable;
     pub mod lists;
     pub mod objects;

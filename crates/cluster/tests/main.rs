@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
+#[path = "main/conformance.rs"]
+mod conformance;
 #[path = "main/service.rs"]
 mod service;
 

@@ -152,6 +152,14 @@ impl Cluster {
         said
     }
 
+    /// `kubectl edit` by somebody whose editor is `script`, a line of `sed`; what it prints.
+    pub(crate) fn edit(&self, object: &[&str], script: &str) -> String {
+        let editor = format!("sed -i '{script}'");
+        let mut command = self.command(&[&["edit"], object].concat());
+        let output = command.env("KUBE_EDITOR", editor).output().expect("kubectl runs");
+        format!("{}{}", text(&output.stdout), text(&output.stderr))
+    }
+
     /// One value of an object, by JSON path.
     pub(crate) fn value(&self, object: &[&str], path: &str) -> String {
         let path = format!("jsonpath={path}");

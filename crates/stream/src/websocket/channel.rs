@@ -191,7 +191,22 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_message_is_read_as_it_would_be_written_or_is_none(message in proptest::collection::vec(any::<u8>(), 0..40), base64 in any::<bool>()) {
+            let codec = Codec { base64, ends_channels: true };
+            if let Some((channel, bytes)) = codec.decode(Bytes::from(message.clone())) {
+                let again = codec.encode(channel, &bytes).into_data();
+                prop_assert_eq!(codec.decode(again), Some((channel, bytes)));
+            } else {
+                prop_assert!(base64 || message.is_empty());
+            }
+        }
+    }
 
     #[test]
     fn both_codecs_read_what_they_write() {
