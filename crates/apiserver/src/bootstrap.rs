@@ -51,14 +51,14 @@ pub(crate) async fn run(server: &Server) -> Result<(), Error> {
 
 /// Brings back what somebody deletes but no cluster can be without: `kubectl delete all --all` takes the `kubernetes`
 /// Service along.
-pub(crate) struct Keeper {
+pub(crate) struct Controller {
     /// Weak, so that a server that nobody uses any more goes away.
     server: Weak<Server>,
     stopping: CancellationToken,
     changes: Vec<watch::Receiver<u64>>,
 }
 
-impl Keeper {
+impl Controller {
     pub(crate) fn new(server: &Arc<Server>) -> Self {
         let changes = [
             ("", "namespaces"),

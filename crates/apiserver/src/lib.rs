@@ -110,7 +110,7 @@ impl ApiServer {
         crd::reconcile(&server).await?;
         tokio::spawn(crd::Controller::new(&server).run());
         tokio::spawn(aggregator::Controller::new(&server).run());
-        tokio::spawn(bootstrap::Keeper::new(&server).run());
+        tokio::spawn(bootstrap::Controller::new(&server).run());
         tokio::spawn(registry::QuotaController::new(&server).run());
         tokio::spawn(auth::aggregation::Controller::new(&server).run());
         server.ready();

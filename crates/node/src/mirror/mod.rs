@@ -40,7 +40,7 @@ struct Own {
 }
 
 /// Keeps the mirrors, and runs the static pods.
-pub(crate) struct Keeper {
+pub(crate) struct MirrorPods {
     cx: Arc<Context>,
     own: BTreeMap<Key, Own>,
     mirrors: mpsc::UnboundedReceiver<Mirror>,
@@ -51,7 +51,7 @@ pub(crate) struct Keeper {
 
 /// Keeps them until the kubelet shuts down.
 pub(crate) async fn keep(cx: Arc<Context>, mirrors: mpsc::UnboundedReceiver<Mirror>) {
-    let mut keeper = Keeper {
+    let mut pods = MirrorPods {
         own: BTreeMap::new(),
         mirrors,
         owner: None,
@@ -60,7 +60,7 @@ pub(crate) async fn keep(cx: Arc<Context>, mirrors: mpsc::UnboundedReceiver<Mirr
     };
     for description in &cx.options.components {
         let pod = Arc::new(component::pod(description, &cx.options.node_name));
-        keeper.own.insert(
+        pods.own.insert(
             key(&pod),
             Own {
                 pod,
@@ -71,18 +71,18 @@ pub(crate) async fn keep(cx: Arc<Context>, mirrors: mpsc::UnboundedReceiver<Mirr
     }
     let mut scans = tokio::time::interval(SCAN);
     let mut changes = cx.options.manifest_dir.as_deref().and_then(watch::Changes::of);
-    let mut unsettled = !keeper.settle_all().await;
+    let mut unsettled = !pods.settle_all().await;
     loop {
         tokio::select! {
-            Some(mirror) = keeper.mirrors.recv() => unsettled |= !keeper.mirrored(mirror).await,
-            _ = scans.tick(), if cx.options.manifest_dir.is_some() => unsettled |= !keeper.scan().await,
-            () = watch::changed(&mut changes) => unsettled |= !keeper.scan().await,
-            () = tokio::time::sleep(RETRY), if unsettled => unsettled = !keeper.settle_all().await,
+            Some(mirror) = pods.mirrors.recv() => unsettled |= !pods.mirrored(mirror).await,
+            _ = scans.tick(), if cx.options.manifest_dir.is_some() => unsettled |= !pods.scan().await,
+            () = watch::changed(&mut changes) => unsettled |= !pods.scan().await,
+            () = tokio::time::sleep(RETRY), if unsettled => unsettled = !pods.settle_all().await,
         }
     }
 }
 
-impl Keeper {
+impl MirrorPods {
     /// A mirror appeared, changed or went. False when something could not be put right.
     async fn mirrored(&mut self, mirror: Mirror) -> bool {
         match mirror {

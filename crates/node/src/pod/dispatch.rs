@@ -22,7 +22,7 @@ pub(crate) enum Mirror {
 /// Feeds the workers.
 pub(crate) struct Dispatcher {
     pub(crate) cx: Arc<Context>,
-    /// Mirror pods are not run; their keeper decides about them.
+    /// Mirror pods are not run; `MirrorPods` decides about them.
     pub(crate) mirrors: mpsc::UnboundedSender<Mirror>,
 }
 
@@ -61,7 +61,7 @@ impl Dispatcher {
     fn seen(&mut self, pod: Pod) {
         let pod = Arc::new(pod);
         if super::annotation(&pod, MIRROR).is_some() {
-            let _ = self.mirrors.send(Mirror::Seen(pod)); // its keeper ends with the kubelet
+            let _ = self.mirrors.send(Mirror::Seen(pod)); // `MirrorPods` ends with the kubelet
             return;
         }
         match self.cx.pods.get(&key(&pod)) {
