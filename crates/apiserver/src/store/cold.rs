@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::object::Object;
 
@@ -15,6 +16,9 @@ const WARM: usize = 8 << 20;
 const LEAST: usize = 512;
 /// LZ4 looks back 64 KiB; the object itself wants some of that.
 const DICTIONARY: usize = 32 << 10;
+
+/// Freed memory goes back to the system when nothing has been packed for so long.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What the objects of a table are packed against: the first of them that was packed.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +36,8 @@ struct Queue {
     objects: VecDeque<(Arc<Object>, Sibling)>,
     bytes: usize,
     packing: bool,
+    /// How often packing has begun.
+    passes: u64,
 }
 
 /// The objects written last, oldest first.
@@ -54,8 +60,19 @@ impl Warm {
         }
         if queue.bytes > WARM && !queue.packing {
             queue.packing = true;
-            let warm = self.clone();
-            tokio::task::spawn_blocking(move || while warm.pack_some() {});
+            queue.passes += 1;
+            tokio::spawn(self.clone().pack(queue.passes));
+        }
+    }
+
+    /// Packs on another thread, and gives back what that has freed unless there is more to pack soon.
+    async fn pack(self, pass: u64) {
+        let warm = self.clone();
+        // It fails only where the whole program ends.
+        let _ = tokio::task::spawn_blocking(move || while warm.pack_some() {}).await;
+        tokio::time::sleep(SETTLE).await;
+        if self.queue().passes == pass {
+            let _ = tokio::task::spawn_blocking(give_back).await; // likewise
         }
     }
 
@@ -84,5 +101,16 @@ impl Warm {
             }
         }
         !cold.is_empty()
+    }
+}
+
+/// Gives freed memory back to the system. glibc keeps what lies between pieces in use: 70 MB were left of the deletion of 1,500
+/// objects of 14 KB.
+#[allow(unsafe_code, reason = "only the C library can do it")]
+fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes the allocator's own locks, and touches nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

@@ -12,6 +12,8 @@ use super::{ARGUMENT, Order, Report};
 use crate::error::{Doing, Error};
 use crate::{Cluster, Logs, Options, RuntimeChoice};
 
+/// Most threads for what does not block. A cluster mostly waits, and each thread keeps memory of its own.
+const WORKERS: usize = 4;
 /// How long threads may go on when all is over.
 const LEFTOVER: Duration = Duration::from_secs(1);
 
@@ -51,7 +53,11 @@ fn run(order: &str) -> Result<(), Error> {
         .with_filter(filter);
     let subscriber = tracing_subscriber::registry().with(logs.layer()).with(file);
     let _ = tracing::subscriber::set_global_default(subscriber); // fails only when there is one already
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(processors.min(WORKERS))
+        .enable_all()
+        .build();
     let runtime = runtime.doing(|| "cannot start threads".into())?;
     let result = runtime.block_on(serve(order, logs));
     // What blocks a thread, such as a disk that does not answer, does not keep the process from ending.
