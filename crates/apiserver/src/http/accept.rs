@@ -111,8 +111,15 @@ pub(crate) fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
     clauses
 }
 
-/// The best form that this server can write; in protobuf only if there is one.
-pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, protobuf: bool) -> Result<Form, Status> {
+/// What an answer can be besides an object in JSON or YAML.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Offer {
+    pub protobuf: bool,
+    pub tables: bool,
+}
+
+/// The best form that this server can write.
+pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Form, Status> {
     let json = if pretty(headers, query) {
         Encoding::Pretty
     } else {
@@ -129,7 +136,7 @@ pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, protobuf: bool) -> R
         let encoding = match clause.media {
             _ if clause.is_json() => json,
             "application/yaml" => Encoding::Yaml,
-            PROTOBUF if protobuf => Encoding::Protobuf,
+            PROTOBUF if offer.protobuf => Encoding::Protobuf,
             _ => continue,
         };
         let version = match (clause.param("g"), clause.param("v")) {
@@ -140,7 +147,7 @@ pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, protobuf: bool) -> R
         let (shape, of_list) = match clause.param("as") {
             None => (Shape::Object, None),
             // Nobody writes tables in protobuf, upstream neither.
-            Some("Table") if encoding != Encoding::Protobuf => (Shape::Table(version), None),
+            Some("Table") if offer.tables && encoding != Encoding::Protobuf => (Shape::Table(version), None),
             Some("PartialObjectMetadata") => (Shape::Metadata(version), Some(false)),
             Some("PartialObjectMetadataList") => (Shape::Metadata(version), Some(true)),
             Some(_) => continue,
@@ -151,7 +158,7 @@ pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, protobuf: bool) -> R
             of_list,
         });
     }
-    Err(refusal::not_acceptable(protobuf))
+    Err(refusal::not_acceptable(offer.protobuf))
 }
 
 /// What a Status is written in: whatever form was asked for, a refusal takes none but its own.
@@ -191,10 +198,15 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
+    const ALL: Offer = Offer {
+        protobuf: true,
+        tables: true,
+    };
+
     fn form(accept: &str) -> Result<Form, Status> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        negotiate(&headers, &Query::default(), true)
+        negotiate(&headers, &Query::default(), ALL)
     }
 
     fn shape(accept: &str) -> Shape {
@@ -241,7 +253,7 @@ mod tests {
         assert_eq!(form("text/html").unwrap_err().code, 406);
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(PROTOBUF));
-        let refused = negotiate(&headers, &Query::default(), false).unwrap_err();
+        let refused = negotiate(&headers, &Query::default(), Offer::default()).unwrap_err();
         let message = "only the following media types are accepted: application/json, application/yaml";
         assert_eq!((refused.code, refused.message.as_str()), (406, message));
     }
@@ -250,7 +262,7 @@ mod tests {
     fn people_get_indented_json() {
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, "curl/8".parse().unwrap());
-        let encoding = |query: &str| negotiate(&headers, &Query::parse(query), true).unwrap().encoding;
+        let encoding = |query: &str| negotiate(&headers, &Query::parse(query), ALL).unwrap().encoding;
         assert_eq!(encoding(""), Encoding::Pretty);
         assert_eq!(encoding("pretty=false"), Encoding::Json);
     }

@@ -7,7 +7,7 @@ use http::request::Parts;
 use knarr_resource::{ResourceInfo, Status, Subresource};
 use knarr_schema::proto;
 
-use super::accept::{self, Form};
+use super::accept::{self, Form, Offer};
 use super::options;
 use super::query::Query;
 use crate::auth::UserInfo;
@@ -49,8 +49,12 @@ impl RequestInfo {
 
     pub(crate) fn form(&self) -> Result<Form, Status> {
         let resource = &self.resource;
-        let protobuf = proto::can_encode(&resource.group, &resource.version, &resource.kind);
-        let form = accept::negotiate(self.headers(), &self.query, protobuf)?;
+        let offer = Offer {
+            protobuf: proto::can_encode(&resource.group, &resource.version, &resource.kind),
+            // What is only answered, such as a review, has no columns.
+            tables: resource.stored(),
+        };
+        let form = accept::negotiate(self.headers(), &self.query, offer)?;
         match self.verb {
             "watch" => Ok(form),
             verb => form.fits(resource, matches!(verb, "list" | "deletecollection")),

@@ -7,6 +7,7 @@ use knarr_schema::openapi::Document;
 use knarr_schema::proto;
 use serde_json::{Value, json};
 
+use super::accept::Offer;
 use super::path::Route;
 use super::query::Query;
 use super::{accept, gzip, metrics, not_found, render, text};
@@ -76,13 +77,17 @@ fn json_response(headers: &HeaderMap, query: &Query, value: &Value) -> Result<Re
     let api_version = value["apiVersion"].as_str().unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let protobuf = proto::can_encode(group, version, value["kind"].as_str().unwrap_or_default());
-    let form = match accept::negotiate(headers, query, protobuf) {
+    let offer = Offer {
+        protobuf,
+        tables: false,
+    };
+    let form = match accept::negotiate(headers, query, offer) {
         Ok(form) => form,
         Err(failure) => match accept::clauses(headers)
             .iter()
             .any(|clause| clause.media.contains("json"))
         {
-            true => accept::negotiate(&HeaderMap::new(), query, false)?,
+            true => accept::negotiate(&HeaderMap::new(), query, Offer::default())?,
             false => return Err(failure),
         },
     };
