@@ -100,12 +100,15 @@ JSONSchemaProps.exclusiveMaximum JSONSchemaProps.exclusiveMinimum JSONSchemaProp
 JSONSchemaProps.x-kubernetes-embedded-resource JSONSchemaProps.x-kubernetes-int-or-string
 HorizontalPodAutoscalerStatus.currentReplicas VolumeAttachmentStatus.attached
 """.split())
-# Every optional number in a status is a counter or a generation, except these pointers.
+# Every optional number in a status is a counter or a generation whose zero is not written, except these: pointers, and the
+# counters of a disruption budget, which Go always writes.
 STATUS_POINTERS = set("""
 DaemonSetStatus.collisionCount DeploymentStatus.collisionCount DeploymentStatus.terminatingReplicas
 ReplicaSetStatus.terminatingReplicas StatefulSetStatus.collisionCount JobStatus.ready JobStatus.terminating
 ContainerStatus.started HorizontalPodAutoscalerStatus.observedGeneration
 HorizontalPodAutoscalerStatus.currentCPUUtilizationPercentage
+PodDisruptionBudgetStatus.currentHealthy PodDisruptionBudgetStatus.desiredHealthy
+PodDisruptionBudgetStatus.disruptionsAllowed PodDisruptionBudgetStatus.expectedPods
 """.split())
 
 # Optional strings that are pointers in Go: an empty one says something.
