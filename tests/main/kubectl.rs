@@ -10,9 +10,11 @@ mod crd;
 mod durable;
 mod hostile;
 mod identity;
+mod network;
 mod object;
 mod policy;
 mod sets;
+mod storage;
 mod why;
 mod workload;
 

@@ -42,11 +42,26 @@ pub(crate) async fn run(server: &Server) -> Result<(), Error> {
         let class = json!({"metadata": {"name": name}, "value": value, "description": description});
         ensure(server, &mut writes, "scheduling.k8s.io", "priorityclasses", "", class)?;
     }
+    storage_class(server, &mut writes)?;
+    ingress_classes(server, &mut writes)?;
     cluster_info(server, &mut writes)?;
     let trusted = server.front_proxy.config_map(&server.options.ca_pem);
     replace(server, &mut writes, "", "configmaps", "kube-system", trusted, &["data"])?;
     kubernetes_service(server, &mut writes)?;
     store(server, writes).await
+}
+
+/// The class of claims that name none: directories of the node, which all nodes share, so there is nothing to wait for.
+fn storage_class(server: &Server, writes: &mut Vec<Write>) -> Result<(), Error> {
+    let class = json!({
+        "metadata": {
+            "name": "standard",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "knarr.dev/local",
+        "allowVolumeExpansion": true,
+    });
+    ensure(server, writes, "storage.k8s.io", "storageclasses", "", class)
 }
 
 /// Brings back what somebody deletes but no cluster can be without: `kubectl delete all --all` takes the `kubernetes`
@@ -109,6 +124,21 @@ fn namespaces(server: &Server, writes: &mut Vec<Write>) -> Result<(), Error> {
             "",
             json!({"metadata": {"name": name}}),
         )?;
+    }
+    Ok(())
+}
+
+/// Manifests that name a class mostly name `nginx`, and what they ask of it by annotations is what is served here.
+fn ingress_classes(server: &Server, writes: &mut Vec<Write>) -> Result<(), Error> {
+    for (name, default) in [("knarr", "true"), ("nginx", "false")] {
+        let class = json!({
+            "metadata": {
+                "name": name,
+                "annotations": {"ingressclass.kubernetes.io/is-default-class": default},
+            },
+            "spec": {"controller": "knarr.dev/ingress"},
+        });
+        ensure(server, writes, "networking.k8s.io", "ingressclasses", "", class)?;
     }
     Ok(())
 }

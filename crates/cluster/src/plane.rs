@@ -246,6 +246,7 @@ impl Cluster {
                 ca_pem: identity.ca_pem.clone(),
                 authority: Some(identity.authority()?),
                 node_grace: options.node_grace,
+                volumes: Some(state.join("volumes")),
                 ..knarr_control::Options::default()
             },
             control.clone(),
@@ -262,6 +263,10 @@ impl Cluster {
                 proxy: server.client(UserInfo::authenticated("system:kube-proxy", NO_GROUPS)),
                 dns: server.client(UserInfo::authenticated(
                     "system:serviceaccount:kube-system:coredns",
+                    NO_GROUPS,
+                )),
+                ingress: server.client(UserInfo::authenticated(
+                    "system:serviceaccount:kube-system:knarr-ingress",
                     NO_GROUPS,
                 )),
             };

@@ -9,11 +9,12 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event as News, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, Secret,
-    Service, ServiceAccount,
+    ConfigMap, Endpoints, Event as News, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::StorageClass;
 use knarr_client::reflector::reflect;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
@@ -22,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
-use crate::{job, owner, token};
+use crate::{job, owner, token, volume};
 
 /// A kind that has a cache, and how its informer is set up.
 pub(crate) trait Cached:
@@ -70,6 +71,8 @@ pub(crate) struct Caches {
     pub(crate) budgets: Store<PodDisruptionBudget>,
     pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
     pub(crate) claims: Store<PersistentVolumeClaim>,
+    pub(crate) volumes: Store<PersistentVolume>,
+    pub(crate) storage_classes: Store<StorageClass>,
 }
 
 /// Name of the ConfigMap with the cluster's CA certificate in every namespace.
@@ -86,6 +89,7 @@ impl Caches {
                 if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) {
                     terms.push(format!("node/{node}"));
                 }
+                terms.extend(volume::claims_of(pod).map(|(claim, _)| volume::term(&claim)));
                 terms
             }),
             nodes: Store::new(|_| Vec::new()),
@@ -117,7 +121,12 @@ impl Caches {
             revisions: Store::new(|revision| owner::terms(&revision.metadata)),
             budgets: Store::new(|_| Vec::new()),
             autoscalers: Store::new(|_| Vec::new()),
-            claims: Store::new(|_| Vec::new()),
+            volumes: Store::new(|_| Vec::new()),
+            claims: Store::new(|claim| match volume::is_bound(claim) {
+                true => Vec::new(),
+                false => vec![volume::UNBOUND.into()],
+            }),
+            storage_classes: Store::new(|_| Vec::new()),
         }
     }
 
@@ -156,7 +165,9 @@ impl Caches {
             ControllerRevision,
             PodDisruptionBudget,
             HorizontalPodAutoscaler,
-            PersistentVolumeClaim
+            PersistentVolume,
+            PersistentVolumeClaim,
+            StorageClass
         );
     }
 }
@@ -189,6 +200,8 @@ cached! {
     PodDisruptionBudget => budgets,
     HorizontalPodAutoscaler => autoscalers,
     PersistentVolumeClaim => claims,
+    PersistentVolume => volumes,
+    StorageClass => storage_classes,
 }
 
 impl Cached for Node {
@@ -226,7 +239,9 @@ impl Cached for Pod {
                 container.lifecycle = None;
                 container.security_context = None;
             }
-            spec.volumes = None;
+            if let Some(volumes) = &mut spec.volumes {
+                volumes.retain(|volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some());
+            }
             spec.ephemeral_containers = None;
             spec.containers.shrink_to_fit();
         }

@@ -39,8 +39,10 @@ mod service_account;
 mod stateful_set;
 mod token;
 mod ttl_after_finished;
+mod volume;
 mod write;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +72,8 @@ pub struct Options {
     pub finished_pods: usize,
     /// How long events are kept after they were last true.
     pub event_ttl: Duration,
+    /// Parent of the directories of volumes that the cluster makes itself. Without it, volumes are made but no directories removed.
+    pub volumes: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -82,6 +86,7 @@ impl Default for Options {
             node_grace: Duration::from_secs(50),
             finished_pods: 12_500,
             event_ttl: Duration::from_secs(3600),
+            volumes: None,
         }
     }
 }
@@ -143,6 +148,11 @@ pub async fn run(connect: impl Fn(&str) -> Client + Send, options: Options, shut
         stateful_set::StatefulSets,
         token::Tokens { pem: options.ca_pem.clone() },
         ttl_after_finished::TtlAfterFinished,
+        volume::binder::VolumeBinder,
+        volume::ephemeral::EphemeralVolumes,
+        volume::protection::ClaimProtection,
+        volume::protection::VolumeProtection,
+        volume::provisioner::LocalProvisioner { directory: options.volumes.clone() },
     }
     if let Some(authority) = options.authority.clone() {
         controllers! { certificate::sign::Signer { authority } }

@@ -8,14 +8,12 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::Context;
+use crate::{Context, ingress};
 
-const NAMESPACE: &str = "kube-system";
-const NAME: &str = "kube-dns";
+pub(crate) const NAMESPACE: &str = "kube-system";
 pub(crate) const MANAGER: &str = "kube-proxy";
 
-/// Makes the Service of the cluster's DNS. It has no selector, as there are no pods behind it: its endpoint is the
-/// node itself.
+/// Makes the Service of the cluster's DNS.
 pub(crate) async fn dns_service(client: &Client, context: &Context) {
     let dns_ip = context.options.dns_ip.to_string();
     let labels = json!({
@@ -23,36 +21,57 @@ pub(crate) async fn dns_service(client: &Client, context: &Context) {
         "kubernetes.io/cluster-service": "true",
         "kubernetes.io/name": "CoreDNS",
     });
-    let ports = |target: bool| -> Vec<Value> {
-        let ports = [("dns", "UDP"), ("dns-tcp", "TCP")].into_iter();
-        let port = |(name, protocol)| match target {
-            true => json!({ "name": name, "protocol": protocol, "port": 53, "targetPort": 53 }),
-            false => json!({ "name": name, "protocol": protocol, "port": 53 }),
-        };
-        ports.map(port).collect()
-    };
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": { "name": NAME, "namespace": NAMESPACE, "labels": labels },
-        "spec": { "clusterIP": dns_ip, "clusterIPs": [dns_ip], "ports": ports(true) },
-    });
+    let spec = json!({ "clusterIP": dns_ip, "clusterIPs": [dns_ip] });
+    let ports = [("dns", "UDP", 53, 53), ("dns-tcp", "TCP", 53, 53)];
+    own_service(client, context, "kube-dns", &labels, spec, &ports).await;
+}
+
+/// Makes the Service of the Ingress controller.
+pub(crate) async fn ingress_service(context: &Context) {
+    let labels = json!({ "app.kubernetes.io/name": ingress::SERVICE });
+    let ports = [
+        ("http", "TCP", 80, ingress::HTTP),
+        ("https", "TCP", 443, ingress::HTTPS),
+    ];
+    let spec = json!({ "type": "LoadBalancer" });
+    own_service(&context.client, context, ingress::SERVICE, &labels, spec, &ports).await;
+}
+
+/// Makes a Service of something that listens at the node's address. It has no selector, as there are no pods behind it: its endpoint
+/// is the node itself. Ports are named, with their protocol, and where they lead.
+async fn own_service(
+    client: &Client,
+    context: &Context,
+    name: &str,
+    labels: &Value,
+    mut spec: Value,
+    ports: &[(&str, &str, u16, u16)],
+) {
+    spec["ports"] = ports
+        .iter()
+        .map(|(name, protocol, port, target)| {
+            json!({ "name": name, "protocol": protocol, "port": port, "targetPort": target })
+        })
+        .collect();
+    let targets: Vec<Value> = ports
+        .iter()
+        .map(|(name, protocol, _, target)| json!({ "name": name, "protocol": protocol, "port": target }))
+        .collect();
+    let metadata = json!({ "name": name, "namespace": NAMESPACE, "labels": labels });
+    let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec });
     let endpoints = json!({
-        "apiVersion": "v1", "kind": "Endpoints",
-        "metadata": { "name": NAME, "namespace": NAMESPACE, "labels": labels },
-        "subsets": [{
-            "addresses": [{ "ip": context.runtime.node_ip().to_string() }],
-            "ports": ports(false),
-        }],
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata,
+        "subsets": [{ "addresses": [{ "ip": context.runtime.node_ip().to_string() }], "ports": targets }],
     });
     let parameters = PatchParams::apply(MANAGER).force();
     let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
-    if let Err(error) = services.patch(NAME, &parameters, &Patch::Apply(service)).await {
-        tracing::warn!(%error, "Cannot announce the cluster's DNS");
+    if let Err(error) = services.patch(name, &parameters, &Patch::Apply(service)).await {
+        tracing::warn!(%error, name, "Cannot announce a service of the node");
         return;
     }
     let all: Api<Endpoints> = Api::namespaced(client.clone(), NAMESPACE);
-    if let Err(error) = all.patch(NAME, &parameters, &Patch::Apply(endpoints)).await {
-        tracing::warn!(%error, "Cannot announce the endpoint of the cluster's DNS");
+    if let Err(error) = all.patch(name, &parameters, &Patch::Apply(endpoints)).await {
+        tracing::warn!(%error, name, "Cannot announce the endpoint of a service of the node");
     }
 }
 

@@ -14,11 +14,14 @@
 //! privileges are needed: the proxy listens on each service's address in the node's network and copies bytes. The price
 //! is that pods see the node's address as their client's.
 //!
-//! Both parts read one [`view::View`] that two watches keep current. Nothing here polls.
+//! An Ingress controller ([`ingress`]) stands before services that are asked for by host and path.
+//!
+//! All parts read one [`view::View`] that two watches keep current. Nothing here polls.
 
 mod announce;
 mod dns;
 mod endpoint;
+mod ingress;
 mod proxy;
 mod view;
 
@@ -64,6 +67,8 @@ pub struct Clients {
     pub proxy: Client,
     /// Of the cluster's DNS, which announces its Service.
     pub dns: Client,
+    /// Of the Ingress controller.
+    pub ingress: Client,
 }
 
 /// What the parts share.
@@ -79,6 +84,15 @@ struct Context {
 }
 
 impl Context {
+    /// The same for a part that is a user, and a source of events, of its own.
+    fn acting_as(&self, client: Client, component: &'static str) -> Self {
+        Self {
+            client,
+            recorder: self.recorder.named(component),
+            ..self.clone()
+        }
+    }
+
     /// Runs a connection until it ends or the network does.
     fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let shutdown = self.shutdown.clone();
@@ -88,7 +102,7 @@ impl Context {
     }
 }
 
-/// Runs the service proxy and the DNS server until `shutdown`.
+/// Runs the service proxy, the DNS server and the Ingress controller until `shutdown`.
 pub async fn run(clients: Clients, runtime: Arc<dyn Runtime>, options: Options, shutdown: CancellationToken) {
     let (recorder, events) = Recorder::new(clients.proxy.clone(), options.clock.clone(), announce::MANAGER, "");
     let context = Context {
@@ -104,7 +118,8 @@ pub async fn run(clients: Clients, runtime: Arc<dyn Runtime>, options: Options, 
         tokio::join!(
             view::follow(context.client.clone(), publish),
             proxy::run(context.clone(), view.clone()),
-            dns::serve::run(context.clone(), view),
+            dns::serve::run(context.clone(), view.clone()),
+            ingress::run(context.acting_as(clients.ingress, ingress::SERVICE), view),
             announce::dns_service(&clients.dns, &context),
             events,
         )

@@ -105,6 +105,39 @@ fn nothing(value: &Value) -> bool {
     }
 }
 
+/// Enough to see what was changed; a client that rewrites the whole spec need not read all of it back.
+const SHOWN_CHANGES: usize = 16;
+
+/// The changed fields with both values, a line each.
+pub(crate) fn differences(new: &Value, old: &Value, path: &str) -> String {
+    let mut lines = Vec::new();
+    compare(new, old, path, &mut lines);
+    lines.truncate(SHOWN_CHANGES);
+    lines.join("\n")
+}
+
+fn compare(new: &Value, old: &Value, path: &str, lines: &mut Vec<String>) {
+    if lines.len() > SHOWN_CHANGES || equal(new, old) {
+        return;
+    }
+    match (new, old) {
+        (Value::Object(a), Value::Object(b)) => {
+            for key in b.keys().chain(a.keys().filter(|key| !b.contains_key(*key))) {
+                compare(&new[key], &old[key], &format!("{path}.{key}"), lines);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (i, (a, b)) in a.iter().zip(b).enumerate() {
+                compare(a, b, &format!("{path}[{i}]"), lines);
+            }
+        }
+        _ => {
+            lines.push(format!("- {path}: {old}"));
+            lines.push(format!("+ {path}: {new}"));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

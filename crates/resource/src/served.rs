@@ -3,10 +3,12 @@
 use crate::kind::Kind;
 use crate::kind::{
     AdmissionPolicy, AdmissionPolicyBinding, ApiService, Binding, CertificateSigningRequest, ConfigMap,
-    ControllerRevision, CoreEvent, CronJob, CustomResourceDefinition, DaemonSet, Deployment, EndpointSlice, Endpoints,
-    FirstHorizontalPodAutoscaler, HorizontalPodAutoscaler, Job, Lease, LimitRange, Namespace, NewEvent, Node, Plain,
-    Pod, PodDisruptionBudget, PodTemplate, PriorityClass, ReplicaSet, ReplicationController, ResourceQuota, Role,
-    Secret, Service, ServiceAccount, StatefulSet, WebhookConfiguration,
+    ControllerRevision, CoreEvent, CronJob, CsiDriver, CsiNode, CsiStorageCapacity, CustomResourceDefinition,
+    DaemonSet, Deployment, EndpointSlice, Endpoints, FirstHorizontalPodAutoscaler, HorizontalPodAutoscaler, Ingress,
+    IngressClass, Job, Lease, LimitRange, Namespace, NetworkPolicy, NewEvent, Node, PersistentVolume,
+    PersistentVolumeClaim, Plain, Pod, PodDisruptionBudget, PodTemplate, PriorityClass, ReplicaSet,
+    ReplicationController, ResourceQuota, Role, Secret, Service, ServiceAccount, StatefulSet, StorageClass,
+    VolumeAttachment, VolumeAttributesClass, WebhookConfiguration,
 };
 use crate::resource::{ResourceInfo, Subresource};
 use knarr_schema::{Schema, lookup};
@@ -144,6 +146,17 @@ const AUTOSCALER: Row = Row {
     ..ROW
 };
 
+const NETWORKING: Row = Row {
+    group: "networking.k8s.io",
+    ..ROW
+};
+
+const STORAGE: Row = Row {
+    group: "storage.k8s.io",
+    namespaced: false,
+    ..ROW
+};
+
 /// Every resource that is built in, in the order of discovery. Of those that share a storage, the first is the native one.
 pub(crate) fn built_in() -> Vec<Arc<ResourceInfo>> {
     let mut stored: Vec<&str> = Vec::new();
@@ -224,6 +237,27 @@ static ROWS: &[Row] = &[
         subresources: &[sub("proxy", "NodeProxyOptions", PROXY), sub("status", "Node", CHANGE)],
         storage: "nodes",
         strategy: || Arc::new(Node),
+        ..ROW
+    },
+    Row {
+        plural: "persistentvolumeclaims",
+        singular: "persistentvolumeclaim",
+        kind: "PersistentVolumeClaim",
+        short_names: &["pvc"],
+        subresources: &[sub("status", "PersistentVolumeClaim", CHANGE)],
+        storage: "persistentvolumeclaims",
+        strategy: || Arc::new(PersistentVolumeClaim),
+        ..ROW
+    },
+    Row {
+        plural: "persistentvolumes",
+        singular: "persistentvolume",
+        kind: "PersistentVolume",
+        short_names: &["pv"],
+        namespaced: false,
+        subresources: &[sub("status", "PersistentVolume", CHANGE)],
+        storage: "persistentvolumes",
+        strategy: || Arc::new(PersistentVolume),
         ..ROW
     },
     Row {
@@ -553,6 +587,34 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        plural: "ingressclasses",
+        singular: "ingressclass",
+        kind: "IngressClass",
+        namespaced: false,
+        storage: "ingressclasses",
+        strategy: || Arc::new(IngressClass),
+        ..NETWORKING
+    },
+    Row {
+        plural: "ingresses",
+        singular: "ingress",
+        kind: "Ingress",
+        short_names: &["ing"],
+        subresources: &[sub("status", "Ingress", CHANGE)],
+        storage: "ingresses",
+        strategy: || Arc::new(Ingress),
+        ..NETWORKING
+    },
+    Row {
+        plural: "networkpolicies",
+        singular: "networkpolicy",
+        kind: "NetworkPolicy",
+        short_names: &["netpol"],
+        storage: "networkpolicies",
+        strategy: || Arc::new(NetworkPolicy),
+        ..NETWORKING
+    },
+    Row {
         group: "policy",
         plural: "poddisruptionbudgets",
         singular: "poddisruptionbudget",
@@ -607,6 +669,58 @@ static ROWS: &[Row] = &[
         storage: "priorityclasses",
         strategy: || Arc::new(PriorityClass),
         ..ROW
+    },
+    Row {
+        plural: "csidrivers",
+        singular: "csidriver",
+        kind: "CSIDriver",
+        storage: "csidrivers",
+        strategy: || Arc::new(CsiDriver),
+        ..STORAGE
+    },
+    Row {
+        plural: "csinodes",
+        singular: "csinode",
+        kind: "CSINode",
+        storage: "csinodes",
+        strategy: || Arc::new(CsiNode),
+        ..STORAGE
+    },
+    Row {
+        plural: "csistoragecapacities",
+        singular: "csistoragecapacity",
+        kind: "CSIStorageCapacity",
+        namespaced: true,
+        storage: "csistoragecapacities",
+        strategy: || Arc::new(CsiStorageCapacity),
+        ..STORAGE
+    },
+    Row {
+        plural: "storageclasses",
+        singular: "storageclass",
+        kind: "StorageClass",
+        short_names: &["sc"],
+        storage: "storageclasses",
+        strategy: || Arc::new(StorageClass),
+        ..STORAGE
+    },
+    Row {
+        plural: "volumeattachments",
+        singular: "volumeattachment",
+        kind: "VolumeAttachment",
+        subresources: &[sub("status", "VolumeAttachment", CHANGE)],
+        storage: "volumeattachments",
+        strategy: || Arc::new(VolumeAttachment),
+        ..STORAGE
+    },
+    Row {
+        plural: "volumeattributesclasses",
+        singular: "volumeattributesclass",
+        kind: "VolumeAttributesClass",
+        short_names: &["vac"],
+        storage: "volumeattributesclasses",
+        strategy: || Arc::new(VolumeAttributesClass),
+        ..STORAGE
     },
 ];
 

@@ -22,6 +22,10 @@ impl ClusterEvent {
     /// A pod has left its node.
     pub(crate) const POD_DELETE: Self = Self(1 << 8);
     pub(crate) const NAMESPACE_LABEL: Self = Self(1 << 9);
+    /// A PersistentVolume has come or changed.
+    pub(crate) const VOLUME: Self = Self(1 << 10);
+    pub(crate) const VOLUME_CLAIM: Self = Self(1 << 11);
+    pub(crate) const STORAGE_CLASS: Self = Self(1 << 12);
     /// Anything.
     pub(crate) const ALL: Self = Self(u16::MAX);
 

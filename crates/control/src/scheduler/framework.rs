@@ -5,14 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Namespace;
-
 use super::cache::Cache;
 use super::events::ClusterEvent;
 use super::plugins;
 use super::queue::SchedulingQueue;
 use super::types::{NodeInfo, PodInfo};
-use crate::store::Store;
+use crate::caches::Caches;
 
 /// The highest score of a node.
 pub(crate) const MAX_NODE_SCORE: i64 = 100;
@@ -51,7 +49,7 @@ impl Unschedulable {
 #[derive(Clone, Copy)]
 pub(crate) struct Cluster<'a> {
     pub(crate) cache: &'a Cache,
-    pub(crate) namespaces: &'a Store<Namespace>,
+    pub(crate) caches: &'a Caches,
 }
 
 /// A plugin, stateless between cycles.
@@ -67,6 +65,11 @@ pub(crate) trait Plugin: Sync {
     /// The only nodes that can fit, where the pod names them.
     fn nodes(&self, _pod: &PodInfo) -> Option<BTreeSet<String>> {
         None
+    }
+
+    /// What `PreFilter` says of the pod itself, whatever the node.
+    fn admits(&self, _pod: &PodInfo, _cluster: Cluster<'_>) -> Result<(), Unschedulable> {
+        Ok(())
     }
 
     /// `PreFilter`.
@@ -183,6 +186,8 @@ pub(crate) struct Diagnosis {
     pub(crate) nodes: BTreeMap<String, Unschedulable>,
     /// How many nodes there are.
     pub(crate) total: usize,
+    /// Why it fits nowhere, whatever the node.
+    pub(crate) everywhere: Option<String>,
     /// What may make it fit.
     pub(crate) helpful: ClusterEvent,
 }
@@ -192,6 +197,9 @@ impl Diagnosis {
     pub(crate) fn message(&self) -> String {
         if self.total == 0 {
             return "no nodes available to schedule pods".into();
+        }
+        if let Some(reason) = &self.everywhere {
+            return format!("0/{} nodes are available: {reason}.", self.total);
         }
         let reasons = self.nodes.values().flat_map(|refusal| &refusal.reasons);
         summary(self.total, reasons.map(String::as_str))
@@ -236,6 +244,15 @@ pub(crate) fn schedule<'a>(
         helpful: ClusterEvent::NODE_ADD,
         ..Diagnosis::default()
     };
+    for plugin in plugins::ALL {
+        if let Err(refusal) = plugin.admits(pod, cluster) {
+            diagnosis.helpful = plugin.events();
+            diagnosis.everywhere = refusal.reasons.first().cloned();
+            let all = cluster.cache.nodes().map(|node| (node.name.clone(), refusal.clone()));
+            diagnosis.nodes = all.collect();
+            return Err(diagnosis);
+        }
+    }
     let mut filters = Filters::new(pod, cluster);
     let mut fitting: Vec<&NodeInfo> = Vec::new();
     let narrowed = plugins::ALL

@@ -16,7 +16,8 @@ mod types;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
 use knarr_clock::Clock;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
@@ -28,13 +29,13 @@ use crate::event::Note;
 use crate::key::Key;
 use crate::pod;
 use crate::queue::Queue;
-use crate::store::{Change, Store};
+use crate::store::Change;
 use crate::write::{Path, Performer, Verb, Write};
 
 use cache::Cache;
 use events::ClusterEvent;
 use framework::{Cluster, Diagnosis};
-pub(crate) use plugins::tolerates;
+pub(crate) use plugins::{matches_node, tolerates};
 use preemption::Preemption;
 use queue::SchedulingQueue;
 use types::PodInfo;
@@ -63,16 +64,16 @@ struct State {
 }
 
 /// What a scheduling cycle comes to.
-#[derive(Debug, PartialEq)]
 enum Outcome {
     /// Bind it to this node, where it counts already.
     Bind(String),
+    /// Its claims need these writes first, and then to be bound; it waits for that.
+    PreBind(Vec<Write>),
     /// It has to wait.
     Wait(Report),
 }
 
 /// What people and other components are told of a pod that fits nowhere.
-#[derive(Debug)]
 struct Report {
     pod: Arc<PodInfo>,
     message: String,
@@ -80,35 +81,35 @@ struct Report {
     cleared: Option<(String, Vec<Arc<PodInfo>>)>,
 }
 
-impl PartialEq for Report {
-    fn eq(&self, other: &Self) -> bool {
-        self.pod.uid() == other.pod.uid() && self.message == other.message
-    }
-}
-
 impl State {
     /// One scheduling cycle. Reserves: the pod counts at once where it is to be bound.
-    fn cycle(&mut self, pod: &Arc<PodInfo>, namespaces: &Store<Namespace>) -> Outcome {
+    fn cycle(&mut self, pod: &Arc<PodInfo>, caches: &Caches) -> Outcome {
         let cluster = Cluster {
             cache: &self.cache,
-            namespaces,
+            caches,
         };
         let decided = framework::schedule(pod, cluster, &self.queue, &mut self.start).map(str::to_owned);
         match decided {
             Ok(node) => {
+                let chosen = self.cache.node(&node).and_then(|info| info.node.clone());
+                if let Some(writes) = chosen.and_then(|node| plugins::pre_bind(pod, &node, caches)) {
+                    let events = ClusterEvent::VOLUME.or(ClusterEvent::VOLUME_CLAIM);
+                    self.queue.add_unschedulable(&pod.key(), events);
+                    return Outcome::PreBind(writes);
+                }
                 self.queue.clear_nomination(pod.uid());
                 self.cache.assume(pod.clone(), &node);
                 Outcome::Bind(node)
             }
-            Err(diagnosis) => Outcome::Wait(self.post_filter(pod, &diagnosis, namespaces)),
+            Err(diagnosis) => Outcome::Wait(self.post_filter(pod, &diagnosis, caches)),
         }
     }
 
     /// `PostFilter`: makes room by preemption where that helps; the pod waits either way.
-    fn post_filter(&mut self, pod: &Arc<PodInfo>, diagnosis: &Diagnosis, namespaces: &Store<Namespace>) -> Report {
+    fn post_filter(&mut self, pod: &Arc<PodInfo>, diagnosis: &Diagnosis, caches: &Caches) -> Report {
         let cluster = Cluster {
             cache: &self.cache,
-            namespaces,
+            caches,
         };
         let mut message = diagnosis.message();
         let mut cleared = None;
@@ -156,6 +157,9 @@ impl Scheduler {
                 scheduler.pod_changed(change);
             }
         });
+        scheduler.moves_on::<PersistentVolume>(caches, ClusterEvent::VOLUME);
+        scheduler.moves_on::<PersistentVolumeClaim>(caches, ClusterEvent::VOLUME_CLAIM);
+        scheduler.moves_on::<StorageClass>(caches, ClusterEvent::STORAGE_CLASS);
         let on_node = weak.clone();
         Node::store(caches).on_change(move |change| {
             if let Some(scheduler) = on_node.upgrade() {
@@ -179,6 +183,17 @@ impl Scheduler {
         scheduler
     }
 
+    /// Lets those try again whom a change of a `K` may help.
+    fn moves_on<K: Cached>(self: &Arc<Self>, caches: &Caches, event: ClusterEvent) {
+        let weak = Arc::downgrade(self);
+        K::store(caches).on_change(move |_| {
+            if let Some(scheduler) = weak.upgrade() {
+                scheduler.lock().queue.move_on(event);
+                scheduler.wake.notify_one();
+            }
+        });
+    }
+
     /// Runs until `shutdown`.
     pub(crate) async fn run(
         self: Arc<Self>,
@@ -192,6 +207,9 @@ impl Scheduler {
             Pod::store(&caches).wait_synced().await;
             Node::store(&caches).wait_synced().await;
             Namespace::store(&caches).wait_synced().await;
+            PersistentVolume::store(&caches).wait_synced().await;
+            PersistentVolumeClaim::store(&caches).wait_synced().await;
+            StorageClass::store(&caches).wait_synced().await;
             let mut bindings = JoinSet::new();
             loop {
                 // As many bindings as may be under way are: the API server sets the pace.
@@ -204,7 +222,7 @@ impl Scheduler {
                     let mut state = self.lock();
                     match state.cache.has(pod.uid()) {
                         true => continue,
-                        false => state.cycle(&pod, &caches.namespaces),
+                        false => state.cycle(&pod, &caches),
                     }
                 };
                 match outcome {
@@ -212,6 +230,18 @@ impl Scheduler {
                         let (scheduler, performer) = (self.clone(), performer.clone());
                         bindings.spawn(async move {
                             scheduler.bind(&pod, &node, &performer).await;
+                            drop(permit);
+                        });
+                    }
+                    Outcome::PreBind(writes) => {
+                        let performer = performer.clone();
+                        bindings.spawn(async move {
+                            for write in writes {
+                                // Whatever was in the way is about to be seen, and is a reason to try again.
+                                if let Err(failure) = performer.write(write).await {
+                                    tracing::debug!(pod = %pod.key(), error = %failure, "binding volumes failed");
+                                }
+                            }
                             drop(permit);
                         });
                     }

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::store::Store;
+use crate::caches::Caches;
 
 /// A cluster of nodes and pods given as JSON. Pods are placed on `spec.nodeName`.
 fn cluster(nodes: &[Value], pods: &[Value]) -> State {
@@ -60,11 +60,14 @@ fn asks(cpu: &str) -> Value {
 
 /// The node that was chosen, who has to go for it, or the message. Changes nothing.
 fn outcome(new: &Value, state: &State) -> String {
-    let namespaces = Store::new(|_| Vec::new());
+    outcome_with(new, state, &Caches::new())
+}
+
+fn outcome_with(new: &Value, state: &State, caches: &Caches) -> String {
     let pod = info(new);
     let cluster = Cluster {
         cache: &state.cache,
-        namespaces: &namespaces,
+        caches,
     };
     let mut start = state.start;
     let diagnosis = match framework::schedule(&pod, cluster, &state.queue, &mut start) {
@@ -370,12 +373,12 @@ fn room_that_was_made_for_a_pod_is_kept_for_it() {
     let mut low = pod("low", asks("2"));
     low["spec"]["nodeName"] = json!("a");
     let mut state = cluster(&[node("a", json!({}))], &[low.clone()]);
-    let namespaces = Store::new(|_| Vec::new());
+    let caches = Caches::new();
     let mut important = pod("important", asks("2"));
     important["spec"]["priority"] = json!(100);
     state.queue.add(info(&important));
     let popped = state.queue.pop().unwrap();
-    let Outcome::Wait(report) = state.cycle(&popped, &namespaces) else {
+    let Outcome::Wait(report) = state.cycle(&popped, &caches) else {
         panic!("there is no room yet");
     };
     let (cleared, victims) = report.cleared.unwrap();
@@ -391,7 +394,7 @@ fn room_that_was_made_for_a_pod_is_kept_for_it() {
     let mut boss = pod("boss", asks("1"));
     boss["spec"]["priority"] = json!(1000);
     assert_eq!(outcome(&boss, &state), "a", "more important ones do");
-    assert_eq!(state.cycle(&popped, &namespaces), Outcome::Bind("a".into()));
+    assert!(matches!(state.cycle(&popped, &caches), Outcome::Bind(node) if node == "a"));
     assert_eq!(state.queue.nomination("important"), None, "it has moved in");
 }
 
@@ -454,4 +457,135 @@ fn init_containers_count_by_their_peak_and_sidecars_stay() {
         "overhead": { "cpu": "10m" },
     });
     assert_eq!(info(&pod("p", spec)).requests.milli_cpu, 910);
+}
+
+/// A claim `data`, a class and a volume, each with some fields.
+fn stored(claim: Value, class: Value, volume: Value) -> Caches {
+    let mut base = json!({
+        "metadata": { "name": "data", "namespace": "default", "uid": "data" },
+        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } }, "storageClassName": "c" },
+        "status": { "phase": "Pending" },
+    });
+    merge(&mut base, claim);
+    let caches = Caches::new();
+    caches.claims.apply(serde_json::from_value(base).unwrap());
+    let mut base =
+        json!({ "metadata": { "name": "c" }, "provisioner": "p", "volumeBindingMode": "WaitForFirstConsumer" });
+    merge(&mut base, class);
+    caches.storage_classes.apply(serde_json::from_value(base).unwrap());
+    let mut base = json!({
+        "metadata": { "name": "v", "uid": "v" },
+        "spec": { "accessModes": ["ReadWriteOnce"], "capacity": { "storage": "1Gi" }, "storageClassName": "c" },
+        "status": { "phase": "Available" },
+    });
+    merge(&mut base, volume);
+    caches.volumes.apply(serde_json::from_value(base).unwrap());
+    caches
+}
+
+#[test]
+fn pods_go_where_their_claims_are_or_can_be() {
+    let claims = |name: &str| json!({ "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": name } }] });
+    let none = json!({});
+    let bound = json!({
+        "metadata": { "annotations": { "pv.kubernetes.io/bind-completed": "yes" } },
+        "spec": { "volumeName": "v" }, "status": { "phase": "Bound" },
+    });
+    let on = |name: &str| {
+        json!({ "spec": { "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [
+        { "key": "kubernetes.io/hostname", "operator": "In", "values": [name] }] }] } } } })
+    };
+    let refused = |why: &str| {
+        format!(
+            "0/2 nodes are available: {why}. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        )
+    };
+    let by_hand = json!({ "provisioner": "kubernetes.io/no-provisioner" });
+    let other_class = json!({ "spec": { "storageClassName": "other" } });
+    for (claim, caches, expected) in [
+        (
+            "none",
+            stored(none.clone(), none.clone(), none.clone()),
+            refused("persistentvolumeclaim \"none\" not found"),
+        ),
+        (
+            "data",
+            stored(none.clone(), json!({ "volumeBindingMode": "Immediate" }), none.clone()),
+            refused("pod has unbound immediate PersistentVolumeClaims"),
+        ),
+        ("data", stored(bound.clone(), none.clone(), on("b")), "b".into()),
+        (
+            "data",
+            stored(bound.clone(), none.clone(), on("z")),
+            refused("2 node(s) didn't match PersistentVolume's node affinity"),
+        ),
+        ("data", stored(none.clone(), by_hand.clone(), on("b")), "b".into()),
+        (
+            "data",
+            stored(none.clone(), by_hand, other_class.clone()),
+            refused("2 node(s) didn't find available persistent volumes to bind"),
+        ),
+        (
+            "data",
+            stored(
+                json!({ "metadata": { "annotations": { "volume.kubernetes.io/selected-node": "b" } } }),
+                none.clone(),
+                other_class,
+            ),
+            "b".into(),
+        ),
+        (
+            "data",
+            stored(
+                json!({ "status": { "phase": "Lost" }, "spec": { "volumeName": "x" } }),
+                none.clone(),
+                none.clone(),
+            ),
+            refused("persistentvolumeclaim \"data\" bound to non-existent persistentvolume \"x\""),
+        ),
+    ] {
+        let state = cluster(&[node("a", json!({})), node("b", json!({}))], &[]);
+        assert_eq!(outcome_with(&pod("new", claims(claim)), &state, &caches), expected);
+    }
+    // A claim for one pod has one pod.
+    let caches = stored(bound, none.clone(), json!({}));
+    let mut one = caches.claims.all()[0].as_ref().clone();
+    one.spec.get_or_insert_default().access_modes = Some(vec!["ReadWriteOncePod".into()]);
+    caches.claims.apply(one);
+    let mut holder = pod("holder", claims("data"));
+    holder["spec"]["nodeName"] = json!("a");
+    let state = cluster(&[node("a", json!({})), node("b", json!({}))], &[holder]);
+    let told = outcome_with(&pod("new", claims("data")), &state, &caches);
+    let expected = "0/2 nodes are available: 2 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod.";
+    assert!(told.starts_with(expected), "{told}");
+}
+
+#[test]
+fn a_pod_waits_for_its_claims_to_be_bound_where_it_is_to_run() {
+    let spec = json!({ "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "data" } }] });
+    let decided = |caches: &Caches| {
+        let mut state = cluster(&[node("a", json!({}))], &[]);
+        state.queue.add(info(&pod("new", spec.clone())));
+        let popped = state.queue.pop().unwrap();
+        match state.cycle(&popped, caches) {
+            Outcome::PreBind(writes) => writes.into_iter().map(|write| (write.path, write.body)).collect(),
+            _ => Vec::new(),
+        }
+    };
+    let writes = decided(&stored(json!({}), json!({}), json!({})));
+    assert_eq!(writes[0].0.as_str(), "/api/v1/persistentvolumes/v");
+    assert_eq!(
+        writes[0].1["spec"]["claimRef"]["uid"], "data",
+        "a volume that is there is promised"
+    );
+    let writes = decided(&stored(
+        json!({}),
+        json!({}),
+        json!({ "spec": { "storageClassName": "other" } }),
+    ));
+    assert_eq!(
+        writes[0].1["metadata"]["annotations"],
+        json!({ "volume.kubernetes.io/selected-node": "a" }),
+        "else one is to be made there"
+    );
 }

@@ -118,19 +118,11 @@ impl Volumes {
                 ..Ready::default()
             });
         }
-        if let Some(source) = &volume.persistent_volume_claim {
-            let (path, owned) = claim::path(cx, namespace, &source.claim_name).await?;
-            if let (Some(group), true) = (group, owned) {
-                let (path, policy) = (path.clone(), on_root_mismatch(pod));
-                blocking(move || {
-                    ownership::set_group(&path, group, policy)
-                        .map_err(|error| format!("applyFSGroup failed for vol {}: {error}", path.display()))
-                })
-                .await?;
-            }
+        if let Some((claim, made_for_pod)) = claim::name(pod, volume) {
+            let source = volume.persistent_volume_claim.as_ref();
             return Ok(Ready {
-                path,
-                read_only: source.read_only.unwrap_or(false),
+                path: claim::set_up(cx, pod, &claim, made_for_pod).await?,
+                read_only: source.and_then(|source| source.read_only).unwrap_or(false),
                 ..Ready::default()
             });
         }
@@ -300,7 +292,11 @@ fn memory(pod: &Pod, source: &EmptyDirVolumeSource, path: PathBuf, group: Option
 fn unsupported(volume: &Volume) -> String {
     let value = serde_json::to_value(volume).unwrap_or_default();
     let fields = value.as_object().into_iter().flat_map(|map| map.keys());
-    match fields.filter(|field| *field != "name").map(String::as_str).next() {
+    unsupported_kind(fields.filter(|field| *field != "name").map(String::as_str).next())
+}
+
+fn unsupported_kind(kind: Option<&str>) -> String {
+    match kind {
         Some("gitRepo") => {
             "gitRepo volumes are no longer supported: clone in an init container into an emptyDir".into()
         }

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod certificates;
+mod default_class;
 mod limit_ranger;
 mod namespace;
 mod node_restriction;
@@ -14,6 +15,7 @@ mod pod_security;
 mod priority;
 pub mod resource_quota;
 mod service_account;
+mod storage;
 mod toleration;
 
 use crate::json::{absent, existing, keep};
@@ -53,6 +55,8 @@ pub fn mutate(
     if request.creates("nodes") {
         taint_not_ready(object);
     }
+    storage::mutate(request, object);
+    default_class::mutate(request, object, lookup);
     if request.creates("pods") {
         priority::mutate(request, object, lookup)?;
         toleration::mutate(object);
@@ -78,6 +82,7 @@ pub fn validate(
         service_account::validate(request, object, lookup)?;
     }
     security.validate(request, object, old, lookup, notes)?;
+    storage::validate(request, object, old, lookup)?;
     priority::validate(request, object, lookup)
 }
 

@@ -35,7 +35,7 @@ impl Plugin for InterPodAffinity {
     fn pre_filter<'a>(&self, pod: &'a PodInfo, cluster: Cluster<'a>) -> Option<Box<dyn Filter + 'a>> {
         let mut rules = Rules {
             pod,
-            namespaces: cluster.namespaces,
+            namespaces: &cluster.caches.namespaces,
             refused: HashMap::new(),
             near: HashMap::new(),
             far: HashMap::new(),
@@ -59,7 +59,7 @@ impl Plugin for InterPodAffinity {
         let mut wishes = Wishes(HashMap::new());
         for placed in candidates(pod.preferred_affinity.iter(), cluster) {
             for term in &pod.preferred_affinity {
-                if term.matches(&placed.pod.pod, cluster.namespaces) {
+                if term.matches(&placed.pod.pod, &cluster.caches.namespaces) {
                     wishes.add(term, &placed.node, cluster, term.weight);
                 }
             }
@@ -72,7 +72,7 @@ impl Plugin for InterPodAffinity {
                 .map(|term| (term, HARD_POD_AFFINITY_WEIGHT));
             let soft = other.preferred_affinity.iter().map(|term| (term, term.weight));
             for (term, weight) in hard.chain(soft) {
-                if term.matches(&pod.pod, cluster.namespaces) {
+                if term.matches(&pod.pod, &cluster.caches.namespaces) {
                     wishes.add(term, &placed.node, cluster, weight);
                 }
             }

@@ -4,8 +4,10 @@ mod inter_pod_affinity;
 pub(crate) mod node;
 mod resources;
 mod topology_spread;
+mod volume;
 
-pub(crate) use node::tolerates;
+pub(crate) use node::{matches_selector as matches_node, tolerates};
+pub(crate) use volume::pre_bind;
 
 use super::framework::Plugin;
 
@@ -16,6 +18,9 @@ pub(crate) const ALL: &[&'static dyn Plugin] = &[
     &node::NodeAffinity,
     &resources::NodePorts,
     &resources::Fit,
+    &volume::VolumeRestrictions,
+    &volume::VolumeBinding,
+    &volume::VolumeZone,
     &topology_spread::PodTopologySpread,
     &inter_pod_affinity::InterPodAffinity,
     &resources::BalancedAllocation,

@@ -226,7 +226,12 @@ pub(crate) fn matches_affinity(pod: &Pod, node: &Node) -> bool {
         .into_iter()
         .flatten()
         .all(|(key, value)| labels.get(key) == Some(value))
-        && required(pod).is_none_or(|selector| selector.node_selector_terms.iter().any(|term| matches_term(term, node)))
+        && required(pod).is_none_or(|selector| matches_selector(selector, node))
+}
+
+/// One of the terms matches.
+pub(crate) fn matches_selector(selector: &NodeSelector, node: &Node) -> bool {
+    selector.node_selector_terms.iter().any(|term| matches_term(term, node))
 }
 
 /// All requirements of a term hold. A term without any matches nothing.

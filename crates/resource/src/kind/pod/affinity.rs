@@ -12,13 +12,7 @@ pub(super) fn validate(affinity: &Value, path: &Path, errors: &mut Errors) {
         .child("nodeAffinity")
         .child("requiredDuringSchedulingIgnoredDuringExecution");
     if !node.is_null() {
-        if items(&node["nodeSelectorTerms"]).is_empty() {
-            let detail = "must have at least one node selector term";
-            errors.required(&at.child("nodeSelectorTerms"), detail);
-        }
-        for (i, term) in items(&node["nodeSelectorTerms"]).iter().enumerate() {
-            validate_node_term(term, &at.child("nodeSelectorTerms").index(i), errors);
-        }
+        validate_node_selector(node, &at, errors);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let list = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -39,6 +33,17 @@ pub(super) fn validate(affinity: &Value, path: &Path, errors: &mut Errors) {
                 errors,
             );
         }
+    }
+}
+
+/// A `NodeSelector`: of a pod, or of a volume that not every node can reach.
+pub(crate) fn validate_node_selector(selector: &Value, path: &Path, errors: &mut Errors) {
+    let at = path.child("nodeSelectorTerms");
+    if items(&selector["nodeSelectorTerms"]).is_empty() {
+        errors.required(&at, "must have at least one node selector term");
+    }
+    for (i, term) in items(&selector["nodeSelectorTerms"]).iter().enumerate() {
+        validate_node_term(term, &at.index(i), errors);
     }
 }
 

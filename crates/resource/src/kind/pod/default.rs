@@ -1,6 +1,7 @@
 //! What a pod is when its author does not say.
 
 use crate::json::{absent, blank, default_to, entries, existing, items, items_mut, object, set, text};
+use crate::kind::volume_source;
 use serde_json::{Value, json};
 
 /// Defaults of a pod that is not part of a template. A template leaves these open, so that each of its pods gets them
@@ -161,10 +162,11 @@ fn volume(volume: &mut Value) {
             set(source, "defaultMode", 0o644);
         }
     }
-    if let Some(path) = existing(volume, "hostPath")
-        && absent(path, "type")
+    volume_source::default(volume);
+    if let Some(template) = existing(volume, "ephemeral").and_then(|source| existing(source, "volumeClaimTemplate"))
+        && let Some(spec) = existing(template, "spec")
     {
-        set(path, "type", "");
+        default_to(spec, "volumeMode", "Filesystem");
     }
     if let Some(api) = existing(volume, "downwardAPI") {
         items_mut(api, "items").for_each(field_sources);

@@ -22,7 +22,9 @@ use crate::resource::Fields;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub(crate) use affinity::validate_node_selector;
 pub use bind::bind;
+pub(crate) use container::validate_amount;
 pub(crate) use default::{pod_spec as default_spec, same_account};
 pub(crate) use qos::class as quality_of_service;
 pub(crate) use spec::{Place, validate as validate_spec};

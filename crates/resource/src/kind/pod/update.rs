@@ -3,12 +3,10 @@
 use super::spec::{self, Place};
 use super::toleration;
 use crate::field::{Errors, Path};
-use crate::json::{absent, equal, existing, items, items_mut, keep, object, set, text};
+use crate::json::{absent, differences, equal, existing, items, items_mut, keep, object, set, text};
 use serde_json::Value;
 
 const RULE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-/// Enough to see what was changed; a client that rewrites the whole spec need not read all of it back.
-const SHOWN_CHANGES: usize = 16;
 
 pub(super) fn validate(new: &Value, old: &Value, subresource: Option<&str>, errors: &mut Errors) {
     let path = Path::new("spec");
@@ -124,10 +122,7 @@ fn validate_spec(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
         keep(&mut rest, old, "affinity");
     }
     if !equal(&rest, old) {
-        let mut changes = Vec::new();
-        differences(&rest, old, "spec", &mut changes);
-        changes.truncate(SHOWN_CHANGES);
-        errors.forbidden(path, format!("{RULE}\n{}\n", changes.join("\n")));
+        errors.forbidden(path, format!("{RULE}\n{}\n", differences(&rest, old, "spec")));
     }
 }
 
@@ -152,29 +147,6 @@ fn validate_tolerations(new: &Value, old: &Value, path: &Path, errors: &mut Erro
     if !kept {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.forbidden(&path.child("tolerations"), detail);
-    }
-}
-
-/// The changed fields with both values, a line each.
-fn differences(new: &Value, old: &Value, path: &str, lines: &mut Vec<String>) {
-    if lines.len() > SHOWN_CHANGES || equal(new, old) {
-        return;
-    }
-    match (new, old) {
-        (Value::Object(a), Value::Object(b)) => {
-            for key in b.keys().chain(a.keys().filter(|key| !b.contains_key(*key))) {
-                differences(&new[key], &old[key], &format!("{path}.{key}"), lines);
-            }
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            for (i, (a, b)) in a.iter().zip(b).enumerate() {
-                differences(a, b, &format!("{path}[{i}]"), lines);
-            }
-        }
-        _ => {
-            lines.push(format!("- {path}: {old}"));
-            lines.push(format!("+ {path}: {new}"));
-        }
     }
 }
 

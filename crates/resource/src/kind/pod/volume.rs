@@ -1,10 +1,10 @@
 //! Volumes.
 
 use super::container::validate_field;
-use super::probe::optional_choice;
 use crate::check::name::label;
 use crate::field::{Errors, Path};
 use crate::json::{absent, blank, entries, items, text};
+use crate::kind::{persistent_volume_claim, volume_source};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -14,18 +14,6 @@ const FILE_FIELDS: &[&str] = &[
     "metadata.name",
     "metadata.namespace",
     "metadata.uid",
-];
-
-/// Kinds of host paths; the empty one is not checked at all.
-const HOST_PATHS: &[&str] = &[
-    "",
-    "BlockDevice",
-    "CharDevice",
-    "Directory",
-    "DirectoryOrCreate",
-    "File",
-    "FileOrCreate",
-    "Socket",
 ];
 
 /// Checks the volumes and answers with the names that containers can mount.
@@ -58,15 +46,6 @@ fn validate_sources(volume: &Value, path: &Path, errors: &mut Errors) {
             continue;
         }
         match kind.as_str() {
-            "hostPath" => {
-                let host = text(source, "path");
-                if host.is_empty() {
-                    errors.required(&at.child("path"), "");
-                } else if host.split('/').any(|part| part == "..") {
-                    errors.invalid(&at.child("path"), host, "must not contain '..'");
-                }
-                optional_choice(source, "type", &at, HOST_PATHS, errors);
-            }
             "configMap" | "secret" | "downwardAPI" => {
                 validate_files(kind, source, &at, errors);
                 validate_mode(source, "defaultMode", &at, errors);
@@ -81,12 +60,29 @@ fn validate_sources(volume: &Value, path: &Path, errors: &mut Errors) {
                     super::container::validate_amount("", limit, &at.child("sizeLimit"), errors);
                 }
             }
-            _ => {}
+            "ephemeral" => validate_template(source, &at, errors),
+            _ => volume_source::validate(kind, source, &at, errors),
         }
     }
     if !found {
         errors.required(path, "must specify a volume type");
     }
+}
+
+/// The claim that is made for the pod.
+fn validate_template(source: &Value, path: &Path, errors: &mut Errors) {
+    let at = path.child("volumeClaimTemplate");
+    let template = &source["volumeClaimTemplate"];
+    if template.is_null() {
+        errors.required(&at, "");
+        return;
+    }
+    for (key, _) in entries(&template["metadata"]) {
+        if !["annotations", "labels", "creationTimestamp"].contains(&key.as_str()) {
+            errors.forbidden(&at.child("metadata").child(key), "cannot be set");
+        }
+    }
+    persistent_volume_claim::validate_spec(&template["spec"], &at.child("spec"), errors);
 }
 
 /// A source of files: all keys of an object, or the chosen ones.
