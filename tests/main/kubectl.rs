@@ -12,6 +12,7 @@ mod hostile;
 mod identity;
 mod network;
 mod object;
+mod old;
 mod policy;
 mod sets;
 mod storage;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::{Cluster, kubectl};
 
 /// A path below the checkout; `None` where nothing is there, which is said.
-fn installed(what: &str) -> Option<PathBuf> {
+pub(super) fn installed(what: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(what);
     if !path.exists() {
         let said = format!("skipped: there is no {}, which .ci/run installs\n", path.display());

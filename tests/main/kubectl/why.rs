@@ -48,12 +48,12 @@ struct Drill {
 
 const DRILLS: &[Drill] = &[
     Drill {
-        title: "an image that does not exist",
+        title: "an image that cannot be had",
         manifest: r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop"},"spec":{"selector":{"matchLabels":{"app":"shop"}},"template":{"metadata":{"labels":{"app":"shop"}},"spec":{"containers":[{"name":"app","image":"shop:1.9"}]}}}}"#,
         object: "deployment/shop",
         namespace: "default",
-        cause: "image.notfound",
-        word: "shop:1.9",
+        cause: "image.network",
+        word: "docker.io",
         remedy: &["set", "image", "deployment/shop", "app=nginx"],
     },
     Drill {
