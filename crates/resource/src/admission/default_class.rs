@@ -49,7 +49,11 @@ pub(super) fn mutate(request: &Attributes<'_>, object: &mut Value, lookup: &dyn 
 /// Of several defaults the newest, and of those the first by name.
 fn default_class(lookup: &dyn Lookup, (group, plural): (&str, &str)) -> Option<String> {
     let classes = lookup.list(group, plural, "");
-    let mut defaults: Vec<&Value> = classes.iter().filter(|class| is_default_class(class)).collect();
+    let mut defaults: Vec<&Value> = classes
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|class| is_default_class(class))
+        .collect();
     let created = |class: &Value| text(&class["metadata"], "creationTimestamp").to_owned();
     let name = |class: &Value| text(&class["metadata"], "name").to_owned();
     defaults.sort_by(|a, b| created(b).cmp(&created(a)).then_with(|| name(a).cmp(&name(b))));
