@@ -81,6 +81,28 @@ pub(crate) async fn encode(server: &Server, resource: &ResourceInfo, mut object:
     Ok(object)
 }
 
+/// What the strategy of one version of a custom resource works with, as another version has it. What is built in is the same
+/// in all versions.
+pub(crate) async fn in_version(
+    server: &Server,
+    own: &ResourceInfo,
+    wanted: &ResourceInfo,
+    object: &Value,
+) -> Result<Value, Status> {
+    let mut object = object.clone();
+    if let Some(definition) = own.definition.as_ref().filter(|_| !object.is_null()) {
+        typed_for(own, &mut object);
+        convert(
+            server,
+            definition,
+            &wanted.api_version(),
+            std::slice::from_mut(&mut object),
+        )
+        .await?;
+    }
+    Ok(object)
+}
+
 /// Whether an object is stored as it would be stored now.
 pub(crate) fn is_current(resource: &ResourceInfo, object: &Value) -> bool {
     let Some(definition) = &resource.definition else {

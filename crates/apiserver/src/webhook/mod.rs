@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::object::typed_for;
 use crate::policy::Facts;
 use crate::refusal;
+use crate::registry::codec;
 use crate::server::Server;
 use matching::{Criteria, Matched};
 
@@ -124,11 +125,18 @@ impl Webhook {
             .filter_map(Value::as_str)
             .find(|version| VERSIONS.contains(version))
             .ok_or_else(|| Failed::Call("failed to call webhook: no version that both sides know".into()))?;
+        let (own, wanted) = (request.resource, &matched.resource);
+        let in_version = async {
+            let object = codec::in_version(server, own, wanted, object).await?;
+            let old = codec::in_version(server, own, wanted, old.unwrap_or(&Value::Null)).await?;
+            Ok((object, (!old.is_null()).then_some(old)))
+        };
+        let (object, old) = in_version.await.map_err(Failed::Refused)?;
         let uid = new_uid();
         let review = json!({
             "kind": "AdmissionReview",
             "apiVersion": format!("admission.k8s.io/{version}"),
-            "request": review(&uid, request, matched, object, old),
+            "request": review(&uid, request, matched, &object, old.as_ref()),
         });
         let seconds = self.value["timeoutSeconds"].as_u64().unwrap_or(DEFAULT_TIMEOUT);
         let body = review.to_string().into_bytes();
@@ -359,15 +367,16 @@ pub(crate) async fn mutate(
             }
         };
         hook.verdict(&response, notes)?;
-        changed |= hook.apply(request, &matched, &response, object)?;
+        changed |= hook.apply(server, request, &matched, &response, object).await?;
         rounds.called(id, object);
     }
     Ok(changed)
 }
 
 impl Webhook {
-    fn apply(
+    async fn apply(
         &self,
+        server: &Server,
         request: &Attributes<'_>,
         matched: &Matched,
         response: &Value,
@@ -394,21 +403,35 @@ impl Webhook {
                 self.name
             )));
         }
-        let mut next = shown(request, &matched.resource, object);
+        let asked = codec::in_version(server, request.resource, &matched.resource, object).await?;
+        let mut next = shown(request, &matched.resource, &asked);
         patch::json_patch(&mut next, &operations).map_err(|error| refusal::internal(format_args!("{error:?}")))?;
         let before = object.clone();
-        put_back(matched, next, object);
+        let next = completed(matched, next);
+        replace(
+            codec::in_version(server, &matched.resource, request.resource, &next).await?,
+            object,
+        );
         Ok(*object != before)
     }
 }
 
 /// Makes what the matched version shows, after a change, the object that is stored.
-pub(crate) fn put_back(matched: &Matched, mut next: Value, object: &mut Value) {
+pub(crate) fn put_back(matched: &Matched, next: Value, object: &mut Value) {
+    replace(completed(matched, next), object);
+}
+
+/// What the matched version shows, after a change, as its strategy works with it.
+fn completed(matched: &Matched, mut next: Value) -> Value {
     if matched.resource.stored() {
         matched.resource.to_storage(&mut next);
         matched.resource.default(&mut next);
     }
-    // Kind and version are those that the object had.
+    next
+}
+
+/// Puts an object in the place of another, whose kind and version it gets.
+fn replace(mut next: Value, object: &mut Value) {
     for key in ["kind", "apiVersion"] {
         match object.get(key) {
             Some(own) => next[key] = own.clone(),

@@ -349,3 +349,30 @@ async fn a_definition_whose_webhook_nobody_can_trust_is_not_served_until_that_is
     assert_eq!(code, 422);
     assert!(message.contains("unable to load root certificates"), "{message}");
 }
+
+#[tokio::test]
+async fn an_admission_webhook_is_asked_about_the_version_it_knows() {
+    let conversion = Hook::serve(answer).await;
+    let cluster = with(&conversion).await;
+    let admission = Hook::serve(|_| {
+        let patch = json!([{"op": "replace", "path": "/spec/address", "value": "patched:99"}]);
+        json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch.to_string())})
+    })
+    .await;
+    let configuration = json!({"metadata": {"name": "w"}, "webhooks": [{
+        "name": "w.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": admission.url, "caBundle": admission.ca},
+        "rules": [{"operations": ["CREATE"], "apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["hosts"]}],
+    }]});
+    let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+    cluster.post(path, configuration).await.ok();
+    let made = cluster
+        .post(V2, host("v2", "a", json!({"host": "one", "port": 80})))
+        .await
+        .ok();
+    let asked = &admission.seen()[0];
+    assert_eq!(asked["kind"]["version"], "v1");
+    assert_eq!(asked["requestKind"]["version"], "v2");
+    assert_eq!(asked["object"]["spec"], json!({"address": "one:80"}));
+    assert_eq!(made["spec"], json!({"host": "patched", "port": 99, "scheme": "http"}));
+}
