@@ -108,7 +108,7 @@ fn still(size: usize) -> (Still, Browser) {
         discovery,
         now,
     };
-    let mut view = Browser::new(pods, Place::new(ClusterId::default(), "default")).with_preview(false);
+    let mut view = Browser::new(pods, Place::new(ClusterId::default(), "default"));
     let _ = view.layout(SCREEN, &data);
     (data, view)
 }

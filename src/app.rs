@@ -7,6 +7,7 @@ mod connect;
 mod desk;
 mod draw;
 mod event;
+mod layout;
 mod memory;
 mod perform;
 mod run;

@@ -23,14 +23,7 @@ use crate::session::SessionId;
 use crate::store::ObjectId;
 use crate::theme::Theme;
 use crate::view::overlay::Overlay;
-use crate::view::{Target, View};
-
-/// One tab: a stack of views, the last on top.
-#[derive(Debug)]
-pub struct Tab {
-    /// Never empty.
-    pub views: Vec<Box<dyn View>>,
-}
+use crate::view::{Border, PaneId, Panes, Target, View};
 
 /// An overlay, and the objects that were meant when it opened: what it runs acts on these, wherever the cursor has gone.
 #[derive(Debug)]
@@ -60,7 +53,7 @@ pub struct Operation {
 #[derive(Debug)]
 pub struct State {
     /// Tabs from left to right; never empty.
-    pub tabs: Vec<Tab>,
+    pub tabs: Vec<Panes>,
     /// The tab shown.
     pub tab: usize,
     /// The tab shown before.
@@ -115,8 +108,10 @@ pub struct State {
     pub quit: bool,
     /// Size of the screen as last drawn: columns, rows.
     pub size: (u16, u16),
-    /// Whether the focused view knows its place; cleared whenever another view gets the focus.
+    /// Whether the visible views know their places; cleared whenever others are to be seen.
     pub laid_out: bool,
+    /// The border between panes that is being dragged.
+    pub dragged: Option<Border>,
     next: u64,
 }
 
@@ -124,7 +119,7 @@ impl State {
     /// A state with one tab.
     pub fn new(view: Box<dyn View>, source: Source, theme: Theme, keymap: Keymap) -> Self {
         Self {
-            tabs: vec![Tab { views: vec![view] }],
+            tabs: vec![Panes::new(PaneId(0), view)],
             tab: 0,
             last_tab: 0,
             layers: Vec::new(),
@@ -153,22 +148,29 @@ impl State {
             quit: false,
             size: (0, 0),
             laid_out: false,
+            dragged: None,
             next: 1,
         }
     }
 
+    /// The panes of the tab shown.
+    pub fn panes(&self) -> &Panes {
+        &self.tabs[self.tab]
+    }
+
+    /// The panes of the tab shown.
+    pub fn panes_mut(&mut self) -> &mut Panes {
+        &mut self.tabs[self.tab]
+    }
+
     /// The view that has the focus.
     pub fn view(&self) -> &dyn View {
-        self.tabs[self.tab]
-            .views
-            .last()
-            .map(|view| &**view)
-            .expect("a tab has a view")
+        self.panes().focused().view()
     }
 
     /// The view that has the focus.
     pub fn view_mut(&mut self) -> &mut Box<dyn View> {
-        self.tabs[self.tab].views.last_mut().expect("a tab has a view")
+        self.panes_mut().focused_mut().view_mut()
     }
 
     /// Scopes in which keys are looked up now, innermost first.

@@ -7,6 +7,7 @@ mod forwards;
 mod labels;
 mod logs;
 pub mod overlay;
+mod pane;
 mod preview;
 mod terminal;
 mod tick;
@@ -17,6 +18,8 @@ pub use document::{Text, TextSource};
 pub use forwards::Forwards;
 pub use labels::Labels;
 pub use logs::Logs;
+pub use pane::{Arrangement, Border, Direction, Pane, PaneId, Panes, Placed, Shape, Way};
+pub use preview::Preview;
 pub use terminal::Terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::keys::{Chord, Keymap, Line, Scope};
 use crate::kind::why::Diagnosis;
 use crate::session::{Info, LogSnapshot, SessionId};
-use crate::store::{Listing, Need, Object, ObjectId};
+use crate::store::{Listing, Need, Object, ObjectId, Row};
 use crate::theme::Theme;
 
 /// What the user did.
@@ -63,6 +66,10 @@ pub struct Mouse {
 pub enum MouseKind {
     /// Left button pressed.
     Click,
+    /// Moved with the left button held.
+    Drag,
+    /// Left button let go.
+    Release,
     /// Wheel away from the user.
     WheelUp,
     /// Wheel towards the user.
@@ -223,6 +230,20 @@ pub trait View: Debug + Send {
     }
     /// The object that was under the cursor a moment ago and is gone, when the cursor has slid to another one since.
     fn slid(&self, _data: &dyn Data) -> Option<Arc<str>> {
+        None
+    }
+    /// Whether a preview may follow its cursor.
+    fn leads(&self) -> bool {
+        false
+    }
+    /// The row under its cursor, and its resource.
+    fn under_cursor(&self) -> Option<(&Arc<Resource>, &Arc<Row>)> {
+        None
+    }
+    /// Shows what is under the cursor of the pane it follows.
+    fn follow(&mut self, _row: Option<(Arc<Resource>, Arc<Row>)>, _data: &dyn Data) {}
+    /// The line that opens it again; `None` when nothing can.
+    fn spec(&self, _data: &dyn Data) -> Option<Line> {
         None
     }
     /// Puts the cursor on an object once it shows.

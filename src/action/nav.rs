@@ -8,7 +8,7 @@ use crate::view::overlay::{Mode, Prompt};
 use crate::view::{Format, Motion, ViewCommand};
 
 /// Where a cursor moves.
-const MOVING: &[Scope] = &["table", "text", "logs"];
+const MOVING: &[Scope] = &["table", "text", "logs", "preview"];
 /// Where one looks sideways.
 const TEXTS: &[Scope] = &["text", "logs"];
 /// Tables of objects of the cluster.
@@ -122,10 +122,6 @@ pub(super) const EXPORT: Command = Command::of_view(
     export,
 )
 .aliases(&["export"]);
-pub(super) const PREVIEW: Command =
-    Command::of_view("preview.toggle", &[], "Show or hide the preview pane", OBJECTS, |_| {
-        Ok(ViewCommand::Preview)
-    });
 pub(super) const WRAP: Command = Command::of_view("text.wrap", &[], "Wrap long lines, or do not", TEXTS, |_| {
     Ok(ViewCommand::Wrap)
 });
@@ -229,7 +225,15 @@ fn back(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
 }
 
 fn close(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    if cx.state.tabs[cx.state.tab].views.len() > 1 || cx.state.tab > 0 {
+    let pane = cx.state.panes().focused();
+    if pane.views.len() > 1 {
+        return cx.back();
+    }
+    let id = pane.id;
+    if cx.close_pane(id) {
+        return Ok(());
+    }
+    if cx.state.tab > 0 {
         return cx.back();
     }
     super::program::leave(cx, line)

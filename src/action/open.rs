@@ -73,7 +73,7 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let mut namespaces = cx.state.namespaces.clone();
     let mut clusters = Vec::new();
     let (mut labels, mut fields, mut note, mut filter) = (String::new(), String::new(), String::new(), String::new());
-    let mut push = false;
+    let (mut push, mut faults, mut sort) = (false, false, None);
     while let Some(word) = words.next() {
         let mut value = |flag: &str| {
             words
@@ -90,6 +90,8 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
             "--fields" => value(word)?.clone_into(&mut fields),
             "--note" => value(word)?.clone_into(&mut note),
             "--push" => push = true,
+            "--faults" => faults = true,
+            "--sort" | "--sort-down" => sort = Some((value(word)?.to_owned(), word == "--sort-down")),
             _ if word.starts_with('@') => {
                 let cluster = cx.cluster_called(&word[1..])?;
                 if !clusters.contains(&cluster) {
@@ -124,6 +126,12 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     }
     if !filter.is_empty() {
         view = view.with_filter(&filter);
+    }
+    if faults {
+        view = view.with_faults();
+    }
+    if let Some((column, descending)) = sort {
+        view.sort(&column, descending);
     }
     if push || !labels.is_empty() || !fields.is_empty() {
         cx.push(view);

@@ -224,8 +224,12 @@ fn session_show(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         .state
         .tabs
         .iter()
-        .position(|tab| tab.views.iter().any(|view| view.sessions().contains(&id)));
+        .position(|tab| tab.views().any(|view| view.sessions().contains(&id)));
     cx.go_tab(at.ok_or_else(|| Error::usage("this session has no tab"))?);
+    let shows = |pane: &&crate::view::Pane| pane.views.iter().any(|view| view.sessions().contains(&id));
+    if let Some(pane) = cx.state.panes().all().iter().find(shows).map(|pane| pane.id) {
+        cx.state.panes_mut().focus(pane);
+    }
     Ok(())
 }
 

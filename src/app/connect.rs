@@ -12,8 +12,8 @@ use super::update;
 use crate::cluster::{self, ClusterId, LinkState, Namespaces, Place, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Line;
-use crate::state::{Effect, Level, Tab};
-use crate::view::{Browser, Data, View};
+use crate::state::{Cx, Effect, Level};
+use crate::view::{Browser, Data, PaneId, Panes, View};
 
 /// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -149,6 +149,7 @@ impl App {
     /// A fresh table of pods in a cluster. What runs on a terminal, and logs, go on in their tabs: they belong to the cluster they were
     /// opened in. Tables of the cluster before go.
     fn arrive(&mut self, cluster: ClusterId, effects: &mut Vec<Effect>) {
+        self.remember_layout();
         self.desk.current = cluster;
         if self.settings.namespace.is_none()
             && let Some(connection) = self.desk.clusters.get(&cluster).filter(|known| known.link.is_some())
@@ -165,14 +166,10 @@ impl App {
         };
         let mut view = Browser::new(pods, Place::new(cluster, self.state.namespaces.clone()));
         view.sync(&self.desk);
-        let lives = |tab: &Tab| tab.views.iter().any(|view| !view.sessions().is_empty());
-        let (kept, gone): (Vec<Tab>, Vec<Tab>) = std::mem::take(&mut self.state.tabs).into_iter().partition(lives);
-        for view in gone.iter().flat_map(|tab| &tab.views) {
-            effects.extend(view.sessions().into_iter().map(Effect::Close));
-        }
-        self.state.tabs = vec![Tab {
-            views: vec![Box::new(view)],
-        }];
+        let lives = |tab: &Panes| tab.views().any(|view| !view.sessions().is_empty());
+        let kept: Vec<Panes> = std::mem::take(&mut self.state.tabs).into_iter().filter(lives).collect();
+        let id = PaneId(self.state.fresh());
+        self.state.tabs = vec![Panes::new(id, Box::new(view))];
         self.state.tabs.extend(kept);
         self.state.tab = 0;
         self.state.last_tab = 0;
@@ -180,6 +177,17 @@ impl App {
         // Questions about the cluster before would be answered about this one.
         self.state.notices.clear();
         self.state.laid_out = false;
+        let mut cx = Cx {
+            state: &mut self.state,
+            data: &self.desk,
+            effects,
+            pinned: Vec::new(),
+            started: None,
+        };
+        cx.preview();
+        if self.settings.start.is_none() {
+            self.restore(effects);
+        }
     }
 
     /// The cluster of the view with the focus is the one worked in. Of several, the one under the cursor, else one that answers.

@@ -13,8 +13,8 @@ use crate::state::{Level, State};
 use crate::store::FeedState;
 use crate::text;
 use crate::theme::Role;
-use crate::view::{Data, Look};
-use crate::widget::{Anchor, fill, popup, put, put_line};
+use crate::view::{Data, Look, Panes, View, Way};
+use crate::widget::{Anchor, fill, popup, put, put_line, rule_down};
 
 /// The place of the view in a screen.
 pub(super) fn body(screen: Rect) -> Rect {
@@ -49,18 +49,7 @@ pub(super) fn frame(
     if trouble && !state.view().is_raw() {
         nothing::trouble(area, buf, &look);
     } else if area.height > 0 {
-        state.view().draw(area, buf, &look);
-        // What may not be true any more does not look alive; a table of several clusters says so by row.
-        let several = state.view().place().is_some_and(|place| place.clusters.len() > 1);
-        if !several && matches!(data.cluster().state, LinkState::Silent(_) | LinkState::Down(..)) {
-            for y in area.top()..area.bottom() {
-                for x in area.left()..area.right() {
-                    if let Some(cell) = buf.cell_mut((x, y)) {
-                        cell.modifier.insert(ratatui::style::Modifier::DIM);
-                    }
-                }
-            }
-        }
+        panes(buf, state, &look);
     }
     if screen.height > 3 {
         top(Rect { height: 1, ..screen }, buf, state, &look);
@@ -73,7 +62,7 @@ pub(super) fn frame(
         };
         bottom(row, buf, state, &look, trouble);
     }
-    let at_home = state.tab == 0 && state.tabs[0].views.len() == 1;
+    let at_home = state.tab == 0 && state.panes().focused().views.len() == 1;
     if state.welcome && at_home && data.cluster().embedded && state.layers.is_empty() && !trouble {
         nothing::welcome(area, buf, &look);
     }
@@ -96,6 +85,60 @@ pub(super) fn frame(
         }
     }
     look.caret.get()
+}
+
+/// The panes, what separates them, and what they are.
+fn panes(buf: &mut Buffer, state: &State, look: &Look<'_>) {
+    let theme = look.theme;
+    let panes = state.panes();
+    let arranged = panes.arranged();
+    let focus = panes.focused().id;
+    let rule = theme.style(Role::Text).patch(theme.style(Role::Rule));
+    for border in &arranged.borders {
+        match border.way {
+            Way::Rows => {
+                let line = theme.signs.horizontal.repeat(usize::from(border.area.width));
+                put(buf, border.area.x, border.area.y, border.area.right(), &line, rule);
+            }
+            Way::Columns | Way::Fitting => rule_down(buf, border.area, theme),
+        }
+    }
+    // The one with the focus is last: text is typed there.
+    let mut placed = arranged.panes;
+    placed.sort_by_key(|placed| placed.id == focus);
+    for placed in placed {
+        let Some(pane) = panes.get(placed.id) else { continue };
+        let view = pane.view();
+        if let Some(title) = placed.title {
+            let role = if pane.id == focus { Role::Accent } else { Role::Dim };
+            let mut crumbs = view.crumbs();
+            crumbs.push(view.status(look.data));
+            let text = text::clean(crumbs.join("  ").trim_end()).into_owned();
+            let sign = if pane.id == focus { theme.signs.step } else { " " };
+            let text = format!("{sign} {text}");
+            let text = text::cut_middle(&text, usize::from(title.width)).into_owned();
+            put(buf, title.x, title.y, title.right(), &text, theme.style(Role::Text).patch(theme.style(role)));
+        }
+        look.caret.set(None);
+        view.draw(placed.area, buf, look);
+        dim(placed.area, buf, view, look.data);
+    }
+}
+
+/// What may not be true any more does not look alive; a table of several clusters says so by row.
+fn dim(area: Rect, buf: &mut Buffer, view: &dyn View, data: &dyn Data) {
+    let several = view.place().is_some_and(|place| place.clusters.len() > 1);
+    let info = view.cluster().and_then(|cluster| data.cluster_of(cluster)).unwrap_or(data.cluster());
+    if several || !matches!(info.state, LinkState::Silent(_) | LinkState::Down(..)) {
+        return;
+    }
+    for y in area.top()..area.bottom() {
+        for x in area.left()..area.right() {
+            if let Some(cell) = buf.cell_mut((x, y)) {
+                cell.modifier.insert(ratatui::style::Modifier::DIM);
+            }
+        }
+    }
 }
 
 /// What waits for the user, and what is under way, in the corner below the top line: nothing is covered that is being read.
@@ -276,8 +319,8 @@ fn tab_words(state: &State) -> Vec<(usize, String)> {
     // The more tabs, the shorter their titles; the numbers stay, and all of them are seen.
     let room = usize::from(state.size.0).saturating_sub(24) / state.tabs.len();
     let longest = room.saturating_sub(4).min(18);
-    let word = |(at, tab): (usize, &crate::state::Tab)| {
-        let title = tab.views.last().map_or_else(String::new, |view| view.title());
+    let word = |(at, tab): (usize, &Panes)| {
+        let title = tab.focused().follows.and_then(|leader| tab.get(leader)).unwrap_or(tab.focused()).view().title();
         let title = text::cut_middle(&text::clean(&title), longest).into_owned();
         (at, format!("{} {title}", at + 1).trim_end().to_owned())
     };

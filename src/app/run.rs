@@ -27,7 +27,7 @@ use crate::session::{SessionId, Sessions, Spec, Status};
 use crate::state::{History, RequestId, State};
 use crate::store::{Catalog, Need, Query};
 use crate::theme::Theme;
-use crate::view::{Browser, Data};
+use crate::view::{Browser, Data, Panes};
 
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
@@ -101,6 +101,8 @@ pub struct App {
     frames: u64,
     /// Port-forwards whose failure has been told.
     told: HashSet<SessionId>,
+    /// Layouts by context, as they are kept between runs.
+    pub(super) layouts: serde_json::Map<String, serde_json::Value>,
     /// What stops the operations under way.
     pub(super) cancels: HashMap<RequestId, CancellationToken>,
     pub(super) journal: Journal,
@@ -184,6 +186,7 @@ impl App {
             started: false,
             frames: 0,
             told: HashSet::new(),
+            layouts: serde_json::Map::new(),
             cancels: HashMap::new(),
             journal,
             memory,
@@ -216,6 +219,8 @@ impl App {
 
     /// Ends sessions, and stops embedded clusters in good order.
     pub async fn stop(&mut self) {
+        self.remember_layout();
+        self.save_layouts();
         for session in self.desk.sessions.list() {
             self.desk.sessions.close(session.id);
         }
@@ -259,7 +264,10 @@ impl App {
                 () = sleep_until(wake), if wake.is_some() => self.timers(),
             }
             self.drain();
-            self.working = self.state.view_mut().work(&self.desk);
+            self.working = false;
+            for pane in self.state.panes_mut().visible_mut() {
+                self.working |= pane.view_mut().work(&self.desk);
+            }
             if let Some((id, text)) = self.edit.take() {
                 let edited = host.edit(terminal, &text).await;
                 self.drawn = None;
@@ -285,6 +293,7 @@ impl App {
     pub fn start(&mut self) {
         if !std::mem::replace(&mut self.started, true) {
             self.load_contexts();
+            self.load_layouts();
             self.going = Some(self.desk.current);
             self.connect(self.desk.current);
         }
@@ -360,21 +369,47 @@ impl App {
         }
         self.refocus();
         self.perform(effects);
+        self.follow();
         self.want();
         self.refocus();
     }
 
     pub(super) fn sync(&mut self) {
-        self.state.view_mut().sync(&self.desk);
+        let panes = self.state.panes_mut();
+        panes.focused_mut().view_mut().sync(&self.desk);
+        let focus = panes.focused().id;
+        for pane in panes.visible_mut().filter(|pane| pane.id != focus) {
+            pane.view_mut().sync(&self.desk);
+        }
+        self.follow();
         for layer in &mut self.state.layers {
             layer.overlay.sync(&self.desk);
+        }
+    }
+
+    /// Shows in each preview what is under the cursor that it follows.
+    fn follow(&mut self) {
+        let panes = self.state.panes_mut();
+        let rows: Vec<_> = panes
+            .all()
+            .iter()
+            .filter_map(|pane| {
+                let leader = panes.get(pane.follows?)?;
+                let row = leader.view().under_cursor();
+                Some((pane.id, row.map(|(resource, row)| (resource.clone(), row.clone()))))
+            })
+            .collect();
+        for (id, row) in rows {
+            if let Some(pane) = panes.all_mut().iter_mut().find(|pane| pane.id == id) {
+                pane.view_mut().follow(row, &self.desk);
+            }
         }
     }
 
     /// Keeps the feeds of what is shown, and of what is below it on the same tab, running.
     fn want(&mut self) {
         let mut wanted: HashSet<Need> = HashSet::new();
-        for view in &self.state.tabs[self.state.tab].views {
+        for view in self.state.panes().views() {
             wanted.extend(view.needs());
         }
         for layer in &self.state.layers {
@@ -384,7 +419,7 @@ impl App {
             let place = Place::new(self.desk.current, Namespaces::all());
             wanted.insert(Need::all(Query::new(namespaces.clone(), place)));
         }
-        let places = self.state.tabs.iter().flat_map(|tab| &tab.views);
+        let places = self.state.tabs.iter().flat_map(Panes::views);
         let places = places
             .filter_map(|view| view.place())
             .flat_map(|place| place.clusters.iter().copied());
@@ -416,7 +451,10 @@ impl App {
         self.dirty |= self.working;
         if self.settle_at.is_some_and(|at| at <= now) {
             self.settle_at = None;
-            self.state.view_mut().settle(&self.desk);
+            self.follow();
+            for pane in self.state.panes_mut().visible_mut() {
+                pane.view_mut().settle(&self.desk);
+            }
             self.dirty = true;
             self.want();
         }
@@ -438,7 +476,7 @@ impl App {
         let drawn = self.drawn?;
         let tick = match self.is_waiting() {
             true => Some(Duration::from_secs(1)),
-            false => self.state.view().tick(&self.desk),
+            false => self.state.panes().visible().filter_map(|pane| pane.view().tick(&self.desk)).min(),
         };
         tick.map(|tick| drawn + tick.max(FRAME))
     }
@@ -498,7 +536,14 @@ impl App {
         }
         self.area = body;
         self.state.laid_out = true;
-        let reply = self.state.view_mut().layout(body, &self.desk);
+        let panes = self.state.panes_mut();
+        panes.lay_out(body);
+        let mut replies = Vec::new();
+        for pane in panes.visible_mut() {
+            let area = pane.area;
+            replies.push(pane.view_mut().layout(area, &self.desk));
+        }
+        self.follow();
         let mut effects = Vec::new();
         let mut cx = crate::state::Cx {
             state: &mut self.state,
@@ -507,7 +552,9 @@ impl App {
             pinned: Vec::new(),
             started: None,
         };
-        cx.reply(reply);
+        for reply in replies {
+            cx.reply(reply);
+        }
         self.perform(effects);
     }
 }

@@ -19,10 +19,13 @@ pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &I
         let pinned = layer.pinned.clone();
         return answered(state, data, answer, pinned, effects);
     }
-    if let Input::Mouse(mouse) = input
-        && let Some(line) = draw_line(state, mouse)
-    {
-        return run(state, data, Vec::new(), &line, effects);
+    if let Input::Mouse(mouse) = input {
+        if let Some(line) = draw_line(state, mouse) {
+            return run(state, data, Vec::new(), &line, effects);
+        }
+        if pointed(state, mouse) {
+            return;
+        }
     }
     if let Input::Key(chord) = input {
         let raw = state.view().is_raw();
@@ -81,6 +84,33 @@ fn counted(state: &mut State, chord: Chord) -> bool {
         (Some(digit), count) => {
             state.count = Some((count.unwrap_or(0) * 10 + digit).min(MOST));
             true
+        }
+    }
+}
+
+/// Borders are dragged, and a pane gets the focus that is clicked; whether the mouse has done its work with that.
+fn pointed(state: &mut State, mouse: &Mouse) -> bool {
+    match mouse.kind {
+        MouseKind::Click => {
+            state.dragged = state.panes().border_at(mouse.column, mouse.row);
+            if let Some(pane) = state.panes().at(mouse.column, mouse.row) {
+                state.panes_mut().focus(pane);
+            }
+            state.dragged.is_some()
+        }
+        MouseKind::Drag => {
+            let Some(border) = state.dragged.clone() else { return false };
+            state.panes_mut().drag(&border, mouse.column, mouse.row);
+            state.laid_out = false;
+            true
+        }
+        MouseKind::Release => state.dragged.take().is_some(),
+        // The wheel turns what it is over.
+        MouseKind::WheelUp | MouseKind::WheelDown => {
+            if let Some(pane) = state.panes().at(mouse.column, mouse.row) {
+                state.panes_mut().focus(pane);
+            }
+            false
         }
     }
 }

@@ -6,9 +6,9 @@ use crate::cluster::{Change, ClusterId, ObjectRef, Place, Plan, Resource, Source
 use crate::document::TextLine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Line;
-use crate::state::{Effect, Layer, Level, Notice, Operation, RequestId, Review, State, Tab, Then};
+use crate::state::{Effect, Layer, Level, Notice, Operation, RequestId, Review, State, Then};
 use crate::view::overlay::{Confirm, Guard, Overlay};
-use crate::view::{Data, Reply, Target, Text, TextSource, View, ViewCommand};
+use crate::view::{Data, Pane, PaneId, Panes, Preview, Reply, Target, Text, TextSource, View, ViewCommand, Way};
 
 /// The state to change, the world to read, and the effects to ask for.
 pub struct Cx<'a> {
@@ -23,6 +23,9 @@ pub struct Cx<'a> {
     /// What the action has asked for: a form that ran it stays until that is answered.
     pub started: Option<RequestId>,
 }
+
+/// What a pane showed is remembered so far back.
+const HISTORY: usize = 50;
 
 /// So many objects at once are asked for by their number, not by a key.
 const MANY: usize = 20;
@@ -297,36 +300,90 @@ impl Cx<'_> {
         self.state.say(Level::Info, text);
     }
 
-    /// Pushes a view onto the current tab.
+    /// Pushes a view onto the pane with the focus.
     pub fn push(&mut self, mut view: impl View + 'static) {
         view.sync(self.data);
-        self.state.tabs[self.state.tab].views.push(Box::new(view));
+        let pane = self.state.panes_mut().focused_mut();
+        pane.views.push(Box::new(view));
+        pane.ahead.clear();
         self.state.laid_out = false;
     }
 
-    /// Replaces the whole stack of the current tab.
+    /// Replaces the whole stack of the pane with the focus.
     pub fn replace(&mut self, view: impl View + 'static) {
         self.replace_boxed(Box::new(view));
     }
 
-    /// Replaces the whole stack of the current tab.
+    /// Replaces the whole stack of the pane with the focus; what it showed can be gone back to.
     pub fn replace_boxed(&mut self, mut view: Box<dyn View>) {
         view.sync(self.data);
-        let old = std::mem::replace(&mut self.state.tabs[self.state.tab].views, vec![view]);
-        self.state.laid_out = false;
-        for view in &old {
-            self.effects.extend(view.sessions().into_iter().map(Effect::Close));
+        let before = self.opens(self.state.panes().focused());
+        // What a preview shows belongs to another pane: that one is meant.
+        let panes = self.state.panes_mut();
+        if let Some(leader) = panes.focused().follows {
+            panes.focus(leader);
         }
+        let pane = panes.focused_mut();
+        let old = std::mem::replace(&mut pane.views, vec![view]);
+        pane.ahead.clear();
+        if pane.behind.last() != before.as_ref() {
+            pane.behind.extend(before);
+        }
+        let spare = pane.behind.len().saturating_sub(HISTORY);
+        pane.behind.drain(..spare);
+        self.state.laid_out = false;
+        self.end(old.iter().map(|view| &**view).collect());
+    }
+
+    /// What opens again what a pane shows: its topmost view that can be.
+    pub fn opens(&self, pane: &Pane) -> Option<Line> {
+        pane.views.iter().rev().find_map(|view| view.spec(self.data))
+    }
+
+    /// Ends the sessions of views that are left.
+    fn end(&mut self, views: Vec<&dyn View>) {
+        let sessions = views.into_iter().flat_map(|view| view.sessions());
+        self.effects.extend(sessions.map(Effect::Close));
     }
 
     /// Opens a view in a tab of its own and goes there.
     pub fn open_tab(&mut self, mut view: impl View + 'static) {
         view.sync(self.data);
         let at = self.state.tabs.len();
-        self.state.tabs.push(Tab {
-            views: vec![Box::new(view)],
-        });
+        let id = PaneId(self.state.fresh());
+        self.state.tabs.push(Panes::new(id, Box::new(view)));
         self.go_tab(at);
+    }
+
+    /// Splits the pane with the focus; the new one shows `view` and has the focus.
+    pub fn split(&mut self, way: Way, mut view: Box<dyn View>) -> PaneId {
+        view.sync(self.data);
+        let id = PaneId(self.state.fresh());
+        let panes = self.state.panes_mut();
+        if let Some(leader) = panes.focused().follows {
+            panes.focus(leader);
+        }
+        panes.split(way, id, view, false);
+        self.state.laid_out = false;
+        id
+    }
+
+    /// Lets a preview follow the pane with the focus, where it can and there is none.
+    pub fn preview(&mut self) {
+        let panes = self.state.panes();
+        if panes.focused().view().leads() && panes.follower(panes.focused().id).is_none() {
+            let id = PaneId(self.state.fresh());
+            self.state.panes_mut().split(Way::Fitting, id, Box::<Preview>::default(), true);
+            self.state.laid_out = false;
+        }
+    }
+
+    /// Closes a pane of the tab shown; whether there was another to stay.
+    pub fn close_pane(&mut self, id: PaneId) -> bool {
+        let gone = self.state.panes_mut().close(id);
+        self.end(gone.iter().flat_map(|pane| &pane.views).map(|view| &**view).collect());
+        self.state.laid_out = false;
+        !gone.is_empty()
     }
 
     /// Goes to a tab.
@@ -346,9 +403,7 @@ impl Cx<'_> {
             return Err(Error::usage("this is the last tab").hint("`:quit` leaves the program"));
         }
         let tab = self.state.tabs.remove(self.state.tab);
-        for view in &tab.views {
-            self.effects.extend(view.sessions().into_iter().map(Effect::Close));
-        }
+        self.end(tab.views().collect());
         let count = self.state.tabs.len();
         self.state.tab = match self.state.last_tab {
             last if last > self.state.tab => last - 1,
@@ -362,18 +417,23 @@ impl Cx<'_> {
         Ok(())
     }
 
-    /// One step back: the view below, or the tab before. Never leaves the program.
+    /// One step back: the view below, out of a zoom or a preview, or the tab before. Never leaves the program.
     pub fn back(&mut self) -> Result<()> {
-        if self.state.tabs[self.state.tab].views.len() > 1 {
-            if let Some(view) = self.state.tabs[self.state.tab].views.pop() {
-                self.effects.extend(view.sessions().into_iter().map(Effect::Close));
-            }
+        let data = self.data;
+        let panes = self.state.panes_mut();
+        if panes.focused().views.len() > 1 {
+            let left = panes.focused_mut().views.pop();
             self.state.laid_out = false;
-            let data = self.data;
             self.state.view_mut().sync(data);
+            self.end(left.iter().map(|view| &**view).collect());
             return Ok(());
         }
-        if self.state.tabs.len() > 1 && self.state.tab > 0 {
+        if let Some(leader) = panes.focused().follows {
+            panes.focus(leader);
+        } else if panes.is_zoomed() {
+            panes.zoom();
+            self.state.laid_out = false;
+        } else if self.state.tabs.len() > 1 && self.state.tab > 0 {
             return self.close_tab();
         }
         Ok(())

@@ -20,7 +20,6 @@ use ratatui::layout::Rect;
 pub(crate) use self::cell::sign;
 use self::cell::{strip, table_cell};
 use self::columns::Extent;
-use super::preview;
 use super::{Data, Input, Look, Mouse, MouseKind, Reply, Target, View, ViewCommand, Vocabulary, not_here};
 use crate::cluster::{ClusterId, Namespaces, Place, Resource};
 use crate::error::{Error, Result};
@@ -28,10 +27,7 @@ use crate::keys::{Line, Scope};
 use crate::kind::{self, Kind};
 use crate::store::{Column, FeedState, Health, Listing, Need, ObjectId, Query, Row, Sort};
 use crate::theme::Role;
-use crate::widget::{TableCell, TableRow, fill, fit, rule_down, scrollbar, scrolled_to, spans, table};
-
-/// A table narrower than this has no room for a preview: columns.
-const PREVIEW_WIDTH: u16 = 110;
+use crate::widget::{TableCell, TableRow, fit, scrollbar, scrolled_to, spans, table};
 
 /// How long after a slide of the cursor a key was pressed for the row before: milliseconds.
 const NOTICED: i128 = 800;
@@ -56,11 +52,6 @@ pub struct Browser {
     marks: BTreeMap<ObjectId, Arc<Row>>,
     wide: bool,
     label_columns: Vec<String>,
-    preview: bool,
-    /// The row the cursor rested on: its events are fetched, those of rows passed over are not.
-    settled: Option<Arc<Row>>,
-    /// The events resource, once the cluster has said what it serves.
-    events: Option<Arc<Resource>>,
     /// The object that was under the cursor and is gone, and when the cursor slid to another one.
     slid: Option<(Arc<str>, Timestamp)>,
     /// The object the cursor goes to when it shows.
@@ -108,9 +99,6 @@ impl Browser {
             marks: BTreeMap::new(),
             wide: false,
             label_columns: Vec::new(),
-            preview: true,
-            settled: None,
-            events: None,
             slid: None,
             wanted: None,
             touched: false,
@@ -146,21 +134,25 @@ impl Browser {
         self
     }
 
-    /// With or without the preview pane.
+    /// Sorts it by a column, by its title.
+    pub fn sort(&mut self, title: &str, descending: bool) {
+        let found = self.columns.iter().position(|column| column.title.eq_ignore_ascii_case(title));
+        self.need.sort = Sort {
+            column: found.filter(|at| *at > 0),
+            descending,
+        };
+    }
+
+    /// Keeps only what needs attention.
     #[must_use]
-    pub fn with_preview(mut self, preview: bool) -> Self {
-        self.preview = preview;
+    pub fn with_faults(mut self) -> Self {
+        self.need.faults = true;
         self
     }
 
     /// What it lists.
     pub fn query(&self) -> &Query {
         &self.need.query
-    }
-
-    fn event_need(&self) -> Option<Need> {
-        let row = self.settled.as_ref().filter(|_| self.preview)?;
-        Some(preview::event_need(self.events.clone()?, &self.resource, row))
     }
 
     fn move_to(&mut self, listing: &Listing, index: usize) {
@@ -213,43 +205,20 @@ impl Browser {
         Ok(())
     }
 
-    fn preview_area(&self, area: Rect) -> (Rect, Option<Rect>) {
-        if !self.preview || area.width < PREVIEW_WIDTH || area.height < 6 {
-            return (area, None);
-        }
-        let width = (area.width / 3).clamp(38, 90);
-        let left = Rect {
-            width: area.width - width,
-            ..area
-        };
-        (
-            left,
-            Some(Rect {
-                x: left.right(),
-                width,
-                ..area
-            }),
-        )
-    }
-}
-
-impl Browser {
     /// The place of the table; the last column beside it is the scrollbar's, and air.
     fn table_area(&self) -> Rect {
-        let (left, _) = self.preview_area(self.area);
         Rect {
-            width: left.width.saturating_sub(1),
-            ..left
+            width: self.area.width.saturating_sub(1),
+            ..self.area
         }
     }
 
     /// The place of the rows, with the scrollbar.
     fn body(&self) -> Rect {
-        let (left, _) = self.preview_area(self.area);
         Rect {
-            y: left.y + 1,
-            height: left.height.saturating_sub(1),
-            ..left
+            y: self.area.y + 1,
+            height: self.area.height.saturating_sub(1),
+            ..self.area
         }
     }
 
@@ -408,7 +377,6 @@ impl View for Browser {
         }
         next.wide = self.wide;
         next.label_columns.clone_from(&self.label_columns);
-        next.preview = self.preview;
         Some(Box::new(next))
     }
 
@@ -417,15 +385,50 @@ impl View for Browser {
         (data.now().duration_since(*at).as_millis() < NOTICED).then(|| name.clone())
     }
 
+    fn leads(&self) -> bool {
+        true
+    }
+
+    fn under_cursor(&self) -> Option<(&Arc<Resource>, &Arc<Row>)> {
+        self.cursor.as_ref().map(|row| (&self.resource, row))
+    }
+
+    fn spec(&self, data: &dyn Data) -> Option<Line> {
+        let query = &self.need.query;
+        let mut args = vec![self.resource.full_name()];
+        let contexts = query.place.clusters.iter().filter_map(|cluster| data.cluster_of(*cluster));
+        args.extend(contexts.map(|info| format!("@{}", info.name)));
+        match query.place.namespaces.is_all() {
+            true => args.push("-A".into()),
+            false => args.extend(["-n".into(), query.place.namespaces.to_string()]),
+        }
+        let mut flag = |name: &str, value: &str| {
+            if !value.is_empty() {
+                args.extend([name.to_owned(), value.to_owned()]);
+            }
+        };
+        flag("-l", &query.labels);
+        flag("--fields", &query.fields);
+        flag("--note", if query.fields.is_empty() { "" } else { &self.scope_note });
+        if let Some(column) = self.need.sort.column.and_then(|at| self.columns.get(at)) {
+            flag(if self.need.sort.descending { "--sort-down" } else { "--sort" }, &column.title);
+        }
+        if self.need.faults {
+            args.push("--faults".into());
+        }
+        if !self.need.filter.is_empty() {
+            args.push(format!("/{}", self.need.filter));
+        }
+        Some(Line::with("view.open", args))
+    }
+
     fn select(&mut self, id: &ObjectId, data: &dyn Data) {
         self.wanted = Some(id.clone());
         self.sync(data);
     }
 
     fn needs(&self) -> Vec<Need> {
-        let mut needs = vec![self.need.clone()];
-        needs.extend(self.event_need());
-        needs
+        vec![self.need.clone()]
     }
 
     fn sync(&mut self, data: &dyn Data) {
@@ -493,9 +496,6 @@ impl View for Browser {
     }
 
     fn settle(&mut self, data: &dyn Data) {
-        self.settled = self.cursor.clone();
-        let cluster = self.settled.as_ref().map(|row| row.id.cluster);
-        self.events = cluster.and_then(|cluster| data.discovery_of(cluster).find("events").cloned());
         self.measure(&data.listing(&self.need), data, true);
     }
 
@@ -531,6 +531,7 @@ impl View for Browser {
                 }
             }
             MouseKind::Click => return self.header_at(&listing, mouse).map_or(Reply::Ignored, Reply::Run),
+            MouseKind::Drag | MouseKind::Release => return Reply::Ignored,
         }
         Reply::Done
     }
@@ -569,14 +570,6 @@ impl View for Browser {
                 }
                 None => self.label_columns.push(key.clone()),
             },
-            ViewCommand::Preview => {
-                if self.area.width < PREVIEW_WIDTH {
-                    let error = Error::usage(format!("the preview needs {PREVIEW_WIDTH} columns"));
-                    return Err(error.hint("describe the object instead"));
-                }
-                self.preview = !self.preview;
-                self.settled = self.cursor.clone();
-            }
             ViewCommand::Filter(text) => {
                 let titles: Vec<&str> = self.columns.iter().map(|column| &*column.title).collect();
                 crate::store::Filter::parse(text, &titles)?;
@@ -599,7 +592,6 @@ impl View for Browser {
 
     fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
         let listing = look.data.listing(&self.need);
-        let (left, right) = self.preview_area(area);
         let specs = self.specs(&listing);
         let place = self.table_area();
         let widths = fit(&specs, place.width);
@@ -613,24 +605,8 @@ impl View for Browser {
         table(place, buf, look.theme, &specs, &widths, Some((sorted, sign)), rows);
         scrollbar(self.body(), buf, look.theme, self.top, listing.len());
         if listing.is_empty() {
-            empty::draw(left, buf, look, self, &listing);
+            empty::draw(area, buf, look, self, &listing);
         }
-        part::draw(left, buf, look, &self.notes);
-        if let Some(right) = right {
-            rule_down(buf, right, look.theme);
-            let inner = Rect {
-                x: right.x + 2,
-                width: right.width.saturating_sub(2),
-                ..right
-            };
-            match &self.cursor {
-                Some(row) => {
-                    let events = self.event_need().map(|need| look.data.listing(&need));
-                    let settled = self.settled.as_ref().is_some_and(|settled| settled.id == row.id);
-                    preview::draw(inner, buf, look, self.kind, row, events.filter(|_| settled).as_deref());
-                }
-                None => fill(buf, inner, look.theme.screen()),
-            }
-        }
+        part::draw(area, buf, look, &self.notes);
     }
 }

@@ -1,5 +1,6 @@
-//! The preview pane: what matters about the row under the cursor, live.
+//! The preview: what matters about the row under another pane's cursor, live.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -7,10 +8,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde_json::Value;
 
-use super::Look;
-use crate::cluster::{Place, Resource};
+use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here};
+use crate::cluster::{ClusterId, Place, Resource};
 use crate::document::{Document, TextLine};
-use crate::kind::{Kind, Subject};
+use crate::error::Result;
+use crate::keys::{Line, Scope};
+use crate::kind::{self, Kind, Subject};
 use crate::store::{Listing, Need, ObjectId, Query, Row};
 use crate::text;
 use crate::theme::Role;
@@ -18,7 +21,7 @@ use crate::widget::{Pager, PagerState};
 
 /// The events about the object of a row, seen through the one feed of its namespace's events: a feed per row that the cursor rests on
 /// would make the server read all of them each time, because it cannot index events.
-pub(super) fn event_need(events: Arc<Resource>, resource: &Resource, row: &Row) -> Need {
+fn event_need(events: Arc<Resource>, resource: &Resource, row: &Row) -> Need {
     let namespace: Arc<str> = row.id.namespace().unwrap_or("default").into();
     let mut need = Need::all(Query::new(events, Place::new(row.id.cluster, Some(namespace))));
     need.filter = format!("object={}/{}", resource.kind.to_lowercase(), row.id.name);
@@ -60,8 +63,121 @@ fn seen(event: &Value) -> &str {
     .unwrap_or_default()
 }
 
-/// Draws the summary of a row, and its newest events.
-pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, kind: &Kind, row: &Row, listing: Option<&Listing>) {
+/// What is shown of the row under another pane's cursor.
+#[derive(Debug, Default)]
+pub struct Preview {
+    shown: Option<(Arc<Resource>, Arc<Row>)>,
+    /// The events about the object the cursor rested on: those of rows passed over are not fetched.
+    events: Option<(ObjectId, Need)>,
+    /// Rows scrolled out of sight, as far as there are any.
+    scrolled: Cell<usize>,
+    height: u16,
+}
+
+impl View for Preview {
+    fn title(&self) -> String {
+        "preview".into()
+    }
+
+    fn crumbs(&self) -> Vec<String> {
+        let name = self.shown.as_ref().map(|(_, row)| row.id.name.to_string());
+        std::iter::once("preview".to_owned()).chain(name).collect()
+    }
+
+    fn scopes(&self) -> Vec<Scope> {
+        vec!["preview"]
+    }
+
+    fn hints(&self) -> &'static [(&'static str, &'static str)] {
+        &[("pane.next", "other pane"), ("pane.zoom", "zoom"), ("preview.toggle", "hide"), ("help.open", "help")]
+    }
+
+    fn targets(&self, _data: &dyn Data) -> Vec<Target> {
+        let target = |(resource, row): &(Arc<Resource>, Arc<Row>)| Target {
+            resource: resource.clone(),
+            id: row.id.clone(),
+            object: row.object.clone(),
+        };
+        self.shown.iter().map(target).collect()
+    }
+
+    fn cluster(&self) -> Option<ClusterId> {
+        self.shown.as_ref().map(|(_, row)| row.id.cluster)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        self.events.iter().map(|(_, need)| need.clone()).collect()
+    }
+
+    fn follow(&mut self, row: Option<(Arc<Resource>, Arc<Row>)>, _data: &dyn Data) {
+        let id = |shown: &Option<(Arc<Resource>, Arc<Row>)>| shown.as_ref().map(|(_, row)| row.id.clone());
+        if id(&row) != id(&self.shown) {
+            self.scrolled.set(0);
+        }
+        self.shown = row;
+    }
+
+    fn settle(&mut self, data: &dyn Data) {
+        self.events = self.shown.as_ref().and_then(|(resource, row)| {
+            let events = data.discovery_of(row.id.cluster).find("events").cloned()?;
+            Some((row.id.clone(), event_need(events, resource, row)))
+        });
+    }
+
+    fn layout(&mut self, area: Rect, _data: &dyn Data) -> Reply {
+        self.height = area.height;
+        Reply::Done
+    }
+
+    fn on(&mut self, input: &Input, _data: &dyn Data) -> Reply {
+        match input {
+            Input::Mouse(mouse) if mouse.kind == MouseKind::WheelDown => self.scroll(3),
+            Input::Mouse(mouse) if mouse.kind == MouseKind::WheelUp => self.scroll(-3),
+            _ => return Reply::Ignored,
+        }
+        Reply::Done
+    }
+
+    fn command(&mut self, line: &Line, _data: &dyn Data) -> Result<Reply> {
+        let page = isize::try_from(self.height).unwrap_or(2).max(2) - 1;
+        match line.name.as_str() {
+            "cursor.down" => self.scroll(1),
+            "cursor.up" => self.scroll(-1),
+            "cursor.page-down" => self.scroll(page),
+            "cursor.page-up" => self.scroll(-page),
+            "cursor.half-down" => self.scroll(page / 2),
+            "cursor.half-up" => self.scroll(-page / 2),
+            "cursor.first" => self.scrolled.set(0),
+            "cursor.last" => self.scrolled.set(usize::MAX / 2),
+            _ => return Err(not_here(line)),
+        }
+        Ok(Reply::Done)
+    }
+
+    fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
+        let Some((resource, row)) = &self.shown else { return };
+        let events = self.events.as_ref().filter(|(id, _)| *id == row.id);
+        let events = events.map(|(_, need)| look.data.listing(need));
+        let scrolled = draw(area, buf, look, (kind::find(resource), row), events.as_deref(), self.scrolled.get());
+        self.scrolled.set(scrolled);
+    }
+}
+
+impl Preview {
+    fn scroll(&mut self, rows: isize) {
+        self.scrolled.set(self.scrolled.get().saturating_add_signed(rows));
+    }
+}
+
+/// Draws the summary of a row, and its newest events, from a row on; the row it could be from.
+fn draw(
+    area: Rect,
+    buf: &mut Buffer,
+    look: &Look<'_>,
+    (kind, row): (&Kind, &Row),
+    listing: Option<&Listing>,
+    scrolled: usize,
+) -> usize {
     let object = row.object.value();
     let mut events = events_of(listing);
     // An object of the same name that was there before has events of its own. Those about nodes name a name as the UID.
@@ -90,15 +206,21 @@ pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, kind: &Kind, r
             document.push(event_line(event, look));
         }
     }
-    let state = PagerState {
+    let mut state = PagerState {
         size: (area.width, area.height),
         ..PagerState::new()
     };
+    let mut from = 0;
+    while from < scrolled && !state.is_at_end(&document) {
+        state.scroll(&document, 1);
+        from += 1;
+    }
     Pager {
         document: &document,
         state: &state,
     }
     .draw(area, buf, look.theme);
+    from
 }
 
 /// A rule with a word in it.

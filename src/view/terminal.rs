@@ -98,7 +98,7 @@ impl View for Terminal {
         if self.ended {
             &[("view.back", "close"), ("tab.last", "other tab")]
         } else {
-            &[("tab.last", "leave it running"), ("tab.close", "end it")]
+            &[("pane.leave", "leave it running"), ("tab.close", "end it")]
         }
     }
 

@@ -5,6 +5,7 @@ mod cluster;
 mod harness;
 mod identity;
 mod object;
+mod pane;
 mod server;
 mod shape;
 mod states;

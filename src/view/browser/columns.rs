@@ -184,8 +184,7 @@ impl Browser {
         for (extent, shown) in self.extents.iter_mut().zip(&shown) {
             extent.grow(*shown);
         }
-        let (table, _) = self.preview_area(self.area);
-        if crate::widget::natural_width(&self.specs(listing)) > table.width {
+        if crate::widget::natural_width(&self.specs(listing)) > self.area.width {
             self.extents = shown;
         }
     }

@@ -302,6 +302,19 @@ impl Tui {
         self
     }
 
+    /// Drags the mouse from a cell to another.
+    pub(crate) async fn drag(&mut self, from: (u16, u16), to: (u16, u16)) -> &mut Self {
+        let at = |(column, row), kind| Event::Input(Input::Mouse(Mouse { column, row, kind }));
+        let events = [
+            at(from, MouseKind::Click),
+            at(to, MouseKind::Drag),
+            at(to, MouseKind::Release),
+        ];
+        self.drive(events, LOOK).await;
+        self.settle().await;
+        self
+    }
+
     /// Gives the terminal another size.
     pub(crate) async fn resize(&mut self, columns: u16, rows: u16) -> &mut Self {
         self.terminal.backend_mut().resize(columns, rows);

@@ -391,7 +391,7 @@ async fn tabs_are_opened_switched_and_closed_by_key_and_by_click() {
         .until_line(&["web", "Running"])
         .await
         .hides(&["2 sh:"]);
-    tui.keys("<C-w>").await.shows(&["this is the last tab"]);
+    tui.keys("<C-w>c").await.shows(&["this is the last tab"]);
 }
 
 #[tokio::test(start_paused = true)]
