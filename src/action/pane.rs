@@ -12,11 +12,21 @@ pub(super) const SPLIT: Action = Action::new(
     "Split the pane, and run a line in the new one",
     split,
 );
-pub(super) const FOCUS: Action = Action::new("pane.focus", "left|down|up|right", "Go to the pane beside this one", focus);
+pub(super) const FOCUS: Action = Action::new(
+    "pane.focus",
+    "left|down|up|right",
+    "Go to the pane beside this one",
+    focus,
+);
 pub(super) const NEXT: Action = Action::new("pane.next", "", "Go to the next pane", next);
 pub(super) const CLOSE: Action = Action::new("pane.close", "", "Close the pane and what runs in it", close);
 pub(super) const ONLY: Action = Action::new("pane.only", "", "Close all other panes of the tab", only);
-pub(super) const ZOOM: Action = Action::new("pane.zoom", "", "Give the pane all the place, or show the others again", zoom);
+pub(super) const ZOOM: Action = Action::new(
+    "pane.zoom",
+    "",
+    "Give the pane all the place, or show the others again",
+    zoom,
+);
 pub(super) const SWAP: Action = Action::new("pane.swap", "", "Change places with the next pane", swap);
 pub(super) const RESIZE: Action = Action::new(
     "pane.resize",
@@ -38,9 +48,14 @@ pub(super) const LOGS_BESIDE: Action = Action::new(
     "Show the logs below the table, which keeps the focus",
     logs_beside,
 );
-pub(super) const HISTORY_BACK: Action = Action::new("history.back", "", "Show what the pane showed before", history_back);
-pub(super) const HISTORY_FORWARD: Action =
-    Action::new("history.forward", "", "Show again what was left by going back", history_forward);
+pub(super) const HISTORY_BACK: Action =
+    Action::new("history.back", "", "Show what the pane showed before", history_back);
+pub(super) const HISTORY_FORWARD: Action = Action::new(
+    "history.forward",
+    "",
+    "Show again what was left by going back",
+    history_forward,
+);
 
 /// Cells by which a pane grows or shrinks at a time: columns, rows.
 const STEP: (i16, i16) = (6, 2);
@@ -49,7 +64,11 @@ fn split(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let way = match line.first() {
         Some("columns") | None => Way::Columns,
         Some("rows") => Way::Rows,
-        Some(other) => return Err(Error::usage(format!("a pane is split into columns or rows, not {other:?}"))),
+        Some(other) => {
+            return Err(Error::usage(format!(
+                "a pane is split into columns or rows, not {other:?}"
+            )));
+        }
     };
     let given = line.args.get(1..).filter(|rest| !rest.is_empty());
     let again = match given {
@@ -198,7 +217,10 @@ fn preview(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let panes = cx.state.panes();
     if let Some(follower) = panes.follower(leader).filter(|follower| !panes.has_room(*follower)) {
         cx.close_pane(follower);
-        return Err(Error::usage("the preview needs 110 columns, or 34 rows below the table").hint("describe the object instead"));
+        return Err(
+            Error::usage("the preview needs 110 columns, or 34 rows below the table")
+                .hint("describe the object instead"),
+        );
     }
     Ok(())
 }
@@ -224,14 +246,22 @@ fn travel(cx: &mut Cx<'_>, back: bool) -> Result<()> {
     let here = opened(cx);
     let pane = cx.state.panes_mut().focused_mut();
     let (mut behind, mut ahead) = (std::mem::take(&mut pane.behind), std::mem::take(&mut pane.ahead));
-    let (from, to) = if back { (&mut behind, &mut ahead) } else { (&mut ahead, &mut behind) };
+    let (from, to) = if back {
+        (&mut behind, &mut ahead)
+    } else {
+        (&mut ahead, &mut behind)
+    };
     let wanted = from.pop();
     let done = match &wanted {
         Some(line) => {
             to.extend(here);
             action::run(cx, line)
         }
-        None => Err(Error::usage(if back { "this pane has shown nothing before" } else { "nothing was left by going back" })),
+        None => Err(Error::usage(if back {
+            "this pane has shown nothing before"
+        } else {
+            "nothing was left by going back"
+        })),
     };
     let pane = cx.state.panes_mut().focused_mut();
     (pane.behind, pane.ahead) = (behind, ahead);

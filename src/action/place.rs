@@ -76,7 +76,11 @@ pub(super) fn set_namespaces(cx: &mut Cx<'_>, namespaces: &Namespaces) -> Result
     cx.state.namespaces.clone_from(namespaces);
     // The table on top follows; what stands below it was about another place.
     let panes = cx.state.panes();
-    let pane = panes.focused().follows.and_then(|leader| panes.get(leader)).unwrap_or(panes.focused());
+    let pane = panes
+        .focused()
+        .follows
+        .and_then(|leader| panes.get(leader))
+        .unwrap_or(panes.focused());
     let below = pane.views.iter().rev();
     let table = below.filter(|view| view.resource().is_some_and(|resource| resource.namespaced));
     match table.map(|view| view.in_namespaces(namespaces)).next().flatten() {

@@ -117,7 +117,14 @@ fn panes(buf: &mut Buffer, state: &State, look: &Look<'_>) {
             let sign = if pane.id == focus { theme.signs.step } else { " " };
             let text = format!("{sign} {text}");
             let text = text::cut_middle(&text, usize::from(title.width)).into_owned();
-            put(buf, title.x, title.y, title.right(), &text, theme.style(Role::Text).patch(theme.style(role)));
+            put(
+                buf,
+                title.x,
+                title.y,
+                title.right(),
+                &text,
+                theme.style(Role::Text).patch(theme.style(role)),
+            );
         }
         look.caret.set(None);
         view.draw(placed.area, buf, look);
@@ -128,7 +135,10 @@ fn panes(buf: &mut Buffer, state: &State, look: &Look<'_>) {
 /// What may not be true any more does not look alive; a table of several clusters says so by row.
 fn dim(area: Rect, buf: &mut Buffer, view: &dyn View, data: &dyn Data) {
     let several = view.place().is_some_and(|place| place.clusters.len() > 1);
-    let info = view.cluster().and_then(|cluster| data.cluster_of(cluster)).unwrap_or(data.cluster());
+    let info = view
+        .cluster()
+        .and_then(|cluster| data.cluster_of(cluster))
+        .unwrap_or(data.cluster());
     if several || !matches!(info.state, LinkState::Silent(_) | LinkState::Down(..)) {
         return;
     }
@@ -320,7 +330,13 @@ fn tab_words(state: &State) -> Vec<(usize, String)> {
     let room = usize::from(state.size.0).saturating_sub(24) / state.tabs.len();
     let longest = room.saturating_sub(4).min(18);
     let word = |(at, tab): (usize, &Panes)| {
-        let title = tab.focused().follows.and_then(|leader| tab.get(leader)).unwrap_or(tab.focused()).view().title();
+        let title = tab
+            .focused()
+            .follows
+            .and_then(|leader| tab.get(leader))
+            .unwrap_or(tab.focused())
+            .view()
+            .title();
         let title = text::cut_middle(&text::clean(&title), longest).into_owned();
         (at, format!("{} {title}", at + 1).trim_end().to_owned())
     };

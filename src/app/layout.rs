@@ -17,7 +17,10 @@ const MOST: usize = 100;
 fn value(shape: &Shape) -> Value {
     match shape {
         Shape::Pane(line, preview) => {
-            let words: Vec<&str> = std::iter::once(&line.name).chain(&line.args).map(String::as_str).collect();
+            let words: Vec<&str> = std::iter::once(&line.name)
+                .chain(&line.args)
+                .map(String::as_str)
+                .collect();
             json!({"line": words, "preview": preview})
         }
         Shape::Split(way, share, both) => {
@@ -65,7 +68,13 @@ impl App {
         }
         let data: &dyn Data = &self.desk;
         let opens = |pane: &Pane| pane.views.iter().rev().find_map(|view| view.spec(data));
-        let tabs: Vec<Value> = self.state.tabs.iter().filter_map(|tab| tab.shape(&opens)).map(|shape| value(&shape)).collect();
+        let tabs: Vec<Value> = self
+            .state
+            .tabs
+            .iter()
+            .filter_map(|tab| tab.shape(&opens))
+            .map(|shape| value(&shape))
+            .collect();
         let layout = json!({"namespaces": self.state.namespaces.named().join(","), "tabs": tabs});
         let context = self.desk.cluster().name.clone();
         self.layouts.shift_remove(&context);
@@ -99,7 +108,12 @@ impl App {
         let Some(layout) = self.layouts.get(&self.desk.cluster().name) else {
             return;
         };
-        let tabs: Vec<Shape> = layout["tabs"].as_array().into_iter().flatten().filter_map(shape).collect();
+        let tabs: Vec<Shape> = layout["tabs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(shape)
+            .collect();
         if let Some(namespaces) = layout["namespaces"].as_str() {
             self.state.namespaces = Namespaces::parse(namespaces);
         }

@@ -476,7 +476,12 @@ impl App {
         let drawn = self.drawn?;
         let tick = match self.is_waiting() {
             true => Some(Duration::from_secs(1)),
-            false => self.state.panes().visible().filter_map(|pane| pane.view().tick(&self.desk)).min(),
+            false => self
+                .state
+                .panes()
+                .visible()
+                .filter_map(|pane| pane.view().tick(&self.desk))
+                .min(),
         };
         tick.map(|tick| drawn + tick.max(FRAME))
     }

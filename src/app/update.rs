@@ -99,7 +99,9 @@ fn pointed(state: &mut State, mouse: &Mouse) -> bool {
             state.dragged.is_some()
         }
         MouseKind::Drag => {
-            let Some(border) = state.dragged.clone() else { return false };
+            let Some(border) = state.dragged.clone() else {
+                return false;
+            };
             state.panes_mut().drag(&border, mouse.column, mouse.row);
             state.laid_out = false;
             true

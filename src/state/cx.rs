@@ -373,7 +373,9 @@ impl Cx<'_> {
         let panes = self.state.panes();
         if panes.focused().view().leads() && panes.follower(panes.focused().id).is_none() {
             let id = PaneId(self.state.fresh());
-            self.state.panes_mut().split(Way::Fitting, id, Box::<Preview>::default(), true);
+            self.state
+                .panes_mut()
+                .split(Way::Fitting, id, Box::<Preview>::default(), true);
             self.state.laid_out = false;
         }
     }

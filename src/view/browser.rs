@@ -136,7 +136,10 @@ impl Browser {
 
     /// Sorts it by a column, by its title.
     pub fn sort(&mut self, title: &str, descending: bool) {
-        let found = self.columns.iter().position(|column| column.title.eq_ignore_ascii_case(title));
+        let found = self
+            .columns
+            .iter()
+            .position(|column| column.title.eq_ignore_ascii_case(title));
         self.need.sort = Sort {
             column: found.filter(|at| *at > 0),
             descending,
@@ -396,7 +399,11 @@ impl View for Browser {
     fn spec(&self, data: &dyn Data) -> Option<Line> {
         let query = &self.need.query;
         let mut args = vec![self.resource.full_name()];
-        let contexts = query.place.clusters.iter().filter_map(|cluster| data.cluster_of(*cluster));
+        let contexts = query
+            .place
+            .clusters
+            .iter()
+            .filter_map(|cluster| data.cluster_of(*cluster));
         args.extend(contexts.map(|info| format!("@{}", info.name)));
         match query.place.namespaces.is_all() {
             true => args.push("-A".into()),
@@ -411,7 +418,14 @@ impl View for Browser {
         flag("--fields", &query.fields);
         flag("--note", if query.fields.is_empty() { "" } else { &self.scope_note });
         if let Some(column) = self.need.sort.column.and_then(|at| self.columns.get(at)) {
-            flag(if self.need.sort.descending { "--sort-down" } else { "--sort" }, &column.title);
+            flag(
+                if self.need.sort.descending {
+                    "--sort-down"
+                } else {
+                    "--sort"
+                },
+                &column.title,
+            );
         }
         if self.need.faults {
             args.push("--faults".into());

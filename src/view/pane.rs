@@ -257,7 +257,10 @@ impl Panes {
             self.root.remove(pane.id);
         }
         if self.get(self.focus).is_none() {
-            let leader = gone.iter().find(|pane| pane.id == self.focus).and_then(|pane| pane.follows);
+            let leader = gone
+                .iter()
+                .find(|pane| pane.id == self.focus)
+                .and_then(|pane| pane.follows);
             let leader = leader.filter(|leader| self.get(*leader).is_some());
             let first = self.all.iter().find(|pane| pane.follows.is_none()).map(|pane| pane.id);
             self.focus = leader.or(first).unwrap_or(self.focus);
@@ -414,9 +417,16 @@ impl Panes {
     /// Makes the pane with the focus wider or taller by some cells, narrower or less tall by as many below zero.
     pub fn resize(&mut self, way: Way, by: i16) -> bool {
         let arranged = self.arranged();
-        let own = |border: &&Border| border.way == way && self.root.at(&border.path).is_some_and(|node| node.holds(self.focus));
+        let own = |border: &&Border| {
+            border.way == way && self.root.at(&border.path).is_some_and(|node| node.holds(self.focus))
+        };
         // The nearest border is that of the deepest split.
-        let Some(border) = arranged.borders.iter().filter(own).max_by_key(|border| border.path.len()) else {
+        let Some(border) = arranged
+            .borders
+            .iter()
+            .filter(own)
+            .max_by_key(|border| border.path.len())
+        else {
             return false;
         };
         let second = matches!(self.root.at(&border.path), Some(Node::Split(split)) if split.second.holds(self.focus));
@@ -450,7 +460,9 @@ impl Panes {
             Way::Rows => (border.whole.y, border.whole.height, LEAST.1),
             _ => (border.whole.x, border.whole.width, LEAST.0),
         };
-        let first = at.saturating_sub(start).clamp(least, size.saturating_sub(least + 1).max(least));
+        let first = at
+            .saturating_sub(start)
+            .clamp(least, size.saturating_sub(least + 1).max(least));
         if let Some(Node::Split(split)) = self.root.at_mut(&border.path) {
             split.share = u16::try_from((u32::from(first) * 1000).div_ceil(u32::from(size.max(1)))).ok();
         }
@@ -528,10 +540,18 @@ impl Split {
         };
         match way {
             Way::Rows => {
-                let natural = if preview { (place.height / 3).max(8) } else { place.height / 2 };
+                let natural = if preview {
+                    (place.height / 3).max(8)
+                } else {
+                    place.height / 2
+                };
                 let height = of(place.height, LEAST.1, natural);
                 let first = Rect { height, ..place };
-                let border = Rect { y: first.bottom(), height: 1, ..place };
+                let border = Rect {
+                    y: first.bottom(),
+                    height: 1,
+                    ..place
+                };
                 let below = Rect {
                     y: border.bottom(),
                     height: place.bottom().saturating_sub(border.bottom()),
@@ -540,10 +560,18 @@ impl Split {
                 (first, border, below)
             }
             Way::Columns | Way::Fitting => {
-                let natural = if preview { (place.width / 3).clamp(38, 90) } else { place.width / 2 };
+                let natural = if preview {
+                    (place.width / 3).clamp(38, 90)
+                } else {
+                    place.width / 2
+                };
                 let width = of(place.width, LEAST.0, natural);
                 let first = Rect { width, ..place };
-                let border = Rect { x: first.right(), width: 1, ..place };
+                let border = Rect {
+                    x: first.right(),
+                    width: 1,
+                    ..place
+                };
                 let beside = Rect {
                     x: border.right() + 1,
                     width: place.right().saturating_sub(border.right() + 1),

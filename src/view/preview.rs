@@ -89,7 +89,12 @@ impl View for Preview {
     }
 
     fn hints(&self) -> &'static [(&'static str, &'static str)] {
-        &[("pane.next", "other pane"), ("pane.zoom", "zoom"), ("preview.toggle", "hide"), ("help.open", "help")]
+        &[
+            ("pane.next", "other pane"),
+            ("pane.zoom", "zoom"),
+            ("preview.toggle", "hide"),
+            ("help.open", "help"),
+        ]
     }
 
     fn targets(&self, _data: &dyn Data) -> Vec<Target> {
@@ -158,7 +163,14 @@ impl View for Preview {
         let Some((resource, row)) = &self.shown else { return };
         let events = self.events.as_ref().filter(|(id, _)| *id == row.id);
         let events = events.map(|(_, need)| look.data.listing(need));
-        let scrolled = draw(area, buf, look, (kind::find(resource), row), events.as_deref(), self.scrolled.get());
+        let scrolled = draw(
+            area,
+            buf,
+            look,
+            (kind::find(resource), row),
+            events.as_deref(),
+            self.scrolled.get(),
+        );
         self.scrolled.set(scrolled);
     }
 }

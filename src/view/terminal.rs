@@ -133,7 +133,7 @@ impl View for Terminal {
             Input::Mouse(mouse) => match mouse.kind {
                 MouseKind::WheelUp => encode(arrow(KeyCode::Up), self.application_cursor).repeat(3),
                 MouseKind::WheelDown => encode(arrow(KeyCode::Down), self.application_cursor).repeat(3),
-                MouseKind::Click => Vec::new(),
+                MouseKind::Click | MouseKind::Drag | MouseKind::Release => Vec::new(),
             },
         };
         if bytes.is_empty() {
