@@ -29,6 +29,8 @@ impl App {
         let reached = known.is_some_and(|known| known.link.is_some());
         let up = known.is_some_and(|known| known.info.state == LinkState::Up);
         if !up {
+            // The kubeconfig may have changed since it was read.
+            self.load_contexts();
             self.connect(cluster);
         }
         if reached || self.is_in_trouble() {
@@ -185,6 +187,7 @@ impl App {
             started: None,
         };
         cx.preview();
+        self.home = Some(cluster);
         if self.settings.start.is_none() {
             self.restore(effects);
         }

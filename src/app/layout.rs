@@ -63,9 +63,10 @@ impl App {
 
     /// Remembers the tabs of the cluster that is left.
     pub(super) fn remember_layout(&mut self) {
-        if self.settings.state_dir.is_none() || self.desk.link(self.desk.current).is_none() {
+        let home = self.home.and_then(|home| self.desk.cluster_of(home));
+        let Some(context) = home.map(|info| info.name.clone()).filter(|_| self.settings.state_dir.is_some()) else {
             return;
-        }
+        };
         let data: &dyn Data = &self.desk;
         let opens = |pane: &Pane| pane.views.iter().rev().find_map(|view| view.spec(data));
         let tabs: Vec<Value> = self
@@ -76,7 +77,6 @@ impl App {
             .map(|shape| value(&shape))
             .collect();
         let layout = json!({"namespaces": self.state.namespaces.named().join(","), "tabs": tabs});
-        let context = self.desk.cluster().name.clone();
         self.layouts.shift_remove(&context);
         self.layouts.insert(context, layout);
         while self.layouts.len() > MOST {

@@ -82,6 +82,8 @@ pub struct App {
     pub(super) attempts: u64,
     /// The cluster to work in as soon as it answers.
     pub(super) going: Option<ClusterId>,
+    /// The cluster whose tabs are shown; `None` before the first has answered.
+    pub(super) home: Option<ClusterId>,
     /// Clusters that some view looks at.
     pub(super) looked_at: BTreeSet<ClusterId>,
     pub(super) settle_at: Option<Instant>,
@@ -172,6 +174,7 @@ impl App {
             receiver,
             attempts: 0,
             going: None,
+            home: None,
             looked_at: BTreeSet::new(),
             settle_at: None,
             flash_at: None,

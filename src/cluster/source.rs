@@ -220,9 +220,15 @@ pub async fn connect(
 async fn client(config: kube::Config, failed: &str) -> Result<kube::Client> {
     let made = tokio::task::spawn_blocking(move || kube::Client::try_from(config)).await;
     let made = made.map_err(|error| Error::new(ErrorKind::Other, failed).because(&error))?;
-    made.map_err(|error| {
-        crate::cluster::link::plugin_failed(&error)
-            .unwrap_or_else(|| Error::new(ErrorKind::Config, failed).because(&error))
+    made.map_err(|error| match &error {
+        kube::Error::ProxyProtocolDisabled { proxy_url, .. } | kube::Error::ProxyProtocolUnsupported { proxy_url } => {
+            // Without what precedes the host: that may be a password.
+            let proxy = proxy_url.host().unwrap_or("a proxy").to_owned();
+            Error::new(ErrorKind::Config, format!("{failed}: it is reached through the proxy {proxy}"))
+                .hint("connections through proxies are not made: remove proxy-url (or HTTPS_PROXY), or use a tunnel")
+        }
+        _ => crate::cluster::link::plugin_failed(&error)
+            .unwrap_or_else(|| Error::new(ErrorKind::Config, failed).because(&error)),
     })
 }
 

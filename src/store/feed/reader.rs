@@ -8,6 +8,7 @@
 //! ```
 
 use std::convert::Infallible;
+use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -263,8 +264,13 @@ impl Reader {
         if !token.is_empty() {
             request = request.param("continue", token);
         }
-        let response = self.begin(&request, LIST_SILENCE).await?;
-        let body = self.collect(response.into_body(), LARGEST_PAGE).await?;
+        let response = self.begin(&request, LIST_SILENCE, "gzip").await?;
+        let packed = response.headers().get(http::header::CONTENT_ENCODING);
+        let packed = packed.is_some_and(|encoding| encoding == "gzip");
+        let mut body = self.collect(response.into_body(), LARGEST_PAGE).await?;
+        if packed {
+            body = self.unpacked(&body)?;
+        }
         self.decoder
             .page(&body, self.clock.now())
             .map_err(|error| Trouble::Broken(self.nonsense(&error)))
@@ -278,7 +284,8 @@ impl Reader {
             .param("allowWatchBookmarks", "true")
             .param("timeoutSeconds", WATCH_SECONDS.to_string())
             .param("resourceVersion", version.as_str());
-        let mut body = match self.begin(&request, WATCH_BEGIN).await {
+        // A compressed watch would hold events back until a block is full.
+        let mut body = match self.begin(&request, WATCH_BEGIN, "identity").await {
             Ok(response) => response.into_body(),
             Err(trouble) => return Ok(Err(trouble)),
         };
@@ -337,7 +344,12 @@ impl Reader {
     }
 
     /// Sends a request, and waits for the head of a good answer.
-    async fn begin(&mut self, request: &Read, silence: Duration) -> Result<http::Response<Body>, Trouble> {
+    async fn begin(
+        &mut self,
+        request: &Read,
+        silence: Duration,
+        encoding: &str,
+    ) -> Result<http::Response<Body>, Trouble> {
         let headers = [
             (
                 http::header::ACCEPT,
@@ -347,8 +359,7 @@ impl Reader {
                     "application/json"
                 },
             ),
-            // A compressed watch would hold events back until a block is full.
-            (http::header::ACCEPT_ENCODING, "identity"),
+            (http::header::ACCEPT_ENCODING, encoding),
         ];
         let response = match timeout(silence, self.link.open_read(request, &headers)).await {
             Ok(Ok(response)) => response,
@@ -367,13 +378,27 @@ impl Reader {
         Err(self.status(code, &body))
     }
 
+    /// What was compressed on the way. However little was sent, no more comes of it than of any other page.
+    fn unpacked(&self, packed: &[u8]) -> Result<BytesMut, Trouble> {
+        let mut body = Vec::new();
+        let mut decoder = flate2::read::GzDecoder::new(packed).take(LARGEST_PAGE as u64 + 1);
+        match decoder.read_to_end(&mut body) {
+            Ok(_) if body.len() <= LARGEST_PAGE => Ok(body.as_slice().into()),
+            Ok(_) => Err(Trouble::Broken(self.too_much(LARGEST_PAGE))),
+            Err(error) => Err(Trouble::Broken(self.link.unreachable(&error))),
+        }
+    }
+
+    fn too_much(&self, largest: usize) -> Error {
+        Error::new(ErrorKind::Other, format!("{} answers with too much", self.link.address))
+            .hint(format!("no more than {} MiB are read at once", largest >> 20))
+    }
+
     async fn collect(&mut self, mut body: Body, largest: usize) -> Result<BytesMut, Trouble> {
         let mut all = BytesMut::new();
         while let Some(bytes) = self.frame(&mut body, LIST_SILENCE).await? {
             if all.len() + bytes.len() > largest {
-                let error = Error::new(ErrorKind::Other, format!("{} answers with too much", self.link.address))
-                    .hint(format!("no more than {} MiB are read at once", largest >> 20));
-                return Err(Trouble::Broken(error));
+                return Err(Trouble::Broken(self.too_much(largest)));
             }
             all.extend_from_slice(&bytes);
         }

@@ -24,6 +24,7 @@ type Answer = http::Response<UnsyncBoxBody<bytes::Bytes, std::io::Error>>;
 /// A request that waits for its answer.
 struct Asked {
     uri: String,
+    encoding: String,
     answer: oneshot::Sender<Answer>,
     at: Instant,
 }
@@ -55,6 +56,17 @@ impl Asked {
             200,
             &format!(r#"{{"kind":"PodList","apiVersion":"v1","metadata":{metadata},"items":[{items}]}}"#),
         );
+    }
+
+    fn list_packed(self, version: u32, items: &[String]) {
+        use std::io::Write as _;
+        let metadata = format!(r#"{{"resourceVersion":"{version}"}}"#);
+        let body = format!(r#"{{"kind":"PodList","metadata":{metadata},"items":[{}]}}"#, items.join(","));
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(body.as_bytes()).unwrap();
+        let body = Full::new(bytes::Bytes::from(packer.finish().unwrap())).map_err(|never| match never {});
+        let answer = http::Response::builder().header("content-encoding", "gzip");
+        let _ = self.answer.send(answer.body(body.boxed_unsync()).unwrap());
     }
 
     fn watch(self) -> Watch {
@@ -128,6 +140,7 @@ impl Bench {
             let (answer, answered) = oneshot::channel();
             let _ = sender.send(Asked {
                 uri: request.uri().to_string(),
+                encoding: request.headers()["accept-encoding"].to_str().unwrap().to_owned(),
                 answer,
                 at: Instant::now(),
             });
@@ -209,6 +222,21 @@ fn id(uid: &str) -> ObjectId {
 
 fn names(listing: &Listing) -> Vec<&str> {
     listing.iter().map(|row| &*row.id.name).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_may_come_compressed_and_watches_may_not() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let asked = bench.asked().await;
+    assert_eq!(asked.encoding, "gzip");
+    asked.list_packed(10, &[pod("a", "u1", 7, 3)]);
+    let asked = bench.asked().await;
+    assert_eq!(asked.encoding, "identity");
+    let _watch = asked.watch();
+    let listing = bench.until(&need, |listing| listing.state == FeedState::Live).await;
+    assert_eq!(names(&listing), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
