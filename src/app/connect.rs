@@ -187,8 +187,8 @@ impl App {
             started: None,
         };
         cx.preview();
-        self.home = Some(cluster);
-        if self.settings.start.is_none() {
+        self.home = self.desk.link(cluster).map(|_| cluster);
+        if self.settings.start.is_none() && self.home.is_some() {
             self.restore(effects);
         }
     }
