@@ -274,22 +274,25 @@ impl App {
             return;
         };
         connection.heartbeat_at = looked_at.then(|| Instant::now() + HEARTBEAT);
-        match (&connection.info.state, alive) {
-            (LinkState::Up, true) => connection.heard = now,
-            (LinkState::Up, false) => {
-                connection.info.state = LinkState::Silent(connection.heard);
-                self.dirty = true;
-            }
-            (LinkState::Silent(_) | LinkState::Down(..), true) => {
-                connection.heard = now;
-                connection.info.state = LinkState::Up;
-                connection.retry_at = None;
-                // What was said of the silence is over with it.
-                self.state.flash.take_if(|flash| current && flash.level == Level::Error);
-                self.dirty = true;
-            }
-            _ => {}
+        let state = match (&connection.info.state, alive) {
+            (LinkState::Up, false) => LinkState::Silent(connection.heard),
+            (LinkState::Silent(_) | LinkState::Down(..), true) => LinkState::Up,
+            (same, _) => same.clone(),
+        };
+        if alive {
+            connection.heard = now;
         }
+        if connection.info.state == state {
+            return;
+        }
+        if state == LinkState::Up {
+            connection.retry_at = None;
+            // What was said of the silence is over with it.
+            self.state.flash.take_if(|flash| current && flash.level == Level::Error);
+        }
+        connection.info.state = state;
+        self.dirty = true;
+        self.sync();
     }
 
     /// Whether something that is looked at does not answer now: how long so is shown, and grows.

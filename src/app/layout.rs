@@ -64,7 +64,10 @@ impl App {
     /// Remembers the tabs of the cluster that is left.
     pub(super) fn remember_layout(&mut self) {
         let home = self.home.and_then(|home| self.desk.cluster_of(home));
-        let Some(context) = home.map(|info| info.name.clone()).filter(|_| self.settings.state_dir.is_some()) else {
+        let Some(context) = home
+            .map(|info| info.name.clone())
+            .filter(|_| self.settings.state_dir.is_some())
+        else {
             return;
         };
         let data: &dyn Data = &self.desk;

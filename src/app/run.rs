@@ -403,9 +403,15 @@ impl App {
             })
             .collect();
         for (id, row) in rows {
-            if let Some(pane) = panes.all_mut().iter_mut().find(|pane| pane.id == id) {
-                pane.view_mut().follow(row, &self.desk);
+            let Some(pane) = panes.all_mut().iter_mut().find(|pane| pane.id == id) else {
+                continue;
+            };
+            let before = pane.view().under_cursor().map(|(_, row)| row.id.clone());
+            // What is costly follows also when it was no key that put the cursor there.
+            if before.as_ref() != row.as_ref().map(|(_, row)| &row.id) {
+                self.settle_at.get_or_insert(Instant::now() + SETTLE);
             }
+            pane.view_mut().follow(row, &self.desk);
         }
     }
 

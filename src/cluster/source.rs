@@ -224,8 +224,11 @@ async fn client(config: kube::Config, failed: &str) -> Result<kube::Client> {
         kube::Error::ProxyProtocolDisabled { proxy_url, .. } | kube::Error::ProxyProtocolUnsupported { proxy_url } => {
             // Without what precedes the host: that may be a password.
             let proxy = proxy_url.host().unwrap_or("a proxy").to_owned();
-            Error::new(ErrorKind::Config, format!("{failed}: it is reached through the proxy {proxy}"))
-                .hint("connections through proxies are not made: remove proxy-url (or HTTPS_PROXY), or use a tunnel")
+            Error::new(
+                ErrorKind::Config,
+                format!("{failed}: it is reached through the proxy {proxy}"),
+            )
+            .hint("connections through proxies are not made: remove proxy-url (or HTTPS_PROXY), or use a tunnel")
         }
         _ => crate::cluster::link::plugin_failed(&error)
             .unwrap_or_else(|| Error::new(ErrorKind::Config, failed).because(&error)),

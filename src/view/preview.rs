@@ -114,6 +114,10 @@ impl View for Preview {
         self.events.iter().map(|(_, need)| need.clone()).collect()
     }
 
+    fn under_cursor(&self) -> Option<(&Arc<Resource>, &Arc<Row>)> {
+        self.shown.as_ref().map(|(resource, row)| (resource, row))
+    }
+
     fn follow(&mut self, row: Option<(Arc<Resource>, Arc<Row>)>, _data: &dyn Data) {
         let id = |shown: &Option<(Arc<Resource>, Arc<Row>)>| shown.as_ref().map(|(_, row)| row.id.clone());
         if id(&row) != id(&self.shown) {

@@ -61,7 +61,10 @@ impl Asked {
     fn list_packed(self, version: u32, items: &[String]) {
         use std::io::Write as _;
         let metadata = format!(r#"{{"resourceVersion":"{version}"}}"#);
-        let body = format!(r#"{{"kind":"PodList","metadata":{metadata},"items":[{}]}}"#, items.join(","));
+        let body = format!(
+            r#"{{"kind":"PodList","metadata":{metadata},"items":[{}]}}"#,
+            items.join(",")
+        );
         let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packer.write_all(body.as_bytes()).unwrap();
         let body = Full::new(bytes::Bytes::from(packer.finish().unwrap())).map_err(|never| match never {});
