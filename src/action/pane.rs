@@ -1,58 +1,63 @@
 //! Panes: splitting, going between them, their sizes, and the way back through what they showed.
 
-use crate::action::{self, Action};
+use crate::action::{self, Argument, Command, Type};
 use crate::error::{Error, Result};
 use crate::keys::Line;
 use crate::state::Cx;
 use crate::view::{Browser, Direction, PaneId, View, Way};
 
-pub(super) const SPLIT: Action = Action::new(
+pub(super) const SPLIT: Command = Command::new(
     "pane.split",
-    "columns|rows [LINE]",
-    "Split the pane, and run a line in the new one",
+    &[
+        Argument::optional(Type::Choice(&["columns", "rows"])),
+        Argument::many(Type::Command),
+    ],
+    "Split the pane, and run a command in the new one",
     split,
 );
-pub(super) const FOCUS: Action = Action::new(
+pub(super) const FOCUS: Command = Command::new(
     "pane.focus",
-    "left|down|up|right",
+    &[Argument::required(Type::Choice(&["left", "down", "up", "right"]))],
     "Go to the pane beside this one",
     focus,
 );
-pub(super) const NEXT: Action = Action::new("pane.next", "", "Go to the next pane", next);
-pub(super) const CLOSE: Action = Action::new("pane.close", "", "Close the pane and what runs in it", close);
-pub(super) const ONLY: Action = Action::new("pane.only", "", "Close all other panes of the tab", only);
-pub(super) const ZOOM: Action = Action::new(
+pub(super) const NEXT: Command = Command::new("pane.next", &[], "Go to the next pane", next);
+pub(super) const CLOSE: Command = Command::new("pane.close", &[], "Close the pane and what runs in it", close);
+pub(super) const ONLY: Command = Command::new("pane.only", &[], "Close all other panes of the tab", only);
+pub(super) const ZOOM: Command = Command::new(
     "pane.zoom",
-    "",
+    &[],
     "Give the pane all the place, or show the others again",
     zoom,
 );
-pub(super) const SWAP: Action = Action::new("pane.swap", "", "Change places with the next pane", swap);
-pub(super) const RESIZE: Action = Action::new(
+pub(super) const SWAP: Command = Command::new("pane.swap", &[], "Change places with the next pane", swap);
+pub(super) const RESIZE: Command = Command::new(
     "pane.resize",
-    "wider|narrower|taller|shorter",
+    &[Argument::required(Type::Choice(&["wider", "narrower", "taller", "shorter"]))],
     "Change the size of the pane",
     resize,
 );
-pub(super) const EVEN: Action = Action::new("pane.even", "", "Give all panes the same place", even);
-pub(super) const LEAVE: Action = Action::new(
+pub(super) const EVEN: Command = Command::new("pane.even", &[], "Give all panes the same place", even);
+pub(super) const LEAVE: Command = Command::new(
     "pane.leave",
-    "",
+    &[],
     "Leave a terminal running: go to the next pane, else to the tab shown before",
     leave,
 );
-pub(super) const PREVIEW: Action = Action::new("preview.toggle", "", "Show or hide the preview", preview);
-pub(super) const LOGS_BESIDE: Action = Action::new(
+pub(super) const PREVIEW: Command =
+    Command::new("preview.toggle", &[], "Show or hide the preview", preview).only(&["objects", "preview"]);
+pub(super) const LOGS_BESIDE: Command = Command::new(
     "logs.beside",
-    "",
+    &[],
     "Show the logs below the table, which keeps the focus",
     logs_beside,
-);
-pub(super) const HISTORY_BACK: Action =
-    Action::new("history.back", "", "Show what the pane showed before", history_back);
-pub(super) const HISTORY_FORWARD: Action = Action::new(
+)
+.only(&["pods"]);
+pub(super) const HISTORY_BACK: Command =
+    Command::new("history.back", &[], "Show what the pane showed before", history_back);
+pub(super) const HISTORY_FORWARD: Command = Command::new(
     "history.forward",
-    "",
+    &[],
     "Show again what was left by going back",
     history_forward,
 );
@@ -137,16 +142,14 @@ fn next(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     }
 }
 
-fn close(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+fn close(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let id = cx.state.panes().focused().id;
     if cx.close_pane(id) {
         return Ok(());
     }
-    match cx.close_tab() {
-        Ok(()) => Ok(()),
-        Err(error) if line.has("--quiet") => Err(error),
-        Err(_) => Err(Error::usage("this is the last pane of the last tab").hint("`:quit` leaves the program")),
-    }
+    cx.close_tab().map_err(|_| {
+        Error::usage("this is the last pane of the last tab").hint("`:quit` leaves the program")
+    })
 }
 
 fn only(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::keys::Line;
 use crate::state::{Cx, Effect};
 use crate::view::{Data, Pane, PaneId, Shape, View, Way};
 
-/// The file they are in, below the state directory.
+/// What they are remembered under.
 const FILE: &str = "layouts.json";
 /// Most contexts whose layouts are kept.
 const MOST: usize = 100;
@@ -52,13 +52,8 @@ fn shape(value: &Value) -> Option<Shape> {
 impl App {
     /// Reads the layouts, before anything is drawn.
     pub(super) fn load_layouts(&mut self) {
-        let Some(path) = self.settings.state_dir.as_ref().map(|dir| dir.join(FILE)) else {
-            return;
-        };
-        let read = std::fs::read(&path).ok().filter(|bytes| bytes.len() < 1 << 20);
         // What is damaged is not worth a word: the layout begins anew.
-        let layouts = read.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok());
-        self.layouts = layouts.unwrap_or_default();
+        self.layouts = serde_json::from_str(&self.memory.recall(FILE)).unwrap_or_default();
     }
 
     /// Remembers the tabs of the cluster that is left.
@@ -88,18 +83,10 @@ impl App {
         }
     }
 
-    /// Writes the layouts: the program is about to end, or the context was left.
+    /// Writes the layouts: the program is about to end.
     pub(super) fn save_layouts(&self) {
-        let Some(dir) = self.settings.state_dir.as_ref().filter(|_| !self.layouts.is_empty()) else {
-            return;
-        };
-        let (path, new) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
-        let text = Value::Object(self.layouts.clone()).to_string();
-        let written = std::fs::create_dir_all(dir)
-            .and_then(|()| std::fs::write(&new, text))
-            .and_then(|()| std::fs::rename(&new, &path));
-        if let Err(error) = written {
-            tracing::warn!(%error, path = %path.display(), "cannot keep the layout");
+        if !self.layouts.is_empty() {
+            self.memory.keep(FILE, &Value::Object(self.layouts.clone()).to_string());
         }
     }
 

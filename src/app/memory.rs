@@ -52,6 +52,17 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Replaces what is remembered under a name before it returns: at the end of the program.
+    pub(super) fn keep(&self, name: &str, text: &str) {
+        let Some(dir) = &self.dir else { return };
+        let _turn = lock(&self.turn);
+        if let Err(error) = replace(dir, name, text) {
+            tracing::warn!(%error, name, "cannot remember");
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

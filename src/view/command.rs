@@ -31,8 +31,6 @@ pub enum ViewCommand {
     Faults,
     /// Show a label as a column, or hide it.
     Label(String),
-    /// Show or hide the preview.
-    Preview,
     /// Wrap long lines, or do not.
     Wrap,
     /// Copy the whole text.

@@ -8,11 +8,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde_json::Value;
 
-use super::{Data, Input, Look, MouseKind, Reply, Target, View, not_here};
+use super::{Data, Input, Look, Motion, MouseKind, Reply, Target, View, ViewCommand, not_here};
 use crate::cluster::{ClusterId, Place, Resource};
 use crate::document::{Document, TextLine};
 use crate::error::Result;
-use crate::keys::{Line, Scope};
+use crate::keys::Scope;
 use crate::kind::{self, Kind, Subject};
 use crate::store::{Listing, Need, ObjectId, Query, Row};
 use crate::text;
@@ -147,18 +147,14 @@ impl View for Preview {
         Reply::Done
     }
 
-    fn command(&mut self, line: &Line, _data: &dyn Data) -> Result<Reply> {
-        let page = isize::try_from(self.height).unwrap_or(2).max(2) - 1;
-        match line.name.as_str() {
-            "cursor.down" => self.scroll(1),
-            "cursor.up" => self.scroll(-1),
-            "cursor.page-down" => self.scroll(page),
-            "cursor.page-up" => self.scroll(-page),
-            "cursor.half-down" => self.scroll(page / 2),
-            "cursor.half-up" => self.scroll(-page / 2),
-            "cursor.first" => self.scrolled.set(0),
-            "cursor.last" => self.scrolled.set(usize::MAX / 2),
-            _ => return Err(not_here(line)),
+    fn command(&mut self, command: &ViewCommand, _data: &dyn Data) -> Result<Reply> {
+        let ViewCommand::Move(motion) = command else {
+            return Err(not_here("this"));
+        };
+        match motion.lines(usize::from(self.height).max(2) - 1) {
+            Some(lines) => self.scroll(lines),
+            None if *motion == Motion::Last => self.scrolled.set(usize::MAX / 2),
+            None => self.scrolled.set(0),
         }
         Ok(Reply::Done)
     }
