@@ -6,11 +6,11 @@ use std::sync::Arc;
 use divan::Bencher;
 use jiff::Timestamp;
 use knarr::cluster::{ClusterId, Discovery, LinkState, Place, Resource};
-use knarr::keys::{Keymap, Line};
+use knarr::keys::Keymap;
 use knarr::session::{Info, LogSnapshot, SessionId};
 use knarr::store::{Listing, Need, Object, ObjectId, Row, Seen};
 use knarr::theme::Theme;
-use knarr::view::{Browser, ClusterInfo, Data, Look, View};
+use knarr::view::{Browser, ClusterInfo, Data, Look, Motion, View, ViewCommand};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -142,9 +142,9 @@ fn move_the_cursor_and_draw(bencher: Bencher, size: usize) {
     let scopes = view.scopes();
     let mut buffer = Buffer::empty(SCREEN);
     let keys = [
-        Line::bare("cursor.page-down"),
-        Line::bare("cursor.last"),
-        Line::bare("cursor.first"),
+        ViewCommand::Move(Motion::PageDown),
+        ViewCommand::Move(Motion::Last),
+        ViewCommand::Move(Motion::First),
     ];
     let mut at = 0;
     bencher.bench_local(|| {
@@ -164,6 +164,6 @@ fn move_the_cursor_and_draw(bencher: Bencher, size: usize) {
 #[divan::bench(args = SIZES)]
 fn follow_a_changed_listing(bencher: Bencher, size: usize) {
     let (data, mut view) = still(size);
-    let _ = view.command(&Line::bare("cursor.last"), &data);
+    let _ = view.command(&ViewCommand::Move(Motion::Last), &data);
     bencher.bench_local(|| view.sync(black_box(&data)));
 }

@@ -33,7 +33,9 @@ pub(super) const ZOOM: Command = Command::new(
 pub(super) const SWAP: Command = Command::new("pane.swap", &[], "Change places with the next pane", swap);
 pub(super) const RESIZE: Command = Command::new(
     "pane.resize",
-    &[Argument::required(Type::Choice(&["wider", "narrower", "taller", "shorter"]))],
+    &[Argument::required(Type::Choice(&[
+        "wider", "narrower", "taller", "shorter",
+    ]))],
     "Change the size of the pane",
     resize,
 );
@@ -147,9 +149,8 @@ fn close(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     if cx.close_pane(id) {
         return Ok(());
     }
-    cx.close_tab().map_err(|_| {
-        Error::usage("this is the last pane of the last tab").hint("`:quit` leaves the program")
-    })
+    cx.close_tab()
+        .map_err(|_| Error::usage("this is the last pane of the last tab").hint("`:quit` leaves the program"))
 }
 
 fn only(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Layouts: the tabs and panes of each context, kept between runs and brought back.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::run::App;
 use crate::action;
