@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use knarr_apiserver::{ApiServer, UserInfo};
 use knarr_clock::Clock;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
@@ -304,6 +306,196 @@ async fn a_deployment_lives_rolls_back_scales_and_leaves_nothing_behind() {
         .unwrap();
     world.until::<Pod>("default", BTreeMap::is_empty).await;
     world.until::<ReplicaSet>("default", BTreeMap::is_empty).await;
+}
+
+impl World {
+    async fn create<K>(&self, object: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + serde::Serialize,
+    {
+        let object: K = serde_json::from_value(object).unwrap();
+        self.api("default")
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap()
+    }
+
+    /// Says of every pod that runs that it has ended.
+    async fn end_pods(&self, phase: &str) {
+        let pods: Api<Pod> = self.api("default");
+        for pod in pods
+            .list(&Default::default())
+            .await
+            .unwrap()
+            .into_iter()
+            .filter(is_running)
+        {
+            let status = json!({ "status": { "phase": phase } });
+            pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status))
+                .await
+                .unwrap();
+        }
+    }
+}
+
+fn template(name: &str) -> Value {
+    json!({
+        "metadata": { "labels": { "app": name } },
+        "spec": { "containers": [{ "name": "main", "image": "i" }] },
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_in_virtual_time_count_each_pod_once_and_give_up_at_their_limit() {
+    let world = World::start().await;
+    let _node = world.node("n1", json!({})).await;
+    let job = |name: &str, more: Value| {
+        let mut template = template(name);
+        template["spec"]["restartPolicy"] = json!("Never");
+        let mut job = json!({ "metadata": { "name": name }, "spec": { "template": template } });
+        for (key, value) in more.as_object().unwrap() {
+            job["spec"][key] = value.clone();
+        }
+        job
+    };
+    let running =
+        |count: usize| move |pods: &BTreeMap<String, Pod>| pods.values().filter(|pod| is_running(pod)).count() == count;
+    let ended = |name: &'static str, kind: &'static str| {
+        move |jobs: &BTreeMap<String, Job>| {
+            let conditions = jobs
+                .get(name)
+                .and_then(|job| job.status.as_ref()?.conditions.clone())
+                .unwrap_or_default();
+            conditions
+                .iter()
+                .any(|condition| condition.type_ == kind && condition.status == "True")
+        }
+    };
+    world
+        .create::<Job>(job("good", json!({ "completions": 3, "parallelism": 2 })))
+        .await;
+    world.until::<Pod>("default", running(2)).await;
+    world.end_pods("Succeeded").await;
+    world.until::<Pod>("default", running(1)).await;
+    world.end_pods("Succeeded").await;
+    let jobs = world.until::<Job>("default", ended("good", "Complete")).await;
+    let status = jobs["good"].status.clone().unwrap();
+    assert_eq!(
+        (status.succeeded, status.failed, status.active),
+        (Some(3), None, Some(0))
+    );
+    world
+        .until::<Pod>("default", |pods| pods.values().all(|pod| pod.finalizers().is_empty()))
+        .await;
+    world.told("Completed", |m| m == "Job completed").await;
+    world
+        .api::<Job>("default")
+        .delete("good", &DeleteParams::background())
+        .await
+        .unwrap();
+    world.until::<Pod>("default", BTreeMap::is_empty).await;
+
+    world
+        .create::<Job>(job("bad", json!({ "backoffLimit": 1, "ttlSecondsAfterFinished": 60 })))
+        .await;
+    let begin = world.clock.now();
+    for _ in 0..2 {
+        world.until::<Pod>("default", running(1)).await;
+        world.end_pods("Failed").await;
+    }
+    world.until::<Job>("default", ended("bad", "Failed")).await;
+    assert!(
+        world.clock.now().duration_since(begin).as_secs() >= 10,
+        "it waits before it tries again"
+    );
+    world
+        .told("BackoffLimitExceeded", |m| {
+            m == "Job has reached the specified backoff limit"
+        })
+        .await;
+    world.until::<Job>("default", BTreeMap::is_empty).await;
+    world.until::<Pod>("default", BTreeMap::is_empty).await;
+    let hour = world.clock.now();
+    world
+        .create::<CronJob>(json!({ "metadata": { "name": "tick" }, "spec": {
+            "schedule": "*/5 * * * *", "jobTemplate": { "spec": job("x", json!({}))["spec"] },
+        } }))
+        .await;
+    world.until::<Pod>("default", running(1)).await;
+    assert!(world.clock.now().duration_since(hour).as_secs() <= 300);
+    world.end_pods("Succeeded").await;
+    let crons = world
+        .until::<CronJob>("default", |all| {
+            all["tick"]
+                .status
+                .as_ref()
+                .is_some_and(|status| status.last_successful_time.is_some())
+        })
+        .await;
+    let status = crons["tick"].status.clone().unwrap();
+    assert_eq!(status.last_schedule_time.unwrap().0.as_second() % 300, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sets_in_virtual_time_follow_nodes_and_keep_names() {
+    let world = World::start().await;
+    let _first = world.node("n1", json!({})).await;
+    let set = |name: &str, replicas: Value| {
+        json!({ "metadata": { "name": name }, "spec": {
+            "replicas": replicas, "selector": { "matchLabels": { "app": name } }, "template": template(name),
+        } })
+    };
+    let mut agent = set("agent", Value::Null);
+    agent["spec"].as_object_mut().unwrap().remove("replicas");
+    world.create::<DaemonSet>(agent).await;
+    let ready = |count: i32| {
+        move |sets: &BTreeMap<String, DaemonSet>| {
+            let status = sets["agent"].status.clone().unwrap_or_default();
+            (status.desired_number_scheduled, status.number_ready) == (count, count)
+        }
+    };
+    world.until::<DaemonSet>("default", ready(1)).await;
+    let _second = world.node("n2", json!({})).await;
+    world.until::<DaemonSet>("default", ready(2)).await;
+
+    world.create::<StatefulSet>(set("pet", json!(2))).await;
+    let ready = |count: i32| {
+        move |sets: &BTreeMap<String, StatefulSet>| {
+            let status = sets["pet"].status.clone().unwrap_or_default();
+            status.ready_replicas == Some(count) && status.replicas == count
+        }
+    };
+    world.until::<StatefulSet>("default", ready(2)).await;
+    let pods = world.until::<Pod>("default", |_| true).await;
+    assert_eq!(
+        pods.keys().filter(|name| name.starts_with("pet-")).collect::<Vec<_>>(),
+        ["pet-0", "pet-1"]
+    );
+    world
+        .patch::<StatefulSet>("pet", json!({ "spec": { "replicas": 1 } }))
+        .await;
+    world.until::<StatefulSet>("default", ready(1)).await;
+    world
+        .told("SuccessfulDelete", |m| {
+            m == "Delete Pod pet-1 in StatefulSet pet successful"
+        })
+        .await;
+
+    world
+        .create::<PodDisruptionBudget>(json!({ "metadata": { "name": "pet" }, "spec": {
+            "maxUnavailable": 1, "selector": { "matchLabels": { "app": "pet" } },
+        } }))
+        .await;
+    world
+        .until::<PodDisruptionBudget>("default", |all| {
+            let status = all["pet"].status.clone().unwrap_or_default();
+            status.disruptions_allowed == Some(1) && status.current_healthy == Some(1)
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
