@@ -162,3 +162,28 @@ spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
     cluster.ok(&evict);
     cluster.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
 }
+
+#[test]
+fn an_autoscaler_keeps_its_bounds_and_says_what_it_cannot_measure() {
+    let Some(kubectl) = kubectl() else { return };
+    let cluster = Cluster::start("autoscale", kubectl);
+    cluster.ok_with(
+        &["apply", "-f", "-"],
+        manifest("Deployment", "web", "replicas: 1").as_bytes(),
+    );
+    cluster.ok(&["autoscale", "deployment", "web", "--min=2", "--max=4"]);
+    cluster.eventually(
+        &["get", "deployment", "web", "-o", "jsonpath={.spec.replicas}"],
+        |replicas| replicas == "2",
+    );
+    let table = cluster.ok(&["get", "hpa"]);
+    assert!(table.contains("Deployment/web"), "{table}");
+    let described = cluster.ok(&["describe", "hpa", "web"]);
+    let reason = "New size: 2; reason: Current number of replicas below Spec.MinReplicas";
+    assert!(described.contains(reason), "{described}");
+    // Its pods ask for no CPU, or nobody measures it: either way nothing can be computed.
+    cluster.eventually(
+        &["get", "hpa", "web", "-o", "jsonpath={.status.conditions[*].reason}"],
+        |reasons| reasons.contains("FailedGetResourceMetric"),
+    );
+}

@@ -150,7 +150,7 @@ impl Look<'_> {
         }
         let spec = self.autoscaler.spec.clone();
         let (least, most) = (spec.min_replicas.unwrap_or(1), spec.max_replicas);
-        self.status.current_replicas = Some(current);
+        self.status.current_replicas = Some(current).filter(|current| *current != 0);
         if current == 0 {
             let message = "scaling is disabled since the replica count of the target is zero";
             self.set("ScalingActive", false, "ScalingDisabled", message);

@@ -129,7 +129,7 @@ impl<'a> Tracking<'a> {
     pub(super) fn new(run: &'a Run, ending: Option<Ending>, counts: Counts, managed: bool) -> Self {
         let mut status = run.status();
         let uncounted = status.uncounted_terminated_pods.take().unwrap_or_default();
-        status.active = Some(counts.active);
+        status.active = Some(counts.active).filter(|active| *active != 0);
         status.ready = Some(counts.ready);
         status.terminating = Some(counts.terminating);
         if status.start_time.is_none() && !run.is_suspended() {
@@ -296,7 +296,7 @@ impl<'a> Tracking<'a> {
             self.status.conditions.get_or_insert_default().push(announced);
         }
         let waiting = self.uncounted.succeeded.is_some() || self.uncounted.failed.is_some();
-        let running = self.status.terminating != Some(0) || self.status.active != Some(0);
+        let running = self.status.terminating.is_some_and(|count| count > 0) || self.status.active.is_some();
         if !all_recorded || waiting || running {
             return;
         }

@@ -24,7 +24,7 @@ impl Run<'_> {
         let mut status = StatefulSetStatus {
             replicas: self.pods.len() as i32,
             ready_replicas: some(ready),
-            available_replicas: Some(available),
+            available_replicas: some(available),
             current_replicas: some(of(&self.current.name)),
             updated_replicas: some(of(&self.update.name)),
             current_revision: Some(self.current.name.clone()),
