@@ -1,13 +1,19 @@
 //! `DefaultPreemption`: which less important pods have to go so that a pod fits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
 
 use super::cache::uid;
 use super::events::ClusterEvent;
 use super::framework::{Cluster, Diagnosis, Filters, Unschedulable, summary};
 use super::queue::SchedulingQueue;
 use super::types::PodInfo;
-use crate::pod;
+use crate::key::Key;
+use crate::store::Store;
+use crate::{owner, pod};
 
 /// Enough candidates to choose from: a tenth of the nodes, at least this many.
 const MIN_CANDIDATES: usize = 100;
@@ -68,9 +74,9 @@ fn waits_for_victims(pod: &PodInfo, cluster: Cluster<'_>, queue: &SchedulingQueu
 }
 
 struct Candidate {
-    /// The priority of the most important victim, the sum of all, their number, and how late the most important started
-    /// (the later the better).
-    cost: (i32, i64, usize, std::cmp::Reverse<Option<jiff::Timestamp>>),
+    /// How many victims a disruption budget protects, the priority of the most important one, the sum of all, their number,
+    /// and how late the most important started (the later the better).
+    cost: (usize, i32, i64, usize, std::cmp::Reverse<Option<jiff::Timestamp>>),
     node: String,
     victims: Vec<Arc<PodInfo>>,
 }
@@ -100,6 +106,7 @@ fn victims(
     }
     let mut gone = lower.clone();
     let mut victims = Vec::new();
+    let mut violations = 0;
     let possible = filters.check_with_nominated(pod, &trial, queue).is_ok();
     if possible {
         // Spare as many as possible, the most important and the oldest first.
@@ -108,7 +115,12 @@ fn victims(
             b.priority().cmp(&a.priority()).then(by_age)
         });
         gone.clear();
-        for other in lower {
+        let (protected, others) = by_protection(lower, &cluster.caches.budgets);
+        let candidates = protected
+            .into_iter()
+            .map(|pod| (pod, 1))
+            .chain(others.into_iter().map(|pod| (pod, 0)));
+        for (other, violation) in candidates {
             trial.add(other.clone());
             filters.add_pod(&other, node);
             if filters.check_with_nominated(pod, &trial, queue).is_err() {
@@ -116,6 +128,7 @@ fn victims(
                 filters.remove_pod(&other, node);
                 gone.push(other.clone());
                 victims.push(other);
+                violations += violation;
             }
         }
     }
@@ -135,9 +148,41 @@ fn victims(
         .filter_map(started)
         .min();
     Some(Candidate {
-        cost: (highest, sum, victims.len(), std::cmp::Reverse(first)),
+        cost: (violations, highest, sum, victims.len(), std::cmp::Reverse(first)),
         node: name.to_owned(),
         victims,
+    })
+}
+
+/// The pods whose loss would violate a disruption budget, and the others. Each budget is used up in the order given.
+fn by_protection(
+    pods: Vec<Arc<PodInfo>>,
+    budgets: &Store<PodDisruptionBudget>,
+) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
+    let mut left: HashMap<String, i32> = HashMap::new();
+    pods.into_iter().partition(|pod| {
+        let mut violates = false;
+        for budget in budgets.in_namespace(pod.namespace()) {
+            let selector = budget
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.selector.as_ref())
+                .and_then(owner::selector);
+            if !selector.is_some_and(|selector| !selector.selects_all() && owner::matches(&selector, &pod.pod.metadata))
+            {
+                continue;
+            }
+            let status = budget.status.as_ref();
+            let noted = status.and_then(|status| status.disrupted_pods.as_ref());
+            if noted.is_some_and(|noted| noted.contains_key(&pod.pod.name_any())) {
+                continue;
+            }
+            let allowed = status.and_then(|status| status.disruptions_allowed).unwrap_or(0);
+            let left = left.entry(Key::of(budget.as_ref()).to_string()).or_insert(allowed);
+            *left -= 1;
+            violates |= *left < 0;
+        }
+        violates
     })
 }
 

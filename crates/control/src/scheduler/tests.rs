@@ -589,3 +589,41 @@ fn a_pod_waits_for_its_claims_to_be_bound_where_it_is_to_run() {
         "else one is to be made there"
     );
 }
+
+#[test]
+fn preemption_would_rather_violate_no_disruption_budget() {
+    let (nodes, low) = ([node("n1", json!({})), node("n2", json!({}))], |priority: i32| {
+        let mut spec = asks("2");
+        spec["priority"] = json!(priority);
+        spec
+    });
+    let on = |name: &str, at: &str, priority: i32| {
+        let mut pod = pod(name, low(priority));
+        pod["spec"]["nodeName"] = json!(at);
+        pod
+    };
+    let cluster = cluster(&nodes, &[on("guarded", "n1", 1), on("plain", "n2", 2)]);
+    let new = pod("new", low(10));
+    assert_eq!(
+        outcome(&new, &cluster),
+        "evict guarded from n1",
+        "the less important one"
+    );
+    let caches = Caches::new();
+    let budget = |allowed: i32, noted: Value| {
+        let budget = json!({
+            "metadata": { "name": "b", "namespace": "default" },
+            "spec": { "selector": { "matchLabels": { "app": "guarded" } } },
+            "status": { "disruptionsAllowed": allowed, "disruptedPods": noted },
+        });
+        caches.budgets.apply(serde_json::from_value(budget).unwrap());
+        outcome_with(&new, &cluster, &caches)
+    };
+    assert_eq!(budget(0, json!({})), "evict plain from n2");
+    assert_eq!(budget(1, json!({})), "evict guarded from n1");
+    // It was let go already: nothing more is asked of the budget.
+    assert_eq!(
+        budget(0, json!({ "guarded": "2024-01-01T00:00:00Z" })),
+        "evict guarded from n1"
+    );
+}
