@@ -84,7 +84,7 @@ fn row(pods: &Resource, index: usize) -> Arc<Row> {
         before: None,
         live: false,
     };
-    Arc::new((knarr::kind::row_maker(pods).make)(&object, first))
+    Arc::new(knarr::kind::row_maker(pods).row(&object, first))
 }
 
 fn still(size: usize) -> (Still, Browser) {

@@ -1,8 +1,14 @@
 //! The user's files: where they are, and the settings in `config.toml`. Flags come before the file, the file before the defaults.
 
+mod column;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use toml::Spanned;
+
+pub use column::ColumnChoice;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -55,7 +61,10 @@ pub struct Config {
     /// Refuse changes.
     pub read_only: bool,
     /// Short forms for the command prompt, and the lines they stand for (`dp = "deployments -A"`).
-    pub aliases: std::collections::BTreeMap<String, String>,
+    pub aliases: BTreeMap<String, String>,
+    /// Columns of tables by kind, in their order: `pods = ["NAME", "STATUS", "IMAGE:.spec.containers[*].image"]`.
+    #[serde(skip)]
+    pub columns: BTreeMap<String, Vec<ColumnChoice>>,
     /// Contexts where every change must be asked for by name; `*` stands for anything (`prod*`).
     pub protected: Vec<String>,
 }
@@ -89,7 +98,8 @@ impl Default for Config {
             keymap: "default".into(),
             ascii: false,
             read_only: false,
-            aliases: Default::default(),
+            aliases: BTreeMap::new(),
+            columns: BTreeMap::new(),
             protected: Vec::new(),
         }
     }
@@ -113,11 +123,42 @@ impl Config {
                 return Err(Error::new(ErrorKind::Config, format!("cannot read {}", path.display())).because(&error));
             }
         };
-        toml::from_str(&text).map_err(|error| {
+        Self::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self> {
+        /// What needs more than its shape to be understood: errors name its line.
+        #[derive(Deserialize, Default)]
+        struct Columns {
+            #[serde(default)]
+            columns: BTreeMap<String, Vec<Spanned<String>>>,
+        }
+        let refused = |error: &toml::de::Error| {
             Error::new(ErrorKind::Config, format!("{} cannot be understood", path.display()))
-                .because(&error)
-                .hint("settings are theme, keymap, ascii, read_only, protected and aliases")
-        })
+                .because(error)
+                .hint("settings are theme, keymap, ascii, read_only, protected, aliases and columns")
+        };
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| refused(&error))?;
+        let columns: Columns = toml::from_str(text).map_err(|error| refused(&error))?;
+        table.remove("columns");
+        // What is left is short; its errors name the setting.
+        let mut config: Self = match table.is_empty() {
+            true => Self::default(),
+            false => table.try_into().map_err(|error| refused(&error))?,
+        };
+        for (kind, choices) in columns.columns {
+            let mut read = Vec::with_capacity(choices.len());
+            for choice in choices {
+                read.push(ColumnChoice::parse(choice.get_ref()).map_err(|why| {
+                    let line = text[..choice.span().start].matches('\n').count() + 1;
+                    Error::new(ErrorKind::Config, format!("{}:{line}: {why}", path.display())).hint(format!(
+                        "columns of {kind} are written as TITLE, or as TITLE:.json.path"
+                    ))
+                })?);
+            }
+            config.columns.insert(kind.to_lowercase(), read);
+        }
+        Ok(config)
     }
 }
 
@@ -139,6 +180,14 @@ mod tests {
         assert_eq!(Config::read(&path).expect("defaults"), Config::default());
         std::fs::write(&path, "theme = \"light\"\n").expect("write");
         assert_eq!(Config::read(&path).expect("reads").theme, "light");
+        let columns = "ascii = true\n[columns]\npods = [\n  \"NAME\",\n  \"image:.spec.containers[*].image\",\n]\n";
+        std::fs::write(&path, columns).expect("write");
+        let config = Config::read(&path).expect("reads");
+        let titles: Vec<&str> = config.columns["pods"].iter().map(|choice| &*choice.title).collect();
+        assert_eq!((titles, config.ascii), (vec!["NAME", "IMAGE"], true));
+        std::fs::write(&path, columns.replace("containers[*]", "containers[")).expect("write");
+        let error = Config::read(&path).expect_err("refused").to_string();
+        assert!(error.contains("config.toml:5:") && error.contains("bracket"), "{error}");
         std::fs::write(&path, "colour = 1\n").expect("write");
         assert!(Config::read(&path).expect_err("refused").to_string().contains("colour"));
     }

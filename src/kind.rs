@@ -144,11 +144,11 @@ pub fn find(resource: &Resource) -> &'static Kind {
 /// Makes rows for the store.
 pub fn row_maker(resource: &Resource) -> crate::store::RowMaker {
     let kind = find(resource);
-    crate::store::RowMaker {
-        columns: kind.columns.into(),
-        tabular: std::ptr::eq(kind, &generic::GENERIC),
-        make: Arc::new(move |object, seen| crate::store::row_of(object, seen, kind.row)),
-    }
+    crate::store::RowMaker::new(
+        kind.columns,
+        std::ptr::eq(kind, &generic::GENERIC),
+        Arc::new(move |object, seen| crate::store::row_of(object, seen, kind.row)),
+    )
 }
 
 /// An object as YAML with roles, keys in the order people read them; `metadata.managedFields` is left out.

@@ -5,10 +5,12 @@
 
 mod age;
 mod fuzzy;
+mod jsonpath;
 mod quantity;
 mod width;
 
 pub use age::{age, human_duration, parse_duration};
 pub use fuzzy::fuzzy_score;
+pub use jsonpath::JsonPath;
 pub use quantity::{bytes, count, millicores, parse_quantity};
 pub use width::{clean, cut_end, cut_middle, pad_left, pad_right, width, wrap, wraps};

@@ -19,13 +19,14 @@ use super::event::Event;
 use super::memory::Memory;
 use super::{draw, update};
 use crate::action;
-use crate::cluster::{ClusterId, ComponentLogs, Discovery, Journal, Namespaces, Place, Source};
+use crate::cluster::{ClusterId, ComponentLogs, Discovery, Journal, Namespaces, Place, Resource, Source};
+use crate::config::ColumnChoice;
 use crate::error::{Error, Result};
 use crate::keys::Keymap;
 use crate::kind;
 use crate::session::{SessionId, Sessions, Spec, Status};
 use crate::state::{History, RequestId, State};
-use crate::store::{Catalog, Need, Query};
+use crate::store::{Catalog, Need, Query, RowMaker};
 use crate::theme::Theme;
 use crate::view::{Browser, Data, Panes};
 
@@ -57,6 +58,8 @@ pub struct Settings {
     pub themes: Option<PathBuf>,
     /// The user's directory of keymaps.
     pub keymaps: Option<PathBuf>,
+    /// Columns of tables by kind.
+    pub columns: BTreeMap<String, Vec<ColumnChoice>>,
     /// The user's own short forms, and the lines they stand for.
     pub aliases: Vec<(String, String)>,
     /// Whether to show the welcome.
@@ -124,7 +127,7 @@ impl App {
         };
         let catalog = Catalog::new(
             notify(|| Event::Data),
-            Arc::new(kind::row_maker),
+            row_maker(&settings.columns),
             settings.clock.clone(),
         );
         let sessions = Sessions::new(notify(|| Event::Sessions), settings.clock.clone());
@@ -571,6 +574,21 @@ impl App {
         }
         self.perform(effects);
     }
+}
+
+/// The rows of each resource, with the columns the user has chosen for it by any of its names.
+fn row_maker(columns: &BTreeMap<String, Vec<ColumnChoice>>) -> Arc<dyn Fn(&Resource) -> RowMaker + Send + Sync> {
+    let columns: Vec<(String, Arc<[ColumnChoice]>)> = columns
+        .iter()
+        .map(|(kind, choices)| (kind.clone(), choices.clone().into()))
+        .collect();
+    Arc::new(move |resource| {
+        let maker = kind::row_maker(resource);
+        match columns.iter().find(|(name, _)| resource.is_called(name)) {
+            Some((_, choices)) => maker.choosing(choices.clone()),
+            None => maker,
+        }
+    })
 }
 
 /// What only the owner of the terminal can do.

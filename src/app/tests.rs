@@ -28,6 +28,7 @@ fn settings(source: crate::cluster::Source) -> Settings {
         themes: None,
         keymaps: None,
         aliases: Vec::new(),
+        columns: Default::default(),
         welcome: false,
         state_dir: None,
         clock: knarr_clock::Clock::system(),

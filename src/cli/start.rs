@@ -217,6 +217,7 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
     };
     Ok(Settings {
         aliases: config.aliases.into_iter().collect(),
+        columns: config.columns,
         welcome: !paths.state.join("welcomed").exists(),
         source: place.source(),
         namespace,

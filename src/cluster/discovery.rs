@@ -78,6 +78,18 @@ impl Resource {
         self.subresources.iter().any(|known| &**known == subresource)
     }
 
+    /// Whether `name` is its plural, singular, Kind or short name, with or without `.group`.
+    pub fn is_called(&self, name: &str) -> bool {
+        let short = match &*self.group {
+            "" => name,
+            group => name
+                .strip_suffix(group)
+                .and_then(|rest| rest.strip_suffix('.'))
+                .unwrap_or(name),
+        };
+        self.answers_to(short)
+    }
+
     fn answers_to(&self, name: &str) -> bool {
         *self.plural == *name
             || *self.singular == *name

@@ -8,24 +8,10 @@ use knarr_clock::Clock;
 
 use super::feed::{Feed, Spec};
 use crate::cluster::{ClusterId, Link, Resource};
-use crate::store::{Column, Listing, Need, Object, Query, Row, Seen};
+use crate::store::{Listing, Need, Query, RowMaker};
 
 /// Most feeds that go on although nobody needs them: with a preview open, every row the cursor rests on has one.
 pub(super) const MOST_IDLE: usize = 4;
-
-/// Makes the rows of one resource: the columns belong to the kinds, which the store does not know.
-#[derive(Clone)]
-pub struct RowMaker {
-    /// The columns, in the order of a row's cells. Those of the server take their place when it makes a table.
-    pub columns: Arc<[Column]>,
-    /// Whether the server is asked for a table: nothing better is known of the kind.
-    pub tabular: bool,
-    /// The row of an object, and how it was seen.
-    pub make: MakeRow,
-}
-
-/// Makes one row.
-pub type MakeRow = Arc<dyn Fn(&Arc<Object>, Seen<'_>) -> Row + Send + Sync>;
 
 /// Wakes the application when a listing has changed, at most once until it has looked.
 pub(super) struct Notifier {

@@ -20,8 +20,9 @@ use knarr_clock::Clock;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::catalog::{Notifier, RowMaker};
+use super::catalog::Notifier;
 use crate::cluster::Link;
+use crate::store::RowMaker;
 use crate::store::{Column, FeedState, Listing, Need, Object, ObjectId, Part, Query, Sort};
 use keeper::Keeper;
 

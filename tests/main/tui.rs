@@ -2,6 +2,7 @@
 
 mod change;
 mod cluster;
+mod command;
 mod harness;
 mod identity;
 mod object;

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::{News, Part, Shared, Slot, Spec, lock};
-use crate::store::catalog::{Notifier, RowMaker};
+use crate::store::RowMaker;
+use crate::store::catalog::Notifier;
 use crate::store::index::{Change, Index};
 use crate::store::{FeedState, Filter, Lens, Listing, Object, ObjectId, Order, Query, Row, Seen, Tally};
 
@@ -106,7 +107,7 @@ impl Keeper {
             }
             News::Columns(columns) => {
                 self.flush();
-                self.maker.columns = columns;
+                self.maker.learn(columns);
                 // Filters and orders are made of the columns.
                 self.lenses.clear();
                 self.orders.clear();
@@ -171,7 +172,7 @@ impl Keeper {
             before: old.as_deref(),
             live: false,
         };
-        let new = Some(Arc::new((self.maker.make)(object, seen)));
+        let new = Some(Arc::new(self.maker.row(object, seen)));
         Some(Change { old, new })
     }
 
@@ -190,7 +191,7 @@ impl Keeper {
                     before: old.as_deref(),
                     live: true,
                 };
-                Arc::new((self.maker.make)(&object, seen))
+                Arc::new(self.maker.row(&object, seen))
             });
             if old.is_some() || new.is_some() {
                 changes.push(Change { old, new });

@@ -208,11 +208,7 @@ fn keeper() -> Keeper {
         changed: Notify::new(),
         progress: Progress::default(),
     });
-    let maker = RowMaker {
-        columns: TITLES.map(|title| Column::text(title, 4, 0)).into(),
-        tabular: false,
-        make: Arc::new(make),
-    };
+    let maker = RowMaker::new(TITLES.map(|title| Column::text(title, 4, 0)), false, Arc::new(make));
     let query = Query::new(Arc::default(), Place::new(ClusterId(1), Namespaces::all()));
     Keeper::new(
         shared,

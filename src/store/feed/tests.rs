@@ -120,11 +120,11 @@ fn maker() -> RowMaker {
             ],
         )
     };
-    RowMaker {
-        columns: [Column::text("NAME", 4, 0), Column::number("COUNT", 4, 0)].into(),
-        tabular: false,
-        make: Arc::new(move |object, seen| row_of(object, seen, make)),
-    }
+    RowMaker::new(
+        [Column::text("NAME", 4, 0), Column::number("COUNT", 4, 0)],
+        false,
+        Arc::new(move |object, seen| row_of(object, seen, make)),
+    )
 }
 
 /// A catalog, the server it talks to, and what it has notified.
@@ -701,11 +701,11 @@ async fn an_age_filter_follows_the_time_without_any_event() {
         let (woken, clock) = (bench.woken.clone(), bench.clock.clone());
         let link = bench.catalog.link().cloned().expect("a link");
         let born = clock.now();
-        let make = RowMaker {
-            columns: [Column::number("AGE", 4, 0)].into(),
-            tabular: false,
-            make: Arc::new(move |object, seen| row_of(object, seen, |_| (Health::None, vec![Cell::Age(born)]))),
-        };
+        let make = RowMaker::new(
+            [Column::number("AGE", 4, 0)],
+            false,
+            Arc::new(move |object, seen| row_of(object, seen, |_| (Health::None, vec![Cell::Age(born)]))),
+        );
         let mut catalog = Catalog::new(
             Arc::new(move || woken.notify_one()),
             Arc::new(move |_| make.clone()),

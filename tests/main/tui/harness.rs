@@ -44,6 +44,7 @@ pub(crate) struct Setup {
     pub(crate) start: Option<String>,
     pub(crate) welcome: bool,
     pub(crate) aliases: Vec<(String, String)>,
+    pub(crate) columns: std::collections::BTreeMap<String, Vec<knarr::config::ColumnChoice>>,
 }
 
 impl Default for Setup {
@@ -60,6 +61,7 @@ impl Default for Setup {
             start: None,
             welcome: false,
             aliases: Vec::new(),
+            columns: Default::default(),
         }
     }
 }
@@ -81,6 +83,7 @@ impl Setup {
             themes: None,
             keymaps: None,
             aliases: self.aliases,
+            columns: self.columns,
             welcome: self.welcome,
             state_dir: self.state_dir,
             clock,

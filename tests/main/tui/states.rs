@@ -110,8 +110,8 @@ async fn a_server_that_refuses_is_tried_again_on_a_key() {
     let mut tui = Tui::on(client, clock, Setup::default());
     tui.until("cannot reach rehearsal").await;
     let before = tries.load(Ordering::SeqCst);
-    tui.burst("r").await;
-    assert!(tries.load(Ordering::SeqCst) > before, "r tries at once");
+    tui.burst("R").await;
+    assert!(tries.load(Ordering::SeqCst) > before, "R tries at once");
     tui.keys("q").await;
     assert!(tui.has_quit(), "q leaves where there is nothing to stay for");
 }

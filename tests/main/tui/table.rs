@@ -5,7 +5,10 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::Tui;
+use knarr::config::ColumnChoice;
+
+use super::object::create_pod;
+use super::{Setup, Tui};
 
 /// Makes an object of any kind, as another user would.
 async fn create(client: &Client, object: Value) {
@@ -68,8 +71,7 @@ async fn with_widgets() -> Tui {
 async fn a_custom_resource_has_the_printer_columns_of_its_definition_and_follows_its_objects() {
     let mut tui = with_widgets().await;
     tui.keys(":widgets<ret>").await.until_line(&["big", "10"]).await;
-    tui.shows(&["SIZE", "AGE"]).hides(&["COLOUR", "teal"]);
-    tui.keys("W").await.shows(&["COLOUR", "teal"]);
+    tui.shows(&["SIZE", "AGE", "COLOUR", "teal"]);
     create(&tui.client(), widget("medium", 5)).await;
     tui.until_line(&["medium", "5"]).await;
 }
@@ -97,4 +99,29 @@ async fn a_built_in_kind_without_a_file_of_its_own_has_the_columns_of_kubectl() 
         .until_line(&["urgent", "1000", "false"])
         .await;
     tui.shows(&["VALUE", "GLOBAL-DEFAULT"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn columns_of_the_users_own_come_from_json_paths_and_sort() {
+    let choices = [
+        "NAME",
+        "IMAGE:.spec.containers[*].image",
+        "START:.status.startTime",
+        "NOTHING",
+    ];
+    let choices = choices
+        .map(|choice| ColumnChoice::parse(choice).expect("a column"))
+        .to_vec();
+    let mut tui = Tui::with(Setup {
+        size: (120, 30),
+        columns: [("pods".to_owned(), choices)].into(),
+        ..Setup::default()
+    })
+    .await;
+    create_pod(tui.client(), "chosen").await;
+    tui.until_line(&["chosen", "busybox"])
+        .await
+        .shows(&["IMAGE", "START"])
+        .hides(&["READY"]);
+    tui.keys(":sort image<ret>").await.hides(&["there is no column"]);
 }

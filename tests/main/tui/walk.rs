@@ -394,7 +394,7 @@ async fn every_shipped_keymap_walks_the_first_steps() {
         tui.keys("<esc>").await;
         tui.keys(":describe<ret>").await;
         tui.keys(":pods<ret>").await.until_line(&["kuard", "Running"]).await;
-        let scopes = ["pods", "table", "global"];
+        let scopes = ["pods", "objects", "table", "global"];
         for (action, shown) in [
             ("object.describe", "Name:"),
             ("object.yaml", "apiVersion"),
