@@ -226,7 +226,7 @@ fn what_was_bound_says_so_and_what_is_lost_too() {
     let alone = caches(vec![], vec![claim(taken)]);
     let plan = VolumeBinder.sync(&Key::new("default", "data"), &alone, NOW);
     assert_eq!(plan.writes[0].body["status"]["phase"], "Lost");
-    assert_eq!(plan.writes[0].succeeded.as_ref().unwrap().reason, "ClaimLost");
+    assert_eq!(plan.writes[0].succeeded[0].reason, "ClaimLost");
 }
 
 #[test]
