@@ -1,5 +1,6 @@
 //! What must hold for every kind.
 
+use crate::admission::UserInfo;
 use crate::admission::{self, Lookup, Operation};
 use crate::allocate::{Pool, Used};
 use crate::resource::tests::BUILT_IN;
