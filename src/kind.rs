@@ -1,6 +1,7 @@
 //! All the workstation knows of each kind: columns, health, describe. A kind it does not know is served by [`generic`].
 
 mod brief;
+mod cause;
 mod container;
 mod describe;
 mod field;
@@ -26,6 +27,8 @@ kinds! {
     configmap daemon_set deployment endpoint_slice endpoints event lease namespace node pod replicaset secret service
     service_account stateful_set
 }
+
+pub use self::cause::Cause;
 
 use std::sync::Arc;
 
@@ -119,7 +122,9 @@ pub struct Kind {
     pub related: fn(&Value) -> Vec<Related>,
     /// The sections of `kubectl describe`, in its order.
     pub describe: fn(&Subject<'_>) -> Document,
-    /// What matters about it in a few lines, for the preview pane: state and reason first.
+    /// Why it is not as it should be; `None` when it is, or nothing is known.
+    pub cause: fn(&Subject<'_>) -> Option<Cause>,
+    /// What else matters about it in a few lines, for the preview pane.
     pub summary: fn(&Subject<'_>) -> Document,
     /// What Enter does.
     pub drill: Drill,

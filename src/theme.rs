@@ -57,9 +57,7 @@ roles! {
     Danger "ui.danger" "What destroys something.",
     Protected "ui.protected" "The name of a context where every change is asked for.",
     Scrollbar "ui.scrollbar" "Where one is in a long table or text.",
-    Gauge "ui.gauge" "The used part of a bar.",
     GaugeRest "ui.gauge.rest" "The free part of a bar.",
-    Selection "ui.selection" "Text chosen with the mouse.",
     Good "state.good" "Healthy.",
     Progress "state.progress" "On its way.",
     Warning "state.warning" "Needs a look.",
@@ -171,6 +169,15 @@ pub struct Theme {
     pub signs: Signs,
     styles: Vec<Style>,
     screen: Style,
+    colours: Colours,
+}
+
+/// Which colours the terminal shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Colours {
+    All,
+    Indexed,
+    None,
 }
 
 /// Every theme that comes with the program: a theme is its file in `themes/` and its name in this list.
@@ -299,6 +306,7 @@ impl Theme {
             signs: UNICODE,
             styles,
             screen,
+            colours: Colours::All,
         })
     }
 
@@ -316,12 +324,26 @@ impl Theme {
             *style = Style::default().add_modifier(modifiers);
         }
         self.screen = Style::default();
+        self.colours = Colours::None;
         self
+    }
+
+    /// With the signs, and in the colours, that another theme is shown in: the terminal stays the same when themes change.
+    #[must_use]
+    pub fn shown_as(self, other: &Self) -> Self {
+        let mut theme = match other.colours {
+            Colours::All => self,
+            Colours::Indexed => self.indexed(),
+            Colours::None => self.without_colour(),
+        };
+        theme.signs = other.signs;
+        theme
     }
 
     /// In the 256 colours of a terminal that knows no others: each colour becomes the nearest of the cube and the greys.
     #[must_use]
     pub fn indexed(mut self) -> Self {
+        self.colours = Colours::Indexed;
         let ground = self.screen.bg;
         for style in self.styles.iter_mut().chain([&mut self.screen]) {
             let below = style.bg.or(ground).map(|below| (below, nearest(below, None)));
@@ -568,6 +590,7 @@ mod tests {
     #[test]
     fn no_colour_leaves_no_colour() {
         let theme = Theme::load("dark", None).expect("dark").without_colour();
+        let theme = Theme::load("light", None).expect("light").shown_as(&theme);
         assert!(
             Role::ALL
                 .iter()

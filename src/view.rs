@@ -13,6 +13,7 @@ mod terminal;
 mod tick;
 
 pub use browser::Browser;
+pub(crate) use browser::sign;
 pub use command::{Format, Motion, ViewCommand};
 pub use document::{Text, TextSource};
 pub use forwards::Forwards;
@@ -31,7 +32,7 @@ use jiff::Timestamp;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::cluster::{ClusterId, Discovery, LinkState, Namespaces, ObjectRef, Place, Resource};
+use crate::cluster::{ClusterId, Discovery, LinkState, Namespaces, ObjectRef, Place, Read, Resource};
 use crate::error::{Error, Result};
 use crate::keys::{Chord, Keymap, Line, Scope};
 use crate::kind::why::Diagnosis;
@@ -135,6 +136,17 @@ pub struct ClusterInfo {
     pub namespace: Arc<str>,
 }
 
+/// Something read once to be glanced at, such as the end of a log: no list, no watch, no session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Where it is read.
+    pub cluster: ClusterId,
+    /// What is read.
+    pub read: Read,
+    /// What it is read of: what has another edition is read again.
+    pub edition: String,
+}
+
 /// What views may read. Everything here is in memory: nothing waits.
 pub trait Data {
     /// Wall time.
@@ -159,6 +171,10 @@ pub trait Data {
     fn sessions(&self) -> Vec<Info>;
     /// The lines of a log session.
     fn log(&self, id: SessionId) -> Option<Arc<LogSnapshot>>;
+    /// What a view wanted to glance at, once it has been read.
+    fn glance(&self, _glance: &Glance) -> Option<Bytes> {
+        None
+    }
     /// The screen of a terminal session.
     fn screen(&self, id: SessionId) -> Option<Arc<vt100::Screen>>;
 }
@@ -183,6 +199,21 @@ impl Look<'_> {
         if at.is_some() {
             self.caret.set(at);
         }
+    }
+
+    /// How the keys that run a line, with its arguments, are shown; empty when it has none.
+    pub fn key_of(&self, line: &str) -> String {
+        let Ok(line) = Line::parse(line) else {
+            return String::new();
+        };
+        let bindings = self.scopes.iter().flat_map(|scope| self.keymap.bindings(scope));
+        let shortest = bindings
+            .filter(|binding| binding.line == line)
+            .min_by_key(|binding| binding.chords.len());
+        shortest.map_or_else(String::new, |binding| {
+            let labels: Vec<String> = binding.chords.iter().map(|chord| chord.label()).collect();
+            labels.join(" ")
+        })
     }
 
     /// How the keys that run `action` are shown: `l`, `C-d`, `g g`; empty when it has none.
@@ -232,6 +263,10 @@ pub trait View: Debug + Send {
     fn slid(&self, _data: &dyn Data) -> Option<Arc<str>> {
         None
     }
+    /// The row of the screen that the cursor is on: what is said stands beside it, not over it.
+    fn focus(&self) -> Option<u16> {
+        None
+    }
     /// Whether a preview may follow its cursor.
     fn leads(&self) -> bool {
         false
@@ -254,6 +289,10 @@ pub trait View: Debug + Send {
     }
     /// What it reads.
     fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+    /// What it glances at.
+    fn glances(&self) -> Vec<Glance> {
         Vec::new()
     }
     /// The resource it lists.

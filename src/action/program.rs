@@ -99,7 +99,7 @@ fn retry(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     Ok(())
 }
 
-fn pick(cx: &mut Cx<'_>, title: &str, action: &str, names: impl Iterator<Item = &'static str>) {
+fn picker(title: &str, action: &str, names: impl Iterator<Item = &'static str>) -> Picker {
     let entries = names
         .map(|name| Entry {
             text: name.to_owned(),
@@ -107,17 +107,19 @@ fn pick(cx: &mut Cx<'_>, title: &str, action: &str, names: impl Iterator<Item = 
             line: Line::with(action, [name]),
         })
         .collect();
-    cx.overlay(Picker::new(title, entries), Vec::new());
+    Picker::new(title, entries)
 }
 
 fn theme(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     match line.first() {
-        None => pick(cx, "theme", "app.theme", Theme::built_in()),
+        None => {
+            let back = Line::with("app.theme", [cx.state.theme.name.clone()]);
+            let picker = picker("theme", "app.theme", Theme::built_in()).live(back);
+            cx.overlay(picker, Vec::new());
+        }
         Some(name) => {
-            let signs = cx.state.theme.signs;
-            let mut theme = Theme::load(name, cx.state.themes.as_deref())?;
-            theme.signs = signs;
-            cx.state.theme = Arc::new(theme);
+            let theme = Theme::load(name, cx.state.themes.as_deref())?;
+            cx.state.theme = Arc::new(theme.shown_as(&cx.state.theme));
         }
     }
     Ok(())
@@ -125,7 +127,7 @@ fn theme(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 
 fn keymap(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     match line.first() {
-        None => pick(cx, "keymap", "app.keymap", Keymap::built_in()),
+        None => cx.overlay(picker("keymap", "app.keymap", Keymap::built_in()), Vec::new()),
         Some(name) => {
             let keymap = Keymap::load(name, cx.state.keymaps.as_deref())?;
             let unknown = unknown_bindings(&keymap);

@@ -1,9 +1,10 @@
 //! The handles the state must not hold: links, feeds, sessions. Views read it as [`Data`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use knarr_clock::Clock;
 use tokio::task::AbortHandle;
@@ -13,7 +14,7 @@ use crate::cluster::{ClusterId, Discovery, Link, LinkState, Running, Source};
 use crate::error::Result;
 use crate::session::{Info, LogSnapshot, SessionId, Sessions, Spec};
 use crate::store::{Catalog, Listing, Need};
-use crate::view::{ClusterInfo, Data};
+use crate::view::{ClusterInfo, Data, Glance};
 
 /// Pause before the second attempt to reach a cluster.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -79,6 +80,8 @@ pub(super) struct Desk {
     pub contexts: Vec<String>,
     /// What every cluster serves.
     pub built_in: Arc<Discovery>,
+    /// What was glanced at lately, the newest last; `None` while it is being read. A failure is an empty answer: it is no news here.
+    pub glances: VecDeque<(Glance, Option<Bytes>)>,
 }
 
 impl Data for Desk {
@@ -116,6 +119,11 @@ impl Data for Desk {
 
     fn log(&self, id: SessionId) -> Option<Arc<LogSnapshot>> {
         self.sessions.log(id)
+    }
+
+    fn glance(&self, glance: &Glance) -> Option<Bytes> {
+        let (_, answer) = self.glances.iter().find(|(known, _)| known == glance)?;
+        answer.clone()
     }
 
     fn screen(&self, id: SessionId) -> Option<Arc<vt100::Screen>> {

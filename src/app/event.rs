@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::cluster::{ClusterId, Contexts, Discovery, Link, Progress, Running};
 use crate::error::{Error, Result};
 use crate::state::{Outcome, RequestId};
-use crate::view::Input;
+use crate::view::{Glance, Input};
 
 /// A connection to a cluster, just made.
 pub struct Connected {
@@ -31,6 +33,8 @@ pub enum Event {
     Heartbeat(ClusterId, bool),
     /// An operation has come further.
     Progress(RequestId, Progress),
+    /// What a view wanted to glance at is there.
+    Glanced(Glance, Bytes),
     /// Something asked for is back.
     Done(RequestId, Result<Outcome>),
     /// An attempt to reach a cluster, by its number, has succeeded or failed.

@@ -1,6 +1,6 @@
 //! The loop.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +28,12 @@ use crate::session::{SessionId, Sessions, Spec, Status};
 use crate::state::{History, RequestId, State};
 use crate::store::{Catalog, Need, Query, RowMaker};
 use crate::theme::Theme;
-use crate::view::{Browser, Data, Panes};
+use crate::view::{Browser, Data, Glance, Panes};
 
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
+/// Most answers that are kept for another glance.
+const GLANCES: usize = 64;
 /// How long the cursor rests before what is costly follows it.
 pub(super) const SETTLE: Duration = Duration::from_millis(120);
 
@@ -168,6 +170,7 @@ impl App {
             current: cluster,
             contexts: Vec::new(),
             built_in,
+            glances: VecDeque::new(),
         };
         Self {
             state,
@@ -365,6 +368,11 @@ impl App {
             }
             Event::Contexts(contexts) => self.desk.contexts = contexts.names,
             Event::Edit(id, text) => self.edit = Some((id, text)),
+            Event::Glanced(glance, bytes) => {
+                if let Some((_, answer)) = self.desk.glances.iter_mut().find(|(known, _)| *known == glance) {
+                    *answer = Some(bytes);
+                }
+            }
             Event::Clipboard(text) => self.clipboard = Some(text),
             Event::Failed(error) => self.state.fail(&error),
             Event::Suspend => self.suspend = true,
@@ -378,6 +386,7 @@ impl App {
         self.follow();
         self.want();
         self.refocus();
+        self.look_up();
     }
 
     pub(super) fn sync(&mut self) {
@@ -427,6 +436,7 @@ impl App {
         for layer in &self.state.layers {
             wanted.extend(layer.overlay.needs());
         }
+        wanted.extend(draw::need(&self.desk));
         if let Some(namespaces) = self.desk.discovery().find("namespaces") {
             let place = Place::new(self.desk.current, Namespaces::all());
             wanted.insert(Need::all(Query::new(namespaces.clone(), place)));
@@ -443,6 +453,27 @@ impl App {
             self.desk.catalog.want(&wanted);
             self.wanted = wanted;
             self.sync();
+        }
+    }
+
+    /// Reads what the view wants to glance at and nobody has read yet.
+    fn look_up(&mut self) {
+        let wanted: Vec<Glance> = self.state.panes().views().flat_map(|view| view.glances()).collect();
+        for glance in wanted {
+            let is_known = self.desk.glances.iter().any(|(known, _)| *known == glance);
+            let link = self.desk.clusters.get(&glance.cluster);
+            let (false, Some(link)) = (is_known, link.and_then(|connection| connection.link.clone())) else {
+                continue;
+            };
+            if self.desk.glances.len() >= GLANCES {
+                self.desk.glances.pop_front();
+            }
+            self.desk.glances.push_back((glance.clone(), None));
+            let sender = self.sender.clone();
+            tokio::spawn(async move {
+                let bytes = link.read(&glance.read).await.unwrap_or_default();
+                let _ = sender.send(Event::Glanced(glance, bytes));
+            });
         }
     }
 
@@ -469,6 +500,7 @@ impl App {
             }
             self.dirty = true;
             self.want();
+            self.look_up();
         }
         if self.flash_until().is_some_and(|at| at <= now) {
             self.state.flash = None;
@@ -528,7 +560,7 @@ impl App {
         // A resize is seen here, before the buffer is taken, so that the view lays itself out for the frame that is drawn.
         terminal.autoresize().map_err(failed)?;
         let screen = terminal.get_frame().area();
-        let body = draw::body(screen);
+        let body = draw::body(screen, self.state.tabs.len());
         self.state.size = (screen.width, screen.height);
         self.layout(body);
         let trouble = self.is_in_trouble();

@@ -20,7 +20,9 @@ pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &I
         return answered(state, data, answer, pinned, effects);
     }
     if let Input::Mouse(mouse) = input {
-        if let Some(line) = draw_line(state, mouse) {
+        if mouse.kind == MouseKind::Click
+            && let Some(line) = super::draw::click(state, data, trouble, mouse.column, mouse.row)
+        {
             return run(state, data, Vec::new(), &line, effects);
         }
         if pointed(state, mouse) {
@@ -115,14 +117,6 @@ fn pointed(state: &mut State, mouse: &Mouse) -> bool {
             false
         }
     }
-}
-
-/// A click on the bottom line's tabs is a line to run; the draw module knows where they are.
-fn draw_line(state: &State, mouse: &Mouse) -> Option<Line> {
-    if mouse.kind != MouseKind::Click {
-        return None;
-    }
-    super::draw::tab_at(state, mouse.column, mouse.row).map(|tab| Line::with("tab.go", [(tab + 1).to_string()]))
 }
 
 fn answered(state: &mut State, data: &dyn Data, answer: Answer, pinned: Vec<Target>, effects: &mut Vec<Effect>) {

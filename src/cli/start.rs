@@ -193,6 +193,9 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
     let config = Config::load(paths)?;
     let (themes, keymaps) = (paths.config.join("themes"), paths.config.join("keymaps"));
     let mut theme = Theme::load(flags.theme.as_deref().unwrap_or(&config.theme), Some(&themes))?;
+    if !shows_all_colours() {
+        theme = theme.indexed();
+    }
     if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         theme = theme.without_colour();
     }
@@ -234,6 +237,15 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
         clock: Clock::system(),
         simulate: false,
     })
+}
+
+/// Whether the terminal says that it shows 24-bit colours; what does not say so has at least 256.
+fn shows_all_colours() -> bool {
+    let is = |name: &str, wanted: &[&str]| {
+        let value = std::env::var(name).unwrap_or_default();
+        wanted.iter().any(|wanted| value.contains(wanted))
+    };
+    is("COLORTERM", &["truecolor", "24bit"]) || is("TERM", &["-direct", "kitty", "alacritty", "foot", "ghostty"])
 }
 
 /// SIGTERM, SIGHUP and SIGQUIT end the program as `:quit` does: the terminal is given back, the embedded cluster stops in good order.

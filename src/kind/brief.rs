@@ -133,10 +133,6 @@ impl Brief {
         text::age(at, self.now)
     }
 
-    pub(super) fn now(&self) -> Timestamp {
-        self.now
-    }
-
     pub(super) fn finish(self) -> Document {
         self.document
     }

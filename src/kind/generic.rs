@@ -20,6 +20,7 @@ pub(super) static GENERIC: Kind = Kind {
     row,
     related: |_| Vec::new(),
     describe: self::describe,
+    cause: |_| None,
     summary,
     drill: Drill::Describe,
     sort: None,

@@ -39,6 +39,7 @@ pub(super) static KIND: Kind = Kind {
         ]
     },
     describe: describe::describe,
+    cause: |_| None,
     summary,
     drill: Drill::NodePods,
     sort: None,

@@ -1,5 +1,6 @@
 //! Pods.
 
+mod cause;
 mod describe;
 mod status;
 mod summary;
@@ -26,6 +27,7 @@ pub(super) static KIND: Kind = Kind {
     row,
     related: |_| Vec::new(),
     describe: describe::describe,
+    cause: cause::cause,
     summary: summary::summary,
     drill: Drill::Describe,
     sort: None,

@@ -24,6 +24,7 @@ pub(super) static KIND: Kind = Kind {
     row,
     related: |_| Vec::new(),
     describe: self::describe,
+    cause: |_| None,
     summary,
     drill: Drill::Describe,
     sort: None,

@@ -29,6 +29,7 @@ pub(super) static KIND: Kind = Kind {
         vec![tokens.fields(format!("type={TOKEN}"))]
     },
     describe: self::describe,
+    cause: |_| None,
     summary,
     drill: Drill::Describe,
     sort: None,

@@ -138,10 +138,11 @@ pub fn wraps(text: &str, columns: usize, hang: usize) -> impl Iterator<Item = (u
         } else {
             piece
         };
-        let end = match piece.rfind(' ') {
-            Some(at) if at > piece.len() / 2 => at + 1,
-            _ => piece.len(),
-        };
+        // Else after a sign inside a long word: the parts of images, paths and generated names stay whole.
+        let after = |signs: &[char]| piece.rfind(signs).filter(|at| *at > piece.len() / 2);
+        let end = after(&[' '])
+            .or_else(|| after(&['/', '-', ':', '.', ',', '=']))
+            .map_or(piece.len(), |at| at + 1);
         next = Some(start + end);
         Some((start, start + piece[..end].trim_end_matches(' ').len()))
     })
@@ -179,6 +180,10 @@ mod tests {
         assert_eq!(wrap("one two three four", 9, 2), ["one two", "three", "four"]);
         assert_eq!(wrap("", 9, 2), [""]);
         assert_eq!(wrap("abcdefghij", 4, 0), ["abcd", "efgh", "ij"]);
+        assert_eq!(
+            wrap("gcr.io/kuar-demo/kuard:blue", 20, 0),
+            ["gcr.io/kuar-demo/", "kuard:blue"]
+        );
     }
 
     #[test]

@@ -298,11 +298,13 @@ impl View for Browser {
 
     fn status(&self, data: &dyn Data) -> String {
         let listing = data.listing(&self.need);
-        let mut status = if listing.len() == listing.total {
-            listing.total.to_string()
-        } else {
-            format!("{} of {}", listing.len(), listing.total)
+        let mut status = match listing.len() {
+            0 => "0".to_owned(),
+            shown => format!("{}/{shown}", self.index + 1),
         };
+        if listing.len() != listing.total {
+            status.push_str(&format!(" of {}", listing.total));
+        }
         if !self.need.filter.is_empty() {
             status.push_str(&format!("  /{}", self.need.filter));
         }
@@ -381,6 +383,11 @@ impl View for Browser {
         next.wide = self.wide;
         next.label_columns.clone_from(&self.label_columns);
         Some(Box::new(next))
+    }
+
+    fn focus(&self) -> Option<u16> {
+        let line = u16::try_from(self.index.checked_sub(self.top)?).ok()?;
+        Some(self.body().y + line).filter(|row| *row < self.area.bottom())
     }
 
     fn slid(&self, data: &dyn Data) -> Option<Arc<str>> {

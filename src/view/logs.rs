@@ -9,7 +9,9 @@ use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use self::line::{Matcher, level};
+pub(super) use self::line::push_line;
+
+use self::line::Matcher;
 use super::{Data, Input, Look, Motion, MouseKind, Reply, Target, View, ViewCommand, not_here};
 use crate::cluster::ClusterId;
 use crate::document::{Document, TextLine};
@@ -137,7 +139,7 @@ impl Logs {
         };
     }
 
-    fn styled(&self, line: &LogLine, theme: &Theme) -> TextLine {
+    fn styled(&self, line: &LogLine) -> TextLine {
         let mut out = TextLine::new();
         if self.spec.sources.len() > 1
             && let Some(source) = self.spec.sources.get(usize::from(line.source))
@@ -158,8 +160,7 @@ impl Logs {
             );
         }
         let hang = text::width(&out.plain());
-        out.push(level(&line.text), &line.text);
-        let _ = theme;
+        push_line(&mut out, &line.text);
         out.hanging(hang.max(2))
     }
 
@@ -367,7 +368,7 @@ impl View for Logs {
         // A screenful of lines is enough whether they wrap or not.
         for _ in 0..area.height {
             if let Some(line) = self.nth(index).and_then(|number| self.line(number)) {
-                lines.push(self.styled(line, look.theme));
+                lines.push(self.styled(line));
             }
             match index.checked_sub(1) {
                 Some(before) => index = before,

@@ -159,6 +159,8 @@ pub struct TableRow<'a> {
 /// Columns left of the first column: the cursor's bar, the spine, the mark (or the fold of a group), a blank.
 pub const GUTTER: u16 = 4;
 const GAP: u16 = 2;
+/// So much of a name tells it from others: beyond that other columns are worth more.
+const TELLING: u16 = 40;
 
 fn total(widths: impl Iterator<Item = u16>) -> u16 {
     widths
@@ -175,14 +177,18 @@ pub fn natural_width(columns: &[ColumnSpec]) -> u16 {
 /// Decides which columns fit into `available` and how wide each is; `None` is left out.
 ///
 /// Words and messages give way first, and headers that have a shorter form; then the columns of the highest ranks go. What has rank 0,
-/// the name, is cut to what nine in ten of them need before a column goes, and below that only when nothing else is left. Room to spare
-/// goes to the columns that wait for it, and then to those that may grow.
+/// the name, is cut to what nine in ten of them need (of very long ones, to what tells them apart) before a column goes, and below that
+/// only when nothing else is left. Room to spare goes to the columns that wait for it, and then to those that may grow.
 pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
     let room = available.saturating_sub(GUTTER);
     let mut shown: Vec<bool> = columns.iter().map(|column| !column.spare).collect();
     let squeezed = |at: usize| {
         let column = &columns[at];
-        column.squeezed(if column.rank == 0 { column.typical } else { column.min })
+        column.squeezed(if column.rank == 0 {
+            column.typical.min(TELLING)
+        } else {
+            column.min
+        })
     };
     let used =
         |width: &dyn Fn(usize) -> u16, shown: &[bool]| total((0..columns.len()).filter(|at| shown[*at]).map(width));

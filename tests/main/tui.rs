@@ -5,6 +5,7 @@ mod cluster;
 mod command;
 mod harness;
 mod identity;
+mod look;
 mod object;
 mod pane;
 mod server;

@@ -1,27 +1,16 @@
-//! A pod in a few lines: what is wrong first, and when it will be tried again.
+//! A pod in a few lines: its containers, and where it is.
 
-use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::status::{self, Pod};
 use crate::document::Document;
 use crate::kind::Subject;
 use crate::kind::brief::Brief;
 use crate::kind::field::{by, controller, int, items, present, text, time, yes};
-use crate::store::Health;
-use crate::text::{human_duration, parse_duration};
 use crate::theme::Role;
 
 pub(super) fn summary(subject: &Subject<'_>) -> Document {
     let pod = subject.object;
-    let told = Pod::deserialize(pod).map(|pod| status::tell(&pod)).ok();
     let mut brief = Brief::new(subject.now);
-    let culprit = culprit(pod);
-    if let Some(told) = &told {
-        brief.headline(told.health, &headline(told, culprit));
-    }
-    reasons(&mut brief, pod, culprit);
     for (list, statuses) in [
         ("initContainers", "initContainerStatuses"),
         ("containers", "containerStatuses"),
@@ -50,58 +39,6 @@ pub(super) fn summary(subject: &Subject<'_>) -> Document {
     brief.finish()
 }
 
-/// The status of the container to blame: the first that waits for no good reason or has failed.
-fn culprit(pod: &Value) -> &Value {
-    let status = &pod["status"];
-    let all = || {
-        items(&status["initContainerStatuses"])
-            .iter()
-            .chain(items(&status["containerStatuses"]))
-    };
-    let stuck = |container: &&Value| {
-        let reason = text(&container["state"]["waiting"]["reason"]);
-        !matches!(reason, "" | "ContainerCreating" | "PodInitializing")
-    };
-    let failed = |container: &&Value| int(&container["state"]["terminated"]["exitCode"]) != 0;
-    let unready = |container: &&Value| !yes(&container["ready"]) && container["state"]["running"].is_object();
-    all()
-        .find(stuck)
-        .or_else(|| all().find(failed))
-        .or_else(|| all().find(unready))
-        .unwrap_or(&Value::Null)
-}
-
-/// How a container ended: now, or the last time.
-fn ending(status: &Value) -> &Value {
-    match &status["state"]["terminated"] {
-        Value::Null => &status["lastState"]["terminated"],
-        ended => ended,
-    }
-}
-
-fn headline(told: &status::Told, culprit: &Value) -> String {
-    let mut parts = Vec::new();
-    let ended = ending(culprit);
-    if ended.is_object() {
-        parts.push(how(ended));
-    }
-    if told.ready < told.containers && told.health != Health::Done {
-        parts.push(format!("{} of {} ready", told.ready, told.containers));
-    }
-    if told.restarts > 0 {
-        parts.push(crate::text::count(
-            usize::try_from(told.restarts).unwrap_or_default(),
-            "restart",
-        ));
-    }
-    let word = if told.word.is_empty() { "Pending" } else { &told.word };
-    if parts.is_empty() {
-        word.to_owned()
-    } else {
-        format!("{word}: {}", parts.join(", "))
-    }
-}
-
 /// `exit 1`, `OOMKilled, exit 137`, `signal 9`.
 fn how(ended: &Value) -> String {
     let (exit, signal) = (int(&ended["exitCode"]), int(&ended["signal"]));
@@ -114,54 +51,6 @@ fn how(ended: &Value) -> String {
         "" | "Error" | "Completed" => how,
         reason => format!("{reason}, {how}"),
     }
-}
-
-fn reasons(brief: &mut Brief, pod: &Value, culprit: &Value) {
-    let status = &pod["status"];
-    brief.say(Role::Text, text(&status["message"]));
-    let waiting = &culprit["state"]["waiting"];
-    let ended = ending(culprit);
-    if waiting["reason"] != "CrashLoopBackOff" {
-        brief.say(Role::Text, text(&waiting["message"]));
-    }
-    brief.say(Role::Text, text(&ended["message"]));
-    if let Some(at) = next_try(culprit) {
-        let left = at.duration_since(brief.now());
-        let line = if left.is_positive() {
-            format!("next try in {}", human_duration(left))
-        } else {
-            "next try is due".into()
-        };
-        brief.say(Role::Dim, &line);
-    }
-    let scheduled = by(&status["conditions"], "type", "PodScheduled").unwrap_or(&Value::Null);
-    if scheduled["status"] == "False" {
-        brief.say(Role::Warning, text(&scheduled["message"]));
-    }
-    let ready = by(&status["conditions"], "type", "Ready").unwrap_or(&Value::Null);
-    if status["phase"] == "Running"
-        && ready["status"] == "False"
-        && let Some(since) = time(&ready["lastTransitionTime"])
-    {
-        let line = format!("not ready for {}: {}", brief.age(since), text(&ready["message"]));
-        brief.say(Role::Warning, &line);
-    }
-    if let Some(deleted) = time(&pod["metadata"]["deletionTimestamp"]) {
-        let line = match deleted.duration_since(brief.now()) {
-            left if left.is_positive() => format!("will be killed in {}", human_duration(left)),
-            late => format!("should be gone for {}", human_duration(-late)),
-        };
-        brief.say(Role::Text, &line);
-    }
-}
-
-/// When the kubelet restarts a container in back-off: it says for how long it waits, and from when is known.
-fn next_try(status: &Value) -> Option<Timestamp> {
-    let waiting = &status["state"]["waiting"];
-    let message = text(&waiting["message"]).strip_prefix("back-off ")?;
-    let wait = parse_duration(message.split_whitespace().next()?)?;
-    let wait = wait.min(SignedDuration::from_hours(24));
-    time(&ending(status)["finishedAt"])?.checked_add(wait).ok()
 }
 
 fn container(brief: &mut Brief, spec: &Value, status: &Value) {

@@ -66,13 +66,6 @@ impl Where {
         }
     }
 
-    fn brief(self) -> &'static str {
-        match self {
-            Self::Cluster => "CL",
-            Self::Namespace => "NS",
-        }
-    }
-
     pub(super) fn of<'a>(self, row: &'a Row, data: &'a dyn Data) -> Cow<'a, str> {
         text::clean(match self {
             Self::Cluster => data.cluster_of(row.id.cluster).map_or("", |info| &info.name),
@@ -108,11 +101,7 @@ impl Browser {
         let mut specs = Vec::new();
         let extent = |at: usize| self.extents.get(at).copied().unwrap_or_default();
         for (at, column) in self.wheres().iter().enumerate() {
-            let spec = ColumnSpec::new(column.title(), extent(at).widest.into(), 2).cut(Cut::Middle, 10);
-            specs.push(ColumnSpec {
-                brief: Some(column.brief()),
-                ..spec
-            });
+            specs.push(ColumnSpec::new(column.title(), extent(at).widest.into(), 2).cut(Cut::Middle, 10));
         }
         for column in self.columns.iter() {
             let extent = extent(specs.len());

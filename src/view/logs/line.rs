@@ -1,7 +1,10 @@
 //! What a log line is: its level, and whether a filter keeps it.
 
+use std::ops::Range;
+
 use regex::Regex;
 
+use crate::document::TextLine;
 use crate::error::{Error, Result};
 use crate::theme::Role;
 
@@ -45,29 +48,41 @@ impl Matcher {
     }
 }
 
-/// The role of a line by the level it carries near its start.
-pub(super) fn level(line: &str) -> Role {
-    let head: String = line.chars().take(80).collect::<String>().to_ascii_uppercase();
-    let has = |word: &str| {
-        head.match_indices(word).any(|(at, _)| {
-            let before = head[..at].chars().next_back();
-            let after = head[at + word.len()..].chars().next();
+/// Words for what is broken, and for what needs a look.
+const ERRORS: [&str; 6] = ["ERROR", "FATAL", "PANIC", "CRITICAL", "EMERG", "ERR"];
+const WARNINGS: [&str; 2] = ["WARNING", "WARN"];
+
+/// Where a line carries its level near its start, and the level's role: the word stands out, the text is left alone.
+pub(super) fn level(line: &str) -> Option<(Range<usize>, Role)> {
+    let head: String = line.chars().take(80).map(|ch| ch.to_ascii_uppercase()).collect();
+    let find = |word: &str| {
+        let places = head.match_indices(word).map(|(at, _)| at..at + word.len());
+        places.into_iter().find(|place| {
+            let before = head[..place.start].chars().next_back();
+            let after = head[place.end..].chars().next();
             !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
         })
     };
-    let glog = |letter: char| head.starts_with(letter) && head[1..].starts_with(|ch: char| ch.is_ascii_digit());
-    if ["ERROR", "FATAL", "PANIC", "CRITICAL", "ERR", "EMERG"]
-        .iter()
-        .any(|word| has(word))
-        || glog('E')
-        || glog('F')
-    {
-        Role::LogError
-    } else if has("WARN") || has("WARNING") || glog('W') {
-        Role::LogWarning
-    } else {
-        Role::Text
-    }
+    let glog = |letters: &[char]| {
+        let is = head.starts_with(letters) && head[1..].starts_with(|ch: char| ch.is_ascii_digit());
+        is.then(|| 0..head.find(' ').unwrap_or(head.len()))
+    };
+    let any = |words: &[&str]| words.iter().find_map(|word| find(word));
+    let error = any(&ERRORS).or_else(|| glog(&['E', 'F']));
+    let warning = || any(&WARNINGS).or_else(|| glog(&['W']));
+    error
+        .map(|place| (place, Role::LogError))
+        .or_else(|| warning().map(|place| (place, Role::LogWarning)))
+}
+
+/// Adds a log line to `out`; the word of its level stands out.
+pub(in crate::view) fn push_line(out: &mut TextLine, line: &str) {
+    let Some((place, role)) = level(line) else {
+        return out.push(Role::Text, line);
+    };
+    out.push(Role::Text, &line[..place.start]);
+    out.push(role, &line[place.clone()]);
+    out.push(Role::Text, &line[place.end..]);
 }
 
 #[cfg(test)]
@@ -76,11 +91,12 @@ mod tests {
 
     #[test]
     fn levels_are_words_not_parts_of_words() {
-        assert_eq!(level("2024 ERROR cannot open"), Role::LogError);
-        assert_eq!(level("[warn] slow"), Role::LogWarning);
-        assert_eq!(level("terrorist"), Role::Text);
-        assert_eq!(level("E0102 12:00:00 kubelet"), Role::LogError);
-        assert_eq!(level("Everything is fine"), Role::Text);
+        assert_eq!(level("2024 ERROR cannot open"), Some((5..10, Role::LogError)));
+        assert_eq!(level("[warn] slow"), Some((1..5, Role::LogWarning)));
+        assert_eq!(level("terrorist"), None);
+        assert_eq!(level("E0102 12:00:00 kubelet"), Some((0..5, Role::LogError)));
+        assert_eq!(level("Everything is fine"), None);
+        assert_eq!(level("größer ERR"), Some((9..12, Role::LogError)));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Picker {
     edit: LineEdit,
     shown: Vec<usize>,
     selected: usize,
+    /// The chosen entry's line runs while one looks for it; this one takes that back.
+    back: Option<Line>,
 }
 
 impl Picker {
@@ -43,6 +45,27 @@ impl Picker {
             edit: LineEdit::default(),
             shown,
             selected: 0,
+            back: None,
+        }
+    }
+
+    /// Shows what choosing would do while one moves through the entries; leaving without a choice runs `back`.
+    #[must_use]
+    pub fn live(mut self, back: Line) -> Self {
+        self.selected = self.entries.iter().position(|entry| entry.line == back).unwrap_or(0);
+        self.back = Some(back);
+        self
+    }
+
+    fn close(&self) -> Answer {
+        self.back.clone().map_or(Answer::Close, Answer::Run)
+    }
+
+    /// The chosen entry is another.
+    fn moved(&self) -> Answer {
+        match self.shown.get(self.selected) {
+            Some(at) if self.back.is_some() => Answer::Live(self.entries[*at].line.clone()),
+            _ => Answer::Stay,
         }
     }
 
@@ -73,8 +96,8 @@ impl Overlay for Picker {
             let down = chord.code == KeyCode::Down || chord.is_control('n') || chord.is_control('j');
             let up = chord.code == KeyCode::Up || chord.is_control('p') || chord.is_control('k');
             match chord.code {
-                KeyCode::Esc => return Answer::Close,
-                KeyCode::Char('c') if chord.is_control('c') => return Answer::Close,
+                KeyCode::Esc => return self.close(),
+                KeyCode::Char('c') if chord.is_control('c') => return self.close(),
                 KeyCode::Enter => {
                     return match self.shown.get(self.selected) {
                         Some(at) => Answer::Run(self.entries[*at].line.clone()),
@@ -83,17 +106,18 @@ impl Overlay for Picker {
                 }
                 _ if down && count > 0 => {
                     self.selected = (self.selected + 1) % count;
-                    return Answer::Stay;
+                    return self.moved();
                 }
                 _ if up && count > 0 => {
                     self.selected = (self.selected + count - 1) % count;
-                    return Answer::Stay;
+                    return self.moved();
                 }
                 _ => {}
             }
         }
         if edit(&mut self.edit, input) {
             self.narrow();
+            return self.moved();
         }
         Answer::Stay
     }

@@ -71,7 +71,9 @@ async fn with_widgets() -> Tui {
 async fn a_custom_resource_has_the_printer_columns_of_its_definition_and_follows_its_objects() {
     let mut tui = with_widgets().await;
     tui.keys(":widgets<ret>").await.until_line(&["big", "10"]).await;
+    // There is room: what is wide comes by itself.
     tui.shows(&["SIZE", "AGE", "COLOUR", "teal"]);
+    tui.resize(24, 20).await.hides(&["COLOUR", "teal"]);
     create(&tui.client(), widget("medium", 5)).await;
     tui.until_line(&["medium", "5"]).await;
 }
