@@ -16,7 +16,7 @@ use crate::keys::{Found, Line, Node, Scope};
 use crate::state::State;
 use crate::text;
 use crate::theme::Role;
-use crate::view::{Data, Look, Panes, View, Way};
+use crate::view::{Data, Look, View, Way};
 use crate::widget::{Anchor, fill, popup, put, put_line, rule_down};
 
 /// Where the chrome is: what is left is the view's.
