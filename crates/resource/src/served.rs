@@ -7,8 +7,8 @@ use crate::kind::{
     DaemonSet, Deployment, EndpointSlice, Endpoints, FirstHorizontalPodAutoscaler, HorizontalPodAutoscaler, Ingress,
     IngressClass, Job, Lease, LimitRange, Namespace, NetworkPolicy, NewEvent, Node, PersistentVolume,
     PersistentVolumeClaim, Plain, Pod, PodDisruptionBudget, PodTemplate, PriorityClass, ReplicaSet,
-    ReplicationController, ResourceQuota, Role, Secret, Service, ServiceAccount, StatefulSet, StorageClass,
-    VolumeAttachment, VolumeAttributesClass, WebhookConfiguration,
+    ReplicationController, ResourceQuota, Role, RuntimeClass, Secret, Service, ServiceAccount, StatefulSet,
+    StorageClass, VolumeAttachment, VolumeAttributesClass, WebhookConfiguration,
 };
 use crate::resource::{ResourceInfo, Subresource};
 use knarr_schema::{Schema, lookup};
@@ -613,6 +613,16 @@ static ROWS: &[Row] = &[
         storage: "networkpolicies",
         strategy: || Arc::new(NetworkPolicy),
         ..NETWORKING
+    },
+    Row {
+        group: "node.k8s.io",
+        plural: "runtimeclasses",
+        singular: "runtimeclass",
+        kind: "RuntimeClass",
+        namespaced: false,
+        storage: "runtimeclasses",
+        strategy: || Arc::new(RuntimeClass),
+        ..ROW
     },
     Row {
         group: "policy",

@@ -62,7 +62,10 @@ fn parse_object(line: &'static str) -> Option<Default> {
         "role" => "roles",
         "clusterrolebinding" => {
             object["roleRef"] = json!({"apiGroup": GROUP, "kind": "ClusterRole", "name": words.next()?});
-            object["subjects"] = words.filter_map(subject).collect();
+            let subjects: Vec<Value> = words.filter_map(subject).collect();
+            if !subjects.is_empty() {
+                object["subjects"] = subjects.into();
+            }
             "clusterrolebindings"
         }
         _ => {

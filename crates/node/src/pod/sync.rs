@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::Api;
 
 use super::host_port::HostPorts;
 use super::plan::{Plan, plan, restarts};
@@ -11,6 +13,7 @@ use super::uid;
 use super::worker::{ContainerEvent, PodLifecycleEvent, Running, Work, Worker};
 use crate::backoff;
 use crate::container;
+use crate::context::Context;
 use crate::object::{self, Kind};
 use crate::probe;
 
@@ -130,6 +133,9 @@ impl Worker {
                 return false;
             }
         };
+        if let Err(why) = runtime_class(&self.cx, &self.pod).await {
+            return self.no_sandbox(&why);
+        }
         match self.cx.runtime.create_sandbox(spec).await {
             Ok(sandbox) => {
                 if self.state.sandbox == Sandbox::Lost {
@@ -144,17 +150,17 @@ impl Worker {
             }
             // It is down, which is told elsewhere and changes by itself.
             Err(_) if self.runtime.has_changed().unwrap_or(false) => false,
-            Err(error) => {
-                self.cx.events.warning(
-                    self.about(),
-                    "FailedCreatePodSandBox",
-                    format!("Failed to create pod sandbox: {error}"),
-                );
-                self.sandbox.failed(now);
-                self.sandbox.at.into_iter().for_each(|at| self.wake_at(at));
-                false
-            }
+            Err(error) => self.no_sandbox(&error.to_string()),
         }
+    }
+
+    /// Tells why there is no sandbox, and tries again later.
+    fn no_sandbox(&mut self, why: &str) -> bool {
+        let message = format!("Failed to create pod sandbox: {why}");
+        self.cx.events.warning(self.about(), "FailedCreatePodSandBox", message);
+        self.sandbox.failed(self.cx.clock.now());
+        self.sandbox.at.into_iter().for_each(|at| self.wake_at(at));
+        false
     }
 
     /// Sets the volumes up, and renews them when it is time. False when containers must wait for them.
@@ -446,5 +452,26 @@ pub(super) fn startup(role: Role, spec: &Container) -> Startup {
     }
     Startup::Started {
         ready: !probed || spec.readiness_probe.is_none(),
+    }
+}
+
+/// The one handler of this node's runtime.
+const HANDLER: &str = "knarr";
+
+/// Refuses a pod whose class asks for another runtime than this node has.
+async fn runtime_class(cx: &Context, pod: &Pod) -> Result<(), String> {
+    let name = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref());
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(());
+    };
+    let class = Api::<RuntimeClass>::all(cx.client.clone()).get(name).await;
+    match class {
+        Ok(class) if class.handler == HANDLER => Ok(()),
+        Ok(class) => Err(format!(
+            "failed to get sandbox runtime: no runtime for {:?} is configured",
+            class.handler
+        )),
+        Err(kube::Error::Api(status)) => Err(status.message.clone()),
+        Err(error) => Err(error.to_string()),
     }
 }

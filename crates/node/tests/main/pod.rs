@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::node::v1::RuntimeClass;
 use knarr_stream::backend::LogOptions;
-use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use crate::world::{World, condition, container, phase, ready, state};
+use crate::world::{World, condition, container, object, phase, ready, state};
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_runs_says_so_and_goes() {
@@ -307,4 +308,21 @@ async fn a_changed_image_replaces_the_container_and_debug_containers_join() {
     };
     assert_eq!(world.logs(&pod, options).await.unwrap(), "here\n");
     assert!(ready(&pod));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_whose_class_asks_for_another_runtime_is_not_run_by_this_one() {
+    let world = World::start().await;
+    for (name, handler) in [("own", "knarr"), ("other", "gvisor")] {
+        let class: RuntimeClass = object(json!({ "metadata": { "name": name }, "handler": handler }));
+        let classes: Api<RuntimeClass> = Api::all(world.client.clone());
+        classes.create(&PostParams::default(), &class).await.unwrap();
+        let container = json!({ "name": "c", "image": "nginx" });
+        let spec = json!({ "runtimeClassName": name, "containers": [container] });
+        world.run(name, spec).await;
+    }
+    world.until_running("own").await;
+    let told = "Failed to create pod sandbox: failed to get sandbox runtime: no runtime for \"gvisor\" is configured";
+    let event = world.until_event("other", told).await;
+    assert_eq!(event.reason.as_deref(), Some("FailedCreatePodSandBox"));
 }

@@ -14,6 +14,7 @@ mod node_restriction;
 mod pod_security;
 mod priority;
 pub mod resource_quota;
+mod runtime_class;
 mod service_account;
 mod storage;
 mod toleration;
@@ -60,6 +61,7 @@ pub fn mutate(
     if request.creates("pods") {
         priority::mutate(request, object, lookup)?;
         toleration::mutate(object);
+        runtime_class::mutate(request, object, lookup)?;
     }
     if request.operation == Operation::Update && request.is_about("pods") {
         keep_priority(object, old);
@@ -80,6 +82,7 @@ pub fn validate(
     certificates::validate(request, object, old, lookup)?;
     if request.creates("pods") {
         service_account::validate(request, object, lookup)?;
+        runtime_class::validate(request, object, lookup)?;
     }
     security.validate(request, object, old, lookup, notes)?;
     storage::validate(request, object, old, lookup)?;

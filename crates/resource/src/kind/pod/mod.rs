@@ -9,7 +9,7 @@ mod probe;
 mod qos;
 mod security;
 mod spec;
-mod toleration;
+pub(crate) mod toleration;
 mod update;
 mod volume;
 mod warnings;

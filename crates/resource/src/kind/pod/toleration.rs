@@ -7,7 +7,7 @@ use serde_json::Value;
 
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
-pub(super) fn validate(tolerations: &Value, path: &Path, errors: &mut Errors) {
+pub(crate) fn validate(tolerations: &Value, path: &Path, errors: &mut Errors) {
     for (i, toleration) in items(tolerations).iter().enumerate() {
         let at = path.index(i);
         let (key, operator) = (text(toleration, "key"), text(toleration, "operator"));
