@@ -96,6 +96,52 @@ fn stateful_pods_keep_their_names_and_come_in_order() {
 }
 
 #[test]
+fn what_a_stateful_pod_wrote_outlives_the_pod() {
+    let Some(kubectl) = kubectl() else { return };
+    let cluster = Cluster::start("claims", kubectl);
+    let set = r#"
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: store}
+spec:
+  serviceName: store
+  selector: {matchLabels: {app: store}}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+  template:
+    metadata: {labels: {app: store}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: c
+        image: busybox
+        command: [sh, -c, "hostname >> /data/names; trap 'exit 0' TERM; sleep 100000 & wait"]
+        volumeMounts: [{name: data, mountPath: /data}]
+"#;
+    cluster.ok_with(&["apply", "-f", "-"], set.as_bytes());
+    cluster.ok(&["rollout", "status", "statefulset/store", "--timeout=60s"]);
+    let uid = cluster.value(&["pod", "store-0"], "{.metadata.uid}");
+    cluster.ok(&["delete", "pod", "store-0", "--timeout=60s"]);
+    let same = [
+        "get",
+        "pod",
+        "store-0",
+        "--ignore-not-found",
+        "-o",
+        "jsonpath={.metadata.uid}",
+    ];
+    cluster.eventually(&same, |now| !now.is_empty() && now != uid);
+    cluster.ok(&["rollout", "status", "statefulset/store", "--timeout=60s"]);
+    assert_eq!(
+        cluster.ok(&["exec", "store-0", "--", "cat", "/data/names"]),
+        "store-0\nstore-0\n"
+    );
+    cluster.ok(&["delete", "statefulset", "store", "--timeout=60s"]);
+    assert_eq!(cluster.value(&["pvc", "data-store-0"], "{.status.phase}"), "Bound");
+}
+
+#[test]
 fn a_replication_controller_replaces_its_pods_and_leaves_them_behind_when_asked() {
     let Some(kubectl) = kubectl() else { return };
     let cluster = Cluster::start("replication", kubectl);
