@@ -68,6 +68,9 @@ fn standard(text: &str) -> Result<String, String> {
             '\\' => name.extend(chars.next()),
             '[' => {
                 flush(&mut out, &mut name, &mut dots);
+                if std::mem::take(&mut dots) > 1 {
+                    out.push_str("..");
+                }
                 bracket(&mut out, &mut chars).ok_or_else(|| format!("the bracket of {text:?} is not closed"))?;
             }
             ch => name.push(ch),
@@ -79,11 +82,13 @@ fn standard(text: &str) -> Result<String, String> {
 
 /// Writes the name after one dot or two.
 fn flush(out: &mut String, name: &mut String, dots: &mut usize) {
+    if name.is_empty() {
+        return;
+    }
     if *dots > 1 {
         out.push_str("..");
     }
     match std::mem::take(name) {
-        name if name.is_empty() => {}
         name if name == "*" => out.push_str(if *dots > 1 { "*" } else { ".*" }),
         name => {
             let quoted = name.replace('\\', "\\\\").replace('\'', "\\'");

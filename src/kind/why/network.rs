@@ -135,25 +135,14 @@ fn unmatched(cx: Cx<'_>, service: &Value, labels: &str) -> Finding {
             .read("spec.selector", labels)
             .because(super::look(cx, workload));
     }
+    // Nothing has all of the labels. The pod whose labels are most like them is probably meant.
     let near = cx
         .world
         .within("", "Pod", namespace)
-        .filter_map(|pod| {
-            let has = &pod["metadata"]["labels"];
-            let matching = pairs(selector)
-                .iter()
-                .filter(|(key, value)| has[key] == **value)
-                .count();
-            (matching > 0).then_some((matching, pod))
-        })
-        .max_by_key(|(matching, _)| *matching);
-    // Nothing has all of the labels. A pod that differs in one is probably meant; one with the same key and another value as well.
-    let near = near.map(|(_, pod)| pod).or_else(|| {
-        cx.world.within("", "Pod", namespace).find(|pod| {
-            let has = &pod["metadata"]["labels"];
-            pairs(selector).iter().all(|(key, _)| !has[key].is_null())
-        })
-    });
+        .map(|pod| (likeness(selector, &pod["metadata"]["labels"]), pod))
+        .filter(|(likeness, _)| *likeness > 0)
+        .max_by_key(|(likeness, _)| *likeness)
+        .map(|(_, pod)| pod);
     let sentence = match near {
         Some(pod) => {
             let has: Vec<String> = pairs(selector)
@@ -175,6 +164,16 @@ fn unmatched(cx: Cx<'_>, service: &Value, labels: &str) -> Finding {
     Finding::critical("svc.noselectormatch", service, sentence)
         .read("spec.selector", labels)
         .edit(&me, "correct the selector")
+}
+
+/// How alike labels are to those asked for, in hundredths of a label; 0 where they share no key.
+fn likeness(selector: &Value, labels: &Value) -> usize {
+    let alike = |(key, value): &(&str, &Value)| match &labels[key] {
+        Value::Null => 0,
+        has if has == *value => 100,
+        has => (similar::TextDiff::from_chars(&*scalar(has), &*scalar(value)).ratio() * 90.0) as usize + 1,
+    };
+    pairs(selector).iter().map(alike).sum()
 }
 
 /// A named target port that no pod has, or a number where the pods declare others.

@@ -77,7 +77,7 @@ kind: CronJob
 metadata: {name: tick}
 spec:
   schedule: "@every 2s"
-  successfulJobsHistoryLimit: 1
+  successfulJobsHistoryLimit: 5
   jobTemplate:
     spec:
       template:

@@ -52,7 +52,7 @@ fn the_walk_of_a_newcomer_by_keys_alone() {
         screen.lines().any(|line| line.trim_end().ends_with(['#', '$']))
     });
     knarr.keys("echo $((40+2)) in $HOSTNAME<ret>").until("42 in kuard");
-    knarr.keys("stty size<ret>").until("78 100");
+    knarr.keys("stty size<ret>").until("77 100");
     knarr.keys("top<ret>").until("PID").keys("q");
     knarr
         .keys("clear; echo top has ended<ret>")

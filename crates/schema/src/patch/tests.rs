@@ -220,7 +220,7 @@ fn a_json_patch_does_its_operations_in_order() {
 
 #[test]
 fn a_json_patch_that_does_not_fit_says_why() {
-    use PatchError::{BadRequest, Invalid};
+    use PatchError::{BadRequest, Invalid, TestFailed};
     for (patch, error) in [
         (
             json!({}),
@@ -230,7 +230,7 @@ fn a_json_patch_that_does_not_fit_says_why() {
         ),
         (
             json!([{"op": "test", "path": "/a", "value": 2}]),
-            Invalid("testing value /a failed: test failed".into()),
+            TestFailed("testing value /a failed: test failed".into()),
         ),
         (
             json!([{"op": "replace", "path": "/x", "value": 2}]),

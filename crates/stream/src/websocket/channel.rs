@@ -71,8 +71,10 @@ impl Codec {
         if !self.base64 {
             return Some((channel, message));
         }
+        // Here a channel is one digit.
+        let channel = char::from(channel).to_digit(10)? as u8;
         let bytes = STANDARD.decode(&message).ok()?;
-        Some((channel.checked_sub(b'0')?, bytes.into()))
+        Some((channel, bytes.into()))
     }
 }
 
