@@ -138,7 +138,7 @@ fn moved(cx: &mut Cx<'_>) -> Result<()> {
 }
 
 fn next(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
-    match cx.state.panes_mut().next() {
+    match cx.state.panes_mut().focus_next() {
         true => moved(cx),
         false => Err(Error::usage("there is no other pane here")),
     }
@@ -201,7 +201,7 @@ fn even(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
 }
 
 fn leave(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
-    if cx.state.panes_mut().next() {
+    if cx.state.panes_mut().focus_next() {
         return moved(cx);
     }
     action::run(cx, &Line::bare("tab.last"))

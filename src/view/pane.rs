@@ -307,7 +307,7 @@ impl Panes {
     }
 
     /// Gives the focus to the next pane in reading order; whether there is another.
-    pub fn next(&mut self) -> bool {
+    pub fn focus_next(&mut self) -> bool {
         let mut order = Vec::new();
         self.root.leaves(&mut order);
         order.retain(|id| *id == self.focus || self.shows(*id));

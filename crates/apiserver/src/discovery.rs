@@ -20,6 +20,9 @@ pub(crate) struct Discovery {
     groups: Vec<(String, Vec<String>)>,
 }
 
+/// A version of a group, with its priority.
+type Version = (String, i64);
+
 impl Discovery {
     pub(crate) fn new(registry: Arc<Registry>, remotes: Remotes) -> Self {
         // Of each group version: its priority, and that of its group.
@@ -31,7 +34,7 @@ impl Discovery {
             let (group, version) = (remote.group_priority, remote.version_priority);
             (&remote.group, &remote.version, group, version)
         });
-        let mut groups: Vec<(String, i64, Vec<(String, i64)>)> = Vec::new();
+        let mut groups: Vec<(String, i64, Vec<Version>)> = Vec::new();
         for (group, version, group_priority, version_priority) in own.chain(others) {
             let at = match groups.iter().position(|(known, ..)| known == group) {
                 Some(at) => at,

@@ -334,7 +334,10 @@ fn seconds(at: Timestamp) -> String {
 }
 
 fn truncate(message: &str) -> &str {
-    &message[..message.floor_char_boundary(LONGEST)]
+    let end = (0..=message.len().min(LONGEST))
+        .rev()
+        .find(|at| message.is_char_boundary(*at));
+    &message[..end.unwrap_or_default()]
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{Cx, GRACE, admission, condition, condition_path, count, is_going, is
 use crate::kind::field::{int, items, text, time, yes};
 
 /// The pods of an owner that are to be its present ones.
-fn living<'a>(pods: Vec<&'a Value>) -> Vec<&'a Value> {
+fn living(pods: Vec<&Value>) -> Vec<&Value> {
     pods.into_iter()
         .filter(|pod| !is_going(pod) && !matches!(text(&pod["status"]["phase"]), "Succeeded" | "Failed"))
         .collect()

@@ -65,7 +65,7 @@ pub(super) fn validate(
     }
     if is_about(request, "status") && request.operation == Operation::Update {
         let same = |key: &str| equal(&csr["status"][key], &old["status"][key]);
-        if !(same("certificate") && same("conditions")) && !may("sign") {
+        if !(same("certificate") && same("conditions") || may("sign")) {
             return refuse(&format!(
                 "user not permitted to sign requests with signerName {signer:?}"
             ));

@@ -181,7 +181,7 @@ fn validate_path(found: &Value, path: &Path, errors: &mut Errors) {
     }
     if !PATH_TYPES.contains(&kind) {
         errors.not_supported(&path.child("pathType"), kind, PATH_TYPES);
-    } else if !value.starts_with('/') && !(kind == "ImplementationSpecific" && value.is_empty()) {
+    } else if !(value.starts_with('/') || kind == "ImplementationSpecific" && value.is_empty()) {
         errors.invalid(&path.child("path"), value, "must be an absolute path");
     }
     if matches!(kind, "Exact" | "Prefix") {
