@@ -47,7 +47,7 @@ fn a_stop_gives_the_terminal_back_and_a_continue_takes_it_again() {
     let mut knarr = Terminal::knarr(&["--embedded", "--ephemeral"]);
     knarr.until("live").signal(Signal::SIGTSTP);
     // The alternate screen is left, and with it what stood on it.
-    knarr.until_gone("live").signal(Signal::SIGCONT);
+    knarr.until_gone("live").until_stopped().signal(Signal::SIGCONT);
     knarr.until("live").keys("?").until("help");
     knarr.keys("<C-q>");
     assert!(knarr.end().success());

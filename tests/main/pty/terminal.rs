@@ -162,6 +162,19 @@ impl Terminal {
         self
     }
 
+    /// Waits until the program is stopped, as job control stops it.
+    pub(crate) fn until_stopped(&self) -> &Self {
+        let path = format!("/proc/{}/stat", self.pid);
+        let deadline = Instant::now() + PATIENCE;
+        // The state follows the name, which stands in parentheses.
+        let is_stopped = |stat: &str| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+        while !std::fs::read_to_string(&path).is_ok_and(|stat| is_stopped(&stat)) {
+            assert!(Instant::now() < deadline, "the program never stopped");
+            std::thread::yield_now();
+        }
+        self
+    }
+
     /// What the screen shows.
     pub(crate) fn text(&self) -> String {
         self.look(|screen| screen.contents())

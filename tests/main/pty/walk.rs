@@ -90,7 +90,7 @@ fn the_walk_of_a_newcomer_by_keys_alone() {
     knarr.keys("<esc>").until_line(&["kuard", "Running"]);
     knarr
         .keys(&format!(":forward {port}:8080<ret>gf"))
-        .until("port-forwards")
+        .until("1 sessions")
         .until(&format!("local port {port} is in use"));
     knarr.keys("<esc>").until_line(&["kuard", "Running"]);
 
