@@ -6,6 +6,7 @@ mod argument;
 mod change;
 mod complete;
 mod done;
+mod label;
 mod manifest;
 mod nav;
 mod object;
@@ -20,6 +21,7 @@ mod why;
 pub use argument::{Argument, Place, Type, check, places, usage};
 pub use complete::Completion;
 pub use done::answered;
+pub use label::{Task, label};
 
 use crate::error::{Error, Result};
 use crate::keys::{Keymap, Line, Scope};
@@ -147,7 +149,7 @@ commands! {
     nav: DOWN UP PAGE_DOWN PAGE_UP HALF_DOWN HALF_UP FIRST LAST LEFT RIGHT ENTER BACK CLOSE
         MARK MARK_ALL MARK_CLEAR FILTER FILTER_SET FILTER_KEEP SEARCH SEARCH_SET SEARCH_NEXT SEARCH_PREVIOUS
         SORT WIDE FAULTS LABEL_COLUMN EXPORT WRAP COPY_TEXT REVEAL
-        LOG_FOLLOW LOG_TIMESTAMPS LOG_CLEAR LOG_SAVE LOG_PREVIOUS LOG_CONTAINER FORWARD_STOP FORWARD_BROWSE
+        LOG_FOLLOW LOG_TIMESTAMPS LOG_CLEAR LOG_CONTEXT LOG_SAVE LOG_PREVIOUS LOG_CONTAINER FORWARD_STOP FORWARD_BROWSE
         TAB_NEXT TAB_PREVIOUS TAB_LAST TAB_GO TAB_CLOSE;
     open: OPEN COMMAND COMMAND_RUN PALETTE HELP MESSAGES LABELS FORWARDS;
     pane: SPLIT FOCUS NEXT CLOSE ONLY ZOOM SWAP RESIZE EVEN LEAVE PREVIEW LOGS_BESIDE HISTORY_BACK HISTORY_FORWARD;
@@ -237,12 +239,15 @@ mod tests {
         &["pods", "objects", "table"],
         &["namespaces", "objects", "table"],
         &["objects", "table"],
+        &["containers", "pods", "describe", "table"],
         &["labels", "table"],
         &["forwards", "table"],
         &["pods", "text"],
         &["yaml", "text"],
         &["why", "pods", "describe", "text"],
         &["why", "describe", "text"],
+        &["preview", "pods", "describe"],
+        &["preview", "describe"],
         &["text"],
         &["logs"],
         &["terminal"],
@@ -292,6 +297,39 @@ mod tests {
                         line.name
                     );
                 }
+            }
+        }
+    }
+
+    /// Commands that do the same to different things: take a copy, narrow, show what is cut off, end it, what was there before.
+    const ALIKE: &[&[&str]] = &[
+        &["object.copy", "text.copy"],
+        &["filter.open", "search.open"],
+        &["table.wide", "text.wrap"],
+        &["object.delete", "forward.stop"],
+        &["object.yaml", "view.back"],
+        &["pod.logs", "logs.previous"],
+        // The numbers on the screen.
+        &["tab.go", "why.remedy"],
+    ];
+
+    #[test]
+    fn the_same_key_means_the_same_in_every_view() {
+        let keymap = Keymap::load("default", None).expect("built in");
+        let mut meanings: std::collections::BTreeMap<String, &'static str> = std::collections::BTreeMap::new();
+        for view in VIEWS.iter().filter(|view| !view.contains(&"terminal")) {
+            let scopes: Vec<Scope> = view.iter().copied().chain(["global"]).collect();
+            for binding in scopes.iter().flat_map(|scope| keymap.bindings(scope)) {
+                let crate::keys::Found::Line(line) = keymap.find(&scopes, &binding.chords) else {
+                    continue;
+                };
+                let name = find(&line.name).expect("known").name;
+                let keys: String = binding.chords.iter().map(ToString::to_string).collect();
+                let before = *meanings.entry(keys.clone()).or_insert(name);
+                let alike = ALIKE
+                    .iter()
+                    .any(|alike| alike.contains(&before) && alike.contains(&name));
+                assert!(before == name || alike, "{keys} is {before}, and {name} in {view:?}");
             }
         }
     }

@@ -15,6 +15,7 @@ mod screen;
 #[cfg(test)]
 mod tests;
 mod update;
+mod usage;
 
 pub use event::Event;
 pub use run::{App, Host, Settings};

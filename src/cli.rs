@@ -1,6 +1,7 @@
 //! The command line.
 
 mod cluster;
+mod ground;
 mod info;
 mod start;
 mod why;
@@ -78,7 +79,7 @@ pub(crate) struct Flags {
     /// Refuse everything that would change the cluster
     #[arg(long)]
     read_only: bool,
-    /// Theme: dark, light, contrast, or one of your own
+    /// Theme: dark, light, contrast, or one of your own; else what suits the terminal's ground
     #[arg(long, value_name = "NAME")]
     theme: Option<String>,
     /// Keymap: default, vim, k9s, emacs, or one of your own

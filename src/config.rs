@@ -52,8 +52,8 @@ impl Paths {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Theme by name.
-    pub theme: String,
+    /// Theme by name; without one, `light` or `dark` as the terminal's ground is.
+    pub theme: Option<String>,
     /// Keymap by name.
     pub keymap: String,
     /// Only signs every font has.
@@ -94,7 +94,7 @@ pub fn is_protected(patterns: &[String], name: &str) -> bool {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            theme: "dark".into(),
+            theme: None,
             keymap: "default".into(),
             ascii: false,
             read_only: false,
@@ -179,7 +179,7 @@ mod tests {
         let path = dir.path().join("config.toml");
         assert_eq!(Config::read(&path).expect("defaults"), Config::default());
         std::fs::write(&path, "theme = \"light\"\n").expect("write");
-        assert_eq!(Config::read(&path).expect("reads").theme, "light");
+        assert_eq!(Config::read(&path).expect("reads").theme.as_deref(), Some("light"));
         let columns = "ascii = true\n[columns]\npods = [\n  \"NAME\",\n  \"image:.spec.containers[*].image\",\n]\n";
         std::fs::write(&path, columns).expect("write");
         let config = Config::read(&path).expect("reads");

@@ -1,7 +1,6 @@
 //! All the workstation knows of each kind: columns, health, describe. A kind it does not know is served by [`generic`].
 
 mod brief;
-mod cause;
 mod container;
 mod describe;
 mod field;
@@ -10,6 +9,7 @@ mod page;
 mod part;
 mod selector;
 mod template;
+pub mod usage;
 mod volume;
 pub mod why;
 mod yaml;
@@ -28,7 +28,7 @@ kinds! {
     service_account stateful_set
 }
 
-pub use self::cause::Cause;
+pub use self::pod::{CONTAINER_COLUMNS, ContainerRow, containers};
 
 use std::sync::Arc;
 
@@ -122,8 +122,6 @@ pub struct Kind {
     pub related: fn(&Value) -> Vec<Related>,
     /// The sections of `kubectl describe`, in its order.
     pub describe: fn(&Subject<'_>) -> Document,
-    /// Why it is not as it should be; `None` when it is, or nothing is known.
-    pub cause: fn(&Subject<'_>) -> Option<Cause>,
     /// What else matters about it in a few lines, for the preview pane.
     pub summary: fn(&Subject<'_>) -> Document,
     /// What Enter does.

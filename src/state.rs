@@ -23,7 +23,7 @@ use crate::session::SessionId;
 use crate::store::ObjectId;
 use crate::theme::Theme;
 use crate::view::overlay::Overlay;
-use crate::view::{Border, PaneId, Panes, Target, View};
+use crate::view::{Border, PaneId, Panes, Selection, Target, View};
 
 /// An overlay, and the objects that were meant when it opened: what it runs acts on these, wherever the cursor has gone.
 #[derive(Debug)]
@@ -112,6 +112,8 @@ pub struct State {
     pub laid_out: bool,
     /// The border between panes that is being dragged.
     pub dragged: Option<Border>,
+    /// Text that is being marked with the mouse.
+    pub selection: Option<Selection>,
     next: u64,
 }
 
@@ -149,6 +151,7 @@ impl State {
             size: (0, 0),
             laid_out: false,
             dragged: None,
+            selection: None,
             next: 1,
         }
     }

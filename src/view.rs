@@ -1,7 +1,9 @@
 //! Views: what a tab shows. A view is plain data; it reads the cluster through [`Data`] and answers keys with a [`Reply`].
 
 mod browser;
+mod card;
 mod command;
+mod containers;
 mod document;
 mod forwards;
 mod labels;
@@ -9,18 +11,22 @@ mod logs;
 pub mod overlay;
 mod pane;
 mod preview;
+mod selection;
 mod terminal;
 mod tick;
 
 pub use browser::Browser;
 pub(crate) use browser::sign;
+pub use card::{Card, Entry as KeyEntry, Group, KEYS};
 pub use command::{Format, Motion, ViewCommand};
+pub use containers::Containers;
 pub use document::{Text, TextSource};
 pub use forwards::Forwards;
 pub use labels::Labels;
 pub use logs::Logs;
 pub use pane::{Arrangement, Border, Direction, Pane, PaneId, Panes, Placed, Shape, Way};
 pub use preview::Preview;
+pub use selection::Selection;
 pub use terminal::Terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,10 +41,12 @@ use ratatui::layout::Rect;
 use crate::cluster::{ClusterId, Discovery, LinkState, Namespaces, ObjectRef, Place, Read, Resource};
 use crate::error::{Error, Result};
 use crate::keys::{Chord, Keymap, Line, Scope};
+use crate::kind::usage::Usage;
 use crate::kind::why::Diagnosis;
 use crate::session::{Info, LogSnapshot, SessionId};
 use crate::store::{Listing, Need, Object, ObjectId, Row};
 use crate::theme::Theme;
+use crate::widget::Anchor;
 
 /// What the user did.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +68,13 @@ pub struct Mouse {
     pub row: u16,
     /// What happened.
     pub kind: MouseKind,
+}
+
+impl Mouse {
+    /// Whether the left button is down: pressed now, or held while it moves.
+    pub fn holds(&self) -> bool {
+        matches!(self.kind, MouseKind::Click | MouseKind::Drag)
+    }
 }
 
 /// Mouse actions that mean something here.
@@ -175,6 +190,10 @@ pub trait Data {
     fn glance(&self, _glance: &Glance) -> Option<Bytes> {
         None
     }
+    /// What the objects of a kind use, where that is measured.
+    fn usage(&self, _cluster: ClusterId, _plural: &str, _namespace: Option<&str>) -> Option<Arc<Usage>> {
+        None
+    }
     /// The screen of a terminal session.
     fn screen(&self, id: SessionId) -> Option<Arc<vt100::Screen>>;
 }
@@ -189,6 +208,8 @@ pub struct Look<'a> {
     pub keymap: &'a Keymap,
     /// Scopes of the focused view, for the same.
     pub scopes: &'a [Scope],
+    /// The column and the row of what an overlay is about, when it is about what is under the cursor.
+    pub beside: Option<(u16, u16)>,
     /// Where text goes that is typed now: the terminal's own cursor stands there, and an input method composes there.
     pub caret: std::cell::Cell<Option<(u16, u16)>>,
 }
@@ -199,6 +220,11 @@ impl Look<'_> {
         if at.is_some() {
             self.caret.set(at);
         }
+    }
+
+    /// Where an overlay stands: beside what it is about.
+    pub fn anchor(&self) -> Anchor {
+        self.beside.map_or(Anchor::Centre, |(x, row)| Anchor::Beside(x, row))
     }
 
     /// How the keys that run a line, with its arguments, are shown; empty when it has none.
@@ -259,12 +285,20 @@ pub trait View: Debug + Send {
     fn targets(&self, _data: &dyn Data) -> Vec<Target> {
         Vec::new()
     }
+    /// The container of its target that is meant, when it shows them.
+    fn container(&self) -> Option<&str> {
+        None
+    }
     /// The object that was under the cursor a moment ago and is gone, when the cursor has slid to another one since.
     fn slid(&self, _data: &dyn Data) -> Option<Arc<str>> {
         None
     }
     /// The row of the screen that the cursor is on: what is said stands beside it, not over it.
     fn focus(&self) -> Option<u16> {
+        None
+    }
+    /// Where text can be marked with the mouse, of the place it is drawn into.
+    fn selectable(&self, _area: Rect) -> Option<Rect> {
         None
     }
     /// Whether a preview may follow its cursor.

@@ -9,8 +9,10 @@ use crate::view::{Format, Motion, ViewCommand};
 
 /// Where a cursor moves.
 const MOVING: &[Scope] = &["table", "text", "logs", "preview"];
-/// Where one looks sideways.
+/// Where one searches.
 const TEXTS: &[Scope] = &["text", "logs"];
+/// Where one looks sideways.
+const WIDE_ONES: &[Scope] = &["objects", "text", "logs"];
 /// Tables of objects of the cluster.
 const OBJECTS: &[Scope] = &["objects"];
 
@@ -39,10 +41,10 @@ pub(super) const FIRST: Command = motion("cursor.first", "Go to the first line",
 pub(super) const LAST: Command = motion("cursor.last", "Go to the last line", |_| {
     Ok(ViewCommand::Move(Motion::Last))
 });
-pub(super) const LEFT: Command = Command::of_view("cursor.left", &[], "Scroll left", TEXTS, |_| {
+pub(super) const LEFT: Command = Command::of_view("cursor.left", &[], "Scroll left", WIDE_ONES, |_| {
     Ok(ViewCommand::Move(Motion::Left))
 });
-pub(super) const RIGHT: Command = Command::of_view("cursor.right", &[], "Scroll right", TEXTS, |_| {
+pub(super) const RIGHT: Command = Command::of_view("cursor.right", &[], "Scroll right", WIDE_ONES, |_| {
     Ok(ViewCommand::Move(Motion::Right))
 });
 pub(super) const ENTER: Command =
@@ -151,6 +153,13 @@ pub(super) const LOG_TIMESTAMPS: Command =
 pub(super) const LOG_CLEAR: Command = Command::of_view("logs.clear", &[], "Hide the lines so far", LOG, |_| {
     Ok(ViewCommand::Clear)
 });
+pub(super) const LOG_CONTEXT: Command = Command::of_view(
+    "logs.context",
+    &[],
+    "Show the lines around those that match too: none, 3, or 10",
+    LOG,
+    |_| Ok(ViewCommand::Context),
+);
 pub(super) const LOG_SAVE: Command = Command::of_view(
     "logs.save",
     &[Argument::optional(Type::Path)],

@@ -1,18 +1,19 @@
 //! Opening views: by command line, by drilling down, by picking.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::action::{self, Argument, COMMANDS, Command, Completion, Type};
+use crate::action::{self, Argument, COMMANDS, Command, Completion, Task, Type};
 use crate::cluster::{LinkState, Namespaces, Place};
 use crate::document::{Document, TextLine};
 use crate::error::{Error, Result};
-use crate::keys::{Line, Scope};
+use crate::keys::{Found, Keymap, Line, Scope};
 use crate::kind::{self, Drill};
 use crate::state::{Cx, Effect, Level, Then};
 use crate::text;
 use crate::theme::{Role, Theme};
 use crate::view::overlay::{Entry, Mode, Picker, Prompt};
-use crate::view::{Browser, Forwards, Labels, Text, TextSource};
+use crate::view::{Browser, Card, Containers, Forwards, Group, KEYS, KeyEntry, Labels, Text, TextSource};
 
 pub(super) const OPEN: Command = Command::new(
     "view.open",
@@ -205,7 +206,11 @@ pub(super) fn drill(cx: &mut Cx<'_>) -> Result<()> {
             let space = here.within(&*word("/involvedObject/namespace"));
             cx.push(Browser::new(resource, space).with_fields(&format!("metadata.name={name}"), &name));
         }
-        Drill::Containers | Drill::Describe => return action::run(cx, &Line::bare("object.describe")),
+        Drill::Containers => {
+            let view = Containers::new(target, cx.data);
+            cx.push(view);
+        }
+        Drill::Describe => return action::run(cx, &Line::bare("object.describe")),
     }
     Ok(())
 }
@@ -356,47 +361,93 @@ fn command_entry(cx: &Cx<'_>, scopes: &[Scope], command: &Command) -> Entry {
     }
 }
 
-/// The help is the keymap itself: every scope that holds here, with what each key does.
+/// The help is the keymap itself: every key that works here, by task.
 fn help(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
-    let mut document = Document::new();
     let keymap = cx.state.keymap.clone();
-    for scope in cx.state.scopes(false) {
-        let bindings = keymap.bindings(scope);
-        if bindings.is_empty() {
-            continue;
-        }
-        if !document.lines.is_empty() {
-            document.push(TextLine::new());
-        }
-        document.push(TextLine::new().with(Role::Section, scope));
-        for binding in bindings {
-            let keys = binding
-                .chords
-                .iter()
-                .map(|chord| chord.label())
-                .collect::<Vec<_>>()
-                .join(" ");
-            let doc = action::find(&binding.line.name).map_or("", |action| action.doc);
-            let mut line = TextLine::new().hanging(16).with(Role::Text, "  ");
-            line.push(Role::Key, &text::pad_right(&keys, 12));
-            line.push(Role::Text, "  ");
-            line.push(Role::Text, doc);
-            if !binding.line.args.is_empty() {
-                line.push(Role::Dim, &format!(" ({})", binding.line.args.join(" ")));
-            }
-            line.push(Role::Dim, &format!("  {}", binding.line.name));
-            document.push(line);
-        }
-    }
-    let view = Text::new(
-        TextSource::Fixed {
-            title: format!("help: {} keymap", keymap.name),
-            document,
-        },
-        cx.data,
-    );
+    let title = format!("help: {} keymap", keymap.name);
+    let card = card(&keymap, &cx.state.scopes(false));
+    let view = Text::new(TextSource::Keys { title, card }, cx.data);
     cx.push(view);
     Ok(())
+}
+
+/// The keys that work where these scopes hold: by task, and those that follow another key under that key as well.
+fn card(keymap: &Keymap, scopes: &[Scope]) -> Card {
+    let mut tasks: BTreeMap<Task, Vec<KeyEntry>> = BTreeMap::new();
+    let mut nested: Vec<Group> = Vec::new();
+    for binding in scopes.iter().flat_map(|scope| keymap.bindings(scope)) {
+        // An inner scope may have taken the key for itself.
+        let Found::Line(line) = keymap.find(scopes, &binding.chords) else {
+            continue;
+        };
+        let Some(command) = action::find(&line.name).filter(|command| command.fits(scopes)) else {
+            continue;
+        };
+        let (last, before) = binding.chords.split_last().expect("a binding has keys");
+        let entry = |keys: String| KeyEntry {
+            keys,
+            label: action::label(&line),
+            doc: command.doc.to_owned(),
+            command: line.name.clone(),
+        };
+        // The digits are one thing.
+        let digit = last.typed().is_some_and(|ch| ch.is_ascii_digit()) && !line.args.is_empty();
+        if digit && before.is_empty() {
+            let label = action::label(&Line::bare(&line.name));
+            let digits = KeyEntry {
+                label,
+                ..entry("1 .. 9".into())
+            };
+            let entries = tasks.entry(Task::of(&line)).or_default();
+            if !entries.contains(&digits) {
+                entries.push(digits);
+            }
+            continue;
+        }
+        let Found::Prefix(label, _) = keymap.find(scopes, before) else {
+            add(tasks.entry(Task::of(&line)).or_default(), entry(last.label()));
+            continue;
+        };
+        let prefix = before.iter().map(|chord| chord.label()).collect::<Vec<_>>().join(" ");
+        let heading = format!("{prefix}  {label}");
+        if !nested.iter().any(|group| group.heading == heading) {
+            let leads = KeyEntry {
+                keys: prefix.clone(),
+                label: format!("{label} ..."),
+                doc: format!("Wait for the keys that follow: {label}"),
+                command: String::new(),
+            };
+            add(tasks.entry(Task::of(&line)).or_default(), leads);
+            nested.push(Group {
+                heading: heading.clone(),
+                entries: Vec::new(),
+                nested: true,
+            });
+        }
+        let group = nested.iter_mut().find(|group| group.heading == heading);
+        let group = group.expect("it has just been made");
+        add(&mut group.entries, entry(format!("{prefix} {}", last.label())));
+    }
+    let tasks = tasks.into_iter().map(|(task, entries)| Group {
+        heading: task.heading().to_owned(),
+        entries,
+        nested: false,
+    });
+    Card {
+        groups: tasks.chain(nested).collect(),
+    }
+}
+
+/// Adds a key to those of a task; another key for the same stands beside the first.
+fn add(entries: &mut Vec<KeyEntry>, entry: KeyEntry) {
+    let same = |known: &&mut KeyEntry| known.label == entry.label && known.command == entry.command;
+    match entries.iter_mut().find(same) {
+        Some(known) if known.keys.split(' ').any(|key| key == entry.keys) => {}
+        // One key that can be read is better than two that are cut.
+        Some(known) if text::width(&known.keys) + 1 + text::width(&entry.keys) > KEYS => {}
+        Some(known) => known.keys = format!("{} {}", known.keys, entry.keys),
+        None => entries.push(entry),
+    }
 }
 
 fn messages(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {

@@ -185,7 +185,14 @@ fn at(target: &Target, container: Option<&str>) -> PodTarget {
     }
 }
 
-/// The container an action is for: as told, the only one, or `None` after asking with a picker that runs the line again.
+/// The container of a pod that the cursor is on, where its containers are shown.
+fn under_cursor(cx: &Cx<'_>, target: &Target) -> Option<String> {
+    let view = cx.state.view();
+    let here = view.targets(cx.data).iter().any(|shown| shown.id == target.id);
+    view.container().filter(|_| here).map(str::to_owned)
+}
+
+/// The container an action is for: as told, the one under the cursor, the only one, or `None` after asking with a picker that runs the line again.
 fn container(cx: &mut Cx<'_>, line: &Line, target: &Target) -> Result<Option<String>> {
     let all = containers(target);
     if let Some(name) = line.value("--container") {
@@ -196,6 +203,9 @@ fn container(cx: &mut Cx<'_>, line: &Line, target: &Target) -> Result<Option<Str
             )));
         }
         return Ok(Some(name.to_owned()));
+    }
+    if let Some(name) = under_cursor(cx, target) {
+        return Ok(Some(name));
     }
     let mut running = all.iter().filter(|container| container.note != "init");
     match (running.next(), running.next()) {
@@ -352,8 +362,11 @@ fn attach(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
 
 fn forward(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let target = cx.pod()?;
+    let meant = under_cursor(cx, &target);
+    let is_meant = |container: &&Container| meant.as_ref().is_none_or(|name| container.name == *name);
     let known: Vec<u16> = containers(&target)
         .iter()
+        .filter(is_meant)
         .flat_map(|container| container.ports.clone())
         .map(|(port, _)| port)
         .collect();

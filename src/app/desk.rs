@@ -10,8 +10,10 @@ use knarr_clock::Clock;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::usage::Reading;
 use crate::cluster::{ClusterId, Discovery, Link, LinkState, Running, Source};
 use crate::error::Result;
+use crate::kind::usage::Usage;
 use crate::session::{Info, LogSnapshot, SessionId, Sessions, Spec};
 use crate::store::{Catalog, Listing, Need};
 use crate::view::{ClusterInfo, Data, Glance};
@@ -82,6 +84,8 @@ pub(super) struct Desk {
     pub built_in: Arc<Discovery>,
     /// What was glanced at lately, the newest last; `None` while it is being read. A failure is an empty answer: it is no news here.
     pub glances: VecDeque<(Glance, Option<Bytes>)>,
+    /// What the kinds that are seen use.
+    pub usage: Vec<Reading>,
 }
 
 impl Data for Desk {
@@ -124,6 +128,14 @@ impl Data for Desk {
     fn glance(&self, glance: &Glance) -> Option<Bytes> {
         let (_, answer) = self.glances.iter().find(|(known, _)| known == glance)?;
         answer.clone()
+    }
+
+    fn usage(&self, cluster: ClusterId, plural: &str, namespace: Option<&str>) -> Option<Arc<Usage>> {
+        let known = |reading: &&Reading| {
+            let (of, kind, within) = &reading.of;
+            (*of, *kind, within.as_deref()) == (cluster, plural, namespace)
+        };
+        self.usage.iter().find(known)?.usage.clone()
     }
 
     fn screen(&self, id: SessionId) -> Option<Arc<vt100::Screen>> {

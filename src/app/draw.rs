@@ -59,11 +59,12 @@ pub(super) fn frame(
     let theme = &*state.theme;
     fill(buf, screen, theme.screen());
     let scopes = state.scopes(trouble);
-    let look = Look {
+    let mut look = Look {
         theme,
         data,
         keymap: &state.keymap,
         scopes: &scopes,
+        beside: None,
         caret: std::cell::Cell::new(None),
     };
     let chrome = Chrome::of(screen, state.tabs.len());
@@ -72,6 +73,9 @@ pub(super) fn frame(
         nothing::trouble(area, buf, &look);
     } else if area.height > 0 {
         panes(buf, state, &look);
+    }
+    if let Some(selection) = state.selection.filter(|selection| !selection.is_empty()) {
+        selection.draw(buf, theme);
     }
     if let Some(row) = chrome.top {
         top::draw(row, buf, state, data);
@@ -90,7 +94,11 @@ pub(super) fn frame(
         which_key(screen, buf, state, &look, &scopes);
     }
     toast::draw(area, buf, state, &look);
+    let column = state.panes().focused().area.x + crate::widget::GUTTER;
+    let row = state.view().focus().map(|row| (column.saturating_sub(2), row));
     for layer in &state.layers {
+        // What is not about what is under the cursor stands in the middle.
+        look.beside = row.filter(|_| !layer.pinned.is_empty() || layer.overlay.is_about_cursor());
         layer.overlay.draw(screen, buf, &look);
     }
     if theme.signs.cursor.is_ascii() {
@@ -190,6 +198,7 @@ pub(super) fn click(state: &State, data: &dyn Data, trouble: bool, column: u16, 
         data,
         keymap: &state.keymap,
         scopes: &scopes,
+        beside: None,
         caret: std::cell::Cell::new(None),
     };
     let hints = hints(place, state, &look, trouble);
@@ -278,20 +287,13 @@ fn which_key(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, sco
     let lines: Vec<TextLine> = children
         .iter()
         .filter_map(|(chord, node)| {
-            let (doc, role) = match node {
-                // What tells keys of one action apart is what they act on.
-                Node::Leaf(line) if line.args.iter().any(|arg| !arg.starts_with('-')) => {
-                    (line.args.join(" "), Role::Text)
-                }
-                Node::Leaf(line) => {
-                    let doc = crate::action::find(&line.name).map_or(line.name.as_str(), |action| action.doc);
-                    (format!("{doc} {}", line.args.join(" ")), Role::Text)
-                }
+            let (label, role) = match node {
+                Node::Leaf(line) => (crate::action::label(line), Role::Text),
                 Node::Branch { label, .. } => (format!("{label} ..."), Role::Accent),
                 Node::Unbound => return None,
             };
-            let key = text::pad_right(&chord.label(), 4);
-            Some(TextLine::new().with(Role::Key, &key).with(role, &doc))
+            let key = text::pad_right(&chord.label(), 6);
+            Some(TextLine::new().with(Role::Key, &key).with(role, &label))
         })
         .collect();
     let typed: String = state
@@ -302,7 +304,7 @@ fn which_key(screen: Rect, buf: &mut Buffer, state: &State, look: &Look<'_>, sco
         .join(" ");
     let title = TextLine::new().with(Role::PopupTitle, &format!("{typed}  {label}"));
     let widest = (lines.iter().map(|line| text::width(&line.plain())).max().unwrap_or(10) + 3) as u16;
-    let columns = (screen.width.saturating_sub(4) / widest.max(1)).clamp(1, 4);
+    let columns = (screen.width.saturating_sub(4) / widest.max(1)).clamp(1, 6);
     let rows = (lines.len() as u16).div_ceil(columns);
     let above = Rect {
         height: screen.height.saturating_sub(1),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::cluster::{ClusterId, Contexts, Discovery, Link, Progress, Running};
 use crate::error::{Error, Result};
+use crate::kind::usage::Usage;
 use crate::state::{Outcome, RequestId};
 use crate::view::{Glance, Input};
 
@@ -18,6 +19,9 @@ pub struct Connected {
     /// An embedded cluster, kept running for as long as this is held.
     pub running: Option<Arc<Running>>,
 }
+
+/// Of which cluster, which kind and which namespace something is measured: all of them where it is `None`.
+pub type Measured = (ClusterId, &'static str, Option<Arc<str>>);
 
 /// Whatever wakes the application.
 pub enum Event {
@@ -35,6 +39,8 @@ pub enum Event {
     Progress(RequestId, Progress),
     /// What a view wanted to glance at is there.
     Glanced(Glance, Bytes),
+    /// What a kind uses has been read, or cannot be.
+    Measured(Measured, Option<Arc<Usage>>),
     /// Something asked for is back.
     Done(RequestId, Result<Outcome>),
     /// An attempt to reach a cluster, by its number, has succeeded or failed.

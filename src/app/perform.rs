@@ -150,7 +150,7 @@ impl App {
     }
 
     /// To the desktop's clipboard where there is one; else the terminal passes it on (OSC 52), which works over SSH too.
-    fn copy(&self, text: String) {
+    pub(super) fn copy(&self, text: String) {
         let sender = self.sender.clone();
         let display = ["DISPLAY", "WAYLAND_DISPLAY"]
             .iter()

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::keys::Keymap;
 use crate::kind;
 use crate::session::{SessionId, Sessions, Spec, Status};
-use crate::state::{History, RequestId, State};
+use crate::state::{History, Level, RequestId, State};
 use crate::store::{Catalog, Need, Query, RowMaker};
 use crate::theme::Theme;
 use crate::view::{Browser, Data, Glance, Panes};
@@ -171,6 +171,7 @@ impl App {
             contexts: Vec::new(),
             built_in,
             glances: VecDeque::new(),
+            usage: Vec::new(),
         };
         Self {
             state,
@@ -373,6 +374,7 @@ impl App {
                     *answer = Some(bytes);
                 }
             }
+            Event::Measured(of, usage) => self.measured(&of, usage),
             Event::Clipboard(text) => self.clipboard = Some(text),
             Event::Failed(error) => self.state.fail(&error),
             Event::Suspend => self.suspend = true,
@@ -387,6 +389,7 @@ impl App {
         self.want();
         self.refocus();
         self.look_up();
+        self.measure();
     }
 
     pub(super) fn sync(&mut self) {
@@ -509,6 +512,7 @@ impl App {
         if self.tick_at().is_some_and(|at| at <= now) {
             self.dirty = true;
         }
+        self.measure();
     }
 
     /// When the message in the bottom line goes by itself.
@@ -543,6 +547,7 @@ impl App {
             self.next_contact(),
             self.settle_at,
             self.flash_until(),
+            self.next_measure(),
         ]
         .into_iter()
         .flatten()
@@ -564,10 +569,13 @@ impl App {
         self.state.size = (screen.width, screen.height);
         self.layout(body);
         let trouble = self.is_in_trouble();
+        let taken = self.state.selection.filter(|selection| selection.done);
+        let mut text = None;
         terminal
             .draw(|frame| {
                 let area = frame.area();
                 let caret = draw::frame(area, frame.buffer_mut(), &self.state, &self.desk, trouble);
+                text = taken.map(|selection| selection.text(frame.buffer_mut()));
                 if let Some(caret) = caret {
                     frame.set_cursor_position(caret);
                 }
@@ -576,6 +584,14 @@ impl App {
         self.dirty = false;
         self.drawn = Some(Instant::now());
         self.frames += 1;
+        if let Some(text) = text {
+            let lines = crate::text::count(text.lines().count(), "line");
+            self.state.selection = None;
+            self.state.say(Level::Info, format!("copied {lines}"));
+            self.flash_at = Some(Instant::now());
+            self.copy(text);
+            self.dirty = true;
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::action;
 use crate::keys::{Chord, Found, Line};
 use crate::state::{Cx, Effect, Layer, State};
 use crate::view::overlay::Answer;
-use crate::view::{Data, Input, Mouse, MouseKind, Reply, Target};
+use crate::view::{Data, Input, Mouse, MouseKind, Reply, Selection, Target};
 
 /// Applies one input to the state; what is to be done in the world is added to `effects`.
 pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &Input, effects: &mut Vec<Effect>) {
@@ -18,6 +18,9 @@ pub(super) fn input(state: &mut State, data: &dyn Data, trouble: bool, input: &I
         let answer = layer.overlay.on(input, data);
         let pinned = layer.pinned.clone();
         return answered(state, data, answer, pinned, effects);
+    }
+    if !matches!(input, Input::Mouse(mouse) if matches!(mouse.kind, MouseKind::Drag | MouseKind::Release)) {
+        state.selection = None;
     }
     if let Input::Mouse(mouse) = input {
         if mouse.kind == MouseKind::Click
@@ -90,7 +93,7 @@ fn counted(state: &mut State, chord: Chord) -> bool {
     }
 }
 
-/// Borders are dragged, and a pane gets the focus that is clicked; whether the mouse has done its work with that.
+/// Borders are dragged, text is marked, and a pane gets the focus that is clicked; whether the mouse has done its work with that.
 fn pointed(state: &mut State, mouse: &Mouse) -> bool {
     match mouse.kind {
         MouseKind::Click => {
@@ -98,9 +101,18 @@ fn pointed(state: &mut State, mouse: &Mouse) -> bool {
             if let Some(pane) = state.panes().at(mouse.column, mouse.row) {
                 state.panes_mut().focus(pane);
             }
+            let at = (mouse.column, mouse.row);
+            let text = state.view().selectable(state.panes().focused().area);
+            state.selection = text
+                .filter(|area| area.contains(at.into()))
+                .map(|area| Selection::new(area, at));
             state.dragged.is_some()
         }
         MouseKind::Drag => {
+            if let Some(selection) = &mut state.selection {
+                selection.drag(mouse.column, mouse.row);
+                return true;
+            }
             let Some(border) = state.dragged.clone() else {
                 return false;
             };
@@ -108,7 +120,14 @@ fn pointed(state: &mut State, mouse: &Mouse) -> bool {
             state.laid_out = false;
             true
         }
-        MouseKind::Release => state.dragged.take().is_some(),
+        MouseKind::Release => {
+            state.selection = state.selection.take().filter(|selection| !selection.is_empty());
+            if let Some(selection) = &mut state.selection {
+                selection.done = true;
+                return true;
+            }
+            state.dragged.take().is_some()
+        }
         // The wheel turns what it is over.
         MouseKind::WheelUp | MouseKind::WheelDown => {
             if let Some(pane) = state.panes().at(mouse.column, mouse.row) {

@@ -49,7 +49,7 @@ pub(super) fn run(flags: &Flags, roles: bool) -> Result<()> {
         "theme",
         &format!(
             "{} ({})",
-            config.theme,
+            config.theme.as_deref().unwrap_or("light or dark, as the terminal is"),
             Theme::built_in().collect::<Vec<_>>().join(", ")
         ),
     );

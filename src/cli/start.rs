@@ -25,7 +25,7 @@ use knarr_clock::Clock;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 
-use super::Flags;
+use super::{Flags, ground};
 
 /// Runs the workstation until the user leaves.
 pub(super) fn run(flags: &Flags, start: Option<String>) -> Result<ExitCode> {
@@ -192,7 +192,9 @@ impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
 fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Settings> {
     let config = Config::load(paths)?;
     let (themes, keymaps) = (paths.config.join("themes"), paths.config.join("keymaps"));
-    let mut theme = Theme::load(flags.theme.as_deref().unwrap_or(&config.theme), Some(&themes))?;
+    let chosen = flags.theme.as_deref().or(config.theme.as_deref());
+    let theme = chosen.unwrap_or_else(|| if ground::is_light() { "light" } else { "dark" });
+    let mut theme = Theme::load(theme, Some(&themes))?;
     if !shows_all_colours() {
         theme = theme.indexed();
     }

@@ -33,7 +33,6 @@ pub(super) static KIND: Kind = Kind {
         vec![Related::new("", "pods", &object["metadata"]["namespace"]).labels(super::pod_selector(object))]
     },
     describe: self::describe,
-    cause: |_| None,
     summary,
     drill: Drill::SelectedPods,
     sort: None,

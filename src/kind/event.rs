@@ -28,7 +28,6 @@ pub(super) static KIND: Kind = Kind {
     row,
     related: |_| Vec::new(),
     describe: generic::describe,
-    cause: |_| None,
     summary,
     drill: Drill::Involved,
     sort: Some((0, false)),

@@ -20,7 +20,6 @@ pub(super) static GENERIC: Kind = Kind {
     row,
     related: |_| Vec::new(),
     describe: self::describe,
-    cause: |_| None,
     summary,
     drill: Drill::Describe,
     sort: None,

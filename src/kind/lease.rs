@@ -18,7 +18,6 @@ pub(super) static KIND: Kind = Kind {
     row,
     related: |_| Vec::new(),
     describe: generic::describe,
-    cause: |_| None,
     summary: generic::summary,
     drill: Drill::Describe,
     sort: None,

@@ -22,7 +22,6 @@ pub(super) static KIND: Kind = Kind {
     row,
     related: |_| Vec::new(),
     describe: self::describe,
-    cause: |_| None,
     summary,
     drill: Drill::NamespacePods,
     sort: None,

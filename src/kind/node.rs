@@ -39,7 +39,6 @@ pub(super) static KIND: Kind = Kind {
         ]
     },
     describe: describe::describe,
-    cause: |_| None,
     summary,
     drill: Drill::NodePods,
     sort: None,

@@ -1,9 +1,11 @@
 //! Pods.
 
-mod cause;
+mod containers;
 mod describe;
 mod status;
 mod summary;
+
+pub use containers::{COLUMNS as CONTAINER_COLUMNS, ContainerRow, containers};
 
 use super::part::{Stamp, parse};
 use super::{Column, Drill, Kind};
@@ -27,9 +29,8 @@ pub(super) static KIND: Kind = Kind {
     row,
     related: |_| Vec::new(),
     describe: describe::describe,
-    cause: cause::cause,
     summary: summary::summary,
-    drill: Drill::Describe,
+    drill: Drill::Containers,
     sort: None,
 };
 

@@ -24,7 +24,6 @@ pub(super) static KIND: Kind = Kind {
     row,
     related: |_| Vec::new(),
     describe: self::describe,
-    cause: |_| None,
     summary,
     drill: Drill::Describe,
     sort: None,

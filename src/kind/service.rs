@@ -30,7 +30,6 @@ pub(super) static KIND: Kind = Kind {
         vec![Related::new("discovery.k8s.io", "endpointslices", &object["metadata"]["namespace"]).labels(of)]
     },
     describe: self::describe,
-    cause: |_| None,
     summary,
     drill: Drill::SelectedPods,
     sort: None,

@@ -29,7 +29,6 @@ pub(super) static KIND: Kind = Kind {
         vec![tokens.fields(format!("type={TOKEN}"))]
     },
     describe: self::describe,
-    cause: |_| None,
     summary,
     drill: Drill::Describe,
     sort: None,

@@ -10,6 +10,7 @@ mod crash;
 mod event;
 mod finding;
 mod gather;
+mod glance;
 mod image;
 mod job;
 mod network;
@@ -29,6 +30,7 @@ mod world;
 
 pub use finding::{Evidence, Finding, Fix, Remedy, Severity, Thing};
 pub use gather::examine;
+pub use glance::{LastLines, Next, Teller, glance, next, teller};
 pub use render::Diagnosis;
 pub use world::World;
 

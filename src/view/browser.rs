@@ -9,6 +9,7 @@ mod empty;
 mod export;
 mod hints;
 mod part;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +18,10 @@ use jiff::Timestamp;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-pub(crate) use self::cell::sign;
-use self::cell::{strip, table_cell};
+use self::cell::strip;
+pub(crate) use self::cell::{sign, table_cell};
 use self::columns::Extent;
-use super::{Data, Input, Look, Mouse, MouseKind, Reply, Target, View, ViewCommand, Vocabulary, not_here};
+use super::{Data, Input, Look, Motion, Mouse, MouseKind, Reply, Target, View, ViewCommand, Vocabulary, not_here};
 use crate::cluster::{ClusterId, Namespaces, Place, Resource};
 use crate::error::{Error, Result};
 use crate::keys::{Line, Scope};
@@ -51,6 +52,8 @@ pub struct Browser {
     top: usize,
     marks: BTreeMap<ObjectId, Arc<Row>>,
     wide: bool,
+    /// Columns after the name that are scrolled out of sight.
+    left: usize,
     label_columns: Vec<String>,
     /// The object that was under the cursor and is gone, and when the cursor slid to another one.
     slid: Option<(Arc<str>, Timestamp)>,
@@ -58,6 +61,8 @@ pub struct Browser {
     wanted: Option<ObjectId>,
     /// Whether the user has moved the cursor: until then it stays on the first row while rows arrive.
     touched: bool,
+    /// What its objects use, by cluster, where that is measured.
+    usage: usage::Measured,
     /// What the texts of each column want.
     extents: Vec<Extent>,
     height: u16,
@@ -98,10 +103,12 @@ impl Browser {
             top: 0,
             marks: BTreeMap::new(),
             wide: false,
+            left: 0,
             label_columns: Vec::new(),
             slid: None,
             wanted: None,
             touched: false,
+            usage: usage::Measured::default(),
             extents: Vec::new(),
             height: 0,
             notes: Vec::new(),
@@ -253,7 +260,7 @@ impl Browser {
                     .map(|column| TableCell::new(column.of(row, look.data))),
             );
             cells.extend(row.cells.iter().take(self.columns.len()).enumerate().map(|(at, cell)| {
-                let shown = table_cell(row, cell, theme, now);
+                let shown = table_cell(row.health, cell, theme, now);
                 match row.is_fresh(at, now) {
                     true => shown.role(Some(Role::Changed)),
                     false => shown,
@@ -264,6 +271,7 @@ impl Browser {
                     .iter()
                     .map(|key| TableCell::new(row.label(key).unwrap_or("-"))),
             );
+            cells.extend(self.usage.cells(row, theme));
             if has_strip {
                 let columns = widths.last().copied().flatten().unwrap_or(0);
                 cells.push(strip(row, theme, now, columns));
@@ -510,6 +518,7 @@ impl View for Browser {
                 None => *listing.state_of(id) != FeedState::Live,
             });
         }
+        self.usage.sync(&self.resource, &self.need.query.place, data);
         self.notes = part::notes(&listing, data);
         self.height = self.area.height.saturating_sub(1 + self.notes.len() as u16);
         self.keep_visible(listing.len());
@@ -538,11 +547,15 @@ impl View for Browser {
         match mouse.kind {
             MouseKind::WheelDown => self.move_to(&listing, self.index + 3),
             MouseKind::WheelUp => self.move_to(&listing, self.index.saturating_sub(3)),
+            MouseKind::Click | MouseKind::Drag
+                if mouse.column + 1 == body.right() && listing.len() > usize::from(body.height) =>
+            {
+                let top = scrolled_to(body, mouse.row, listing.len());
+                // One end of the bar is the first row, the other the last.
+                let last = mouse.row + 1 >= body.bottom();
+                self.move_to(&listing, if last { listing.len() } else { top });
+            }
             MouseKind::Click if body.contains((mouse.column, mouse.row).into()) => {
-                if mouse.column + 1 == body.right() && listing.len() > usize::from(body.height) {
-                    self.move_to(&listing, scrolled_to(body, mouse.row, listing.len()));
-                    return Reply::Done;
-                }
                 let index = self.top + usize::from(mouse.row - self.area.y - 1);
                 if index == self.index {
                     return Reply::Run(Line::bare("view.enter"));
@@ -561,6 +574,12 @@ impl View for Browser {
         let listing = data.listing(&self.need);
         let page = usize::from(self.height).max(2) - 1;
         match command {
+            ViewCommand::Move(Motion::Left) => self.left = self.left.saturating_sub(1),
+            ViewCommand::Move(Motion::Right) => {
+                // The name stays, and one column beside it.
+                let most = self.columns.len().saturating_sub(2);
+                self.left = (self.left + 1).min(most);
+            }
             ViewCommand::Move(motion) => self.move_to(&listing, motion.apply(self.index, page)),
             ViewCommand::Mark => {
                 if let Some(row) = self.cursor.clone()

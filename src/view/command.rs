@@ -45,6 +45,8 @@ pub enum ViewCommand {
     Timestamps,
     /// Hide the lines so far.
     Clear,
+    /// Show the lines around those that match, or more of them.
+    Context,
     /// Save the log to a new file.
     Save(Option<String>),
     /// Show the log of the instance before, or of this one.

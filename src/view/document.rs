@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde_json::Value;
 
-use super::{Data, Input, Look, Motion, MouseKind, Reply, Target, View, ViewCommand, not_here, preview};
+use super::{Card, Data, Input, Look, Motion, MouseKind, Reply, Target, View, ViewCommand, not_here, preview};
 use crate::cluster::{ClusterId, Place, Resource};
 use crate::document::{Document, TextLine};
 use crate::error::Result;
@@ -17,7 +17,7 @@ use crate::kind::why::Diagnosis;
 use crate::kind::{self, Subject};
 use crate::store::{FeedState, Need, Query};
 use crate::theme::Role;
-use crate::widget::{Pager, PagerState, put, put_right};
+use crate::widget::{Pager, PagerState, put, put_right, scrollbar};
 
 /// Where the text comes from.
 #[derive(Clone, Debug)]
@@ -38,6 +38,13 @@ pub enum TextSource {
         /// What was found.
         diagnosis: Arc<Diagnosis>,
     },
+    /// The keys that work somewhere.
+    Keys {
+        /// Title for the tab line.
+        title: String,
+        /// The keys.
+        card: Card,
+    },
     /// A text that does not change.
     Fixed {
         /// Title for the tab line.
@@ -53,6 +60,7 @@ pub struct Text {
     source: TextSource,
     document: Document,
     pager: PagerState,
+    area: Rect,
     gone: bool,
     events: Option<Need>,
     /// Other objects a description is made from.
@@ -68,6 +76,7 @@ impl Text {
             source,
             document: Document::new(),
             pager: PagerState::new(),
+            area: Rect::default(),
             gone: false,
         };
         view.sync(data);
@@ -84,7 +93,7 @@ impl Text {
             TextSource::Describe(target) | TextSource::Yaml { target, .. } | TextSource::Why { target, .. } => {
                 Some(target)
             }
-            TextSource::Fixed { .. } => None,
+            TextSource::Keys { .. } | TextSource::Fixed { .. } => None,
         }
     }
 
@@ -132,6 +141,8 @@ impl Text {
             TextSource::Why { target, diagnosis } => {
                 diagnosis.document(&format!("{} {}", target.resource.singular, target.id.name))
             }
+            TextSource::Keys { card, .. } if self.pager.search.is_empty() => card.document(self.pager.size),
+            TextSource::Keys { card, .. } => card.found(&self.pager.search),
             TextSource::Fixed { document, .. } => document.clone(),
         };
         self.document = document;
@@ -161,7 +172,7 @@ impl View for Text {
             TextSource::Describe(target) => format!("describe:{}", target.id.name),
             TextSource::Yaml { target, .. } => format!("yaml:{}", target.id.name),
             TextSource::Why { target, .. } => format!("why:{}", target.id.name),
-            TextSource::Fixed { title, .. } => title.clone(),
+            TextSource::Keys { title, .. } | TextSource::Fixed { title, .. } => title.clone(),
         }
     }
 
@@ -170,7 +181,7 @@ impl View for Text {
             TextSource::Describe(target) => (target, "describe"),
             TextSource::Yaml { target, .. } => (target, "yaml"),
             TextSource::Why { target, .. } => (target, "why"),
-            TextSource::Fixed { title, .. } => return vec![title.clone()],
+            TextSource::Keys { title, .. } | TextSource::Fixed { title, .. } => return vec![title.clone()],
         };
         let mut crumbs: Vec<String> = target.id.namespace().map(str::to_owned).into_iter().collect();
         crumbs.extend([
@@ -182,16 +193,23 @@ impl View for Text {
     }
 
     fn status(&self, _data: &dyn Data) -> String {
-        match self.pager.matches(&self.document) {
+        let found = match self.pager.matches(&self.document) {
             _ if self.pager.search.is_empty() => String::new(),
             0 => format!("/{}  no match", self.pager.search),
-            count => format!("/{}  {count} lines", self.pager.search),
-        }
+            count => format!("/{}  {}", self.pager.search, crate::text::count(count, "line")),
+        };
+        let parts = [self.pager.position(&self.document), found];
+        parts
+            .iter()
+            .filter(|part| !part.is_empty())
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("  ")
     }
 
     fn scopes(&self) -> Vec<Scope> {
         match &self.source {
-            TextSource::Fixed { .. } => vec!["text"],
+            TextSource::Keys { .. } | TextSource::Fixed { .. } => vec!["text"],
             TextSource::Yaml { .. } => vec!["yaml", "text"],
             TextSource::Why { target, .. } if &*target.resource.plural == "pods" => {
                 vec!["why", "pods", "describe", "text"]
@@ -204,6 +222,7 @@ impl View for Text {
 
     fn hints(&self) -> &'static [(&'static str, &'static str)] {
         match &self.source {
+            TextSource::Keys { .. } => &[("view.back", "back"), ("search.open", "search")],
             TextSource::Fixed { .. } => &[("view.back", "back"), ("search.open", "search"), ("text.wrap", "wrap")],
             TextSource::Describe(_) => &[
                 ("view.back", "back"),
@@ -275,8 +294,21 @@ impl View for Text {
         self.rebuild(data);
     }
 
-    fn layout(&mut self, area: Rect, _data: &dyn Data) -> Reply {
-        self.pager.size = (area.width.saturating_sub(2), area.height);
+    fn selectable(&self, area: Rect) -> Option<Rect> {
+        Some(Rect {
+            x: area.x + 1,
+            width: area.width.saturating_sub(2),
+            ..area
+        })
+    }
+
+    fn layout(&mut self, area: Rect, data: &dyn Data) -> Reply {
+        self.area = area;
+        let size = (area.width.saturating_sub(2), area.height);
+        let another = std::mem::replace(&mut self.pager.size, size) != size;
+        if another && matches!(self.source, TextSource::Keys { .. }) {
+            self.rebuild(data);
+        }
         self.pager.clamp(&self.document);
         Reply::Done
     }
@@ -285,6 +317,10 @@ impl View for Text {
         match input {
             Input::Mouse(mouse) if mouse.kind == MouseKind::WheelDown => self.pager.scroll(&self.document, 3),
             Input::Mouse(mouse) if mouse.kind == MouseKind::WheelUp => self.pager.scroll(&self.document, -3),
+            Input::Mouse(mouse) if mouse.holds() && mouse.column + 1 >= self.area.right() => {
+                let row = mouse.row.saturating_sub(self.area.y);
+                self.pager.scroll_to(&self.document, row);
+            }
             _ => return Reply::Ignored,
         }
         Reply::Done
@@ -309,6 +345,9 @@ impl View for Text {
             ViewCommand::Search(text) | ViewCommand::Filter(text) => {
                 self.pager.search = text.to_lowercase();
                 self.pager.at = None;
+                if matches!(self.source, TextSource::Keys { .. }) {
+                    self.rebuild(data);
+                }
                 self.pager.find(&self.document, true, true);
             }
             ViewCommand::SearchNext => {
@@ -348,6 +387,8 @@ impl View for Text {
             state: &self.pager,
         }
         .draw(inner, buf, look.theme);
+        let (top, total) = self.pager.extent(&self.document);
+        scrollbar(area, buf, look.theme, top, total);
         let base = look.theme.style(Role::Text);
         if self.document.lines.is_empty() {
             put(

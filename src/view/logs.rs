@@ -20,7 +20,7 @@ use crate::keys::{Line, Scope};
 use crate::session::{LogLine, LogSnapshot, LogSpec, SessionId, Status};
 use crate::text;
 use crate::theme::{Role, Theme};
-use crate::widget::{Pager, PagerState, put};
+use crate::widget::{Pager, PagerState, put, scrollbar, scrolled_to};
 
 /// The lines of a log session.
 #[derive(Debug)]
@@ -34,8 +34,12 @@ pub struct Logs {
     anchor: Option<u64>,
     filter: String,
     matcher: Matcher,
-    /// Numbers of the lines that match, as far as they have been looked at.
+    /// Lines before and after one that matches that are shown with it.
+    context: u64,
+    /// Numbers of the lines that the filter shows, as far as they have been looked at.
     matches: Vec<u64>,
+    /// The lines before this number are around one that matches.
+    around: u64,
     scanned: u64,
     /// Lines before this number are hidden (`logs.clear`).
     cleared: u64,
@@ -43,7 +47,7 @@ pub struct Logs {
     wrap: bool,
     /// Columns scrolled to the right while lines are not wrapped.
     left: usize,
-    size: (u16, u16),
+    area: Rect,
 }
 
 impl Logs {
@@ -57,13 +61,15 @@ impl Logs {
             anchor: None,
             filter: String::new(),
             matcher: Matcher::All,
+            context: 0,
             matches: Vec::new(),
+            around: 0,
             scanned: 0,
             cleared: 0,
             timestamps: false,
             wrap: true,
             left: 0,
-            size: (80, 24),
+            area: Rect::new(0, 0, 80, 24),
         }
     }
 
@@ -114,10 +120,22 @@ impl Logs {
         self.matches.drain(..gone);
         for number in self.scanned.max(start)..self.end() {
             if self.line(number).is_some_and(|line| self.matcher.keeps(&line.text)) {
+                let next = self.matches.last().map_or(start, |last| last + 1);
+                self.matches
+                    .extend(next.max(number.saturating_sub(self.context)).max(start)..=number);
+                self.around = number + 1 + self.context;
+            } else if number < self.around {
                 self.matches.push(number);
             }
         }
         self.scanned = self.end();
+    }
+
+    /// Looks at all lines again: what is shown of them is another.
+    fn rescan(&mut self) {
+        self.matches.clear();
+        (self.scanned, self.around) = (0, 0);
+        self.scan();
     }
 
     fn bottom(&self) -> usize {
@@ -128,10 +146,14 @@ impl Logs {
     }
 
     fn scroll(&mut self, rows: isize) {
-        let least = usize::from(self.size.1)
+        let least = usize::from(self.area.height)
             .saturating_sub(1)
             .min(self.count().saturating_sub(1));
-        let target = self.bottom().saturating_add_signed(rows).max(least);
+        self.scroll_to(self.bottom().saturating_add_signed(rows).max(least));
+    }
+
+    /// Makes a line the last one that is seen; the last of all follows.
+    fn scroll_to(&mut self, target: usize) {
         self.anchor = if target + 1 >= self.count() {
             None
         } else {
@@ -160,7 +182,10 @@ impl Logs {
             );
         }
         let hang = text::width(&out.plain());
-        push_line(&mut out, &line.text);
+        match self.context == 0 || self.matcher.keeps(&line.text) {
+            true => push_line(&mut out, &line.text),
+            false => out.push(Role::Dim, &line.text),
+        }
         out.hanging(hang.max(2))
     }
 
@@ -212,6 +237,7 @@ impl View for Logs {
         }
         if !self.filter.is_empty() {
             parts.push(format!("/{}", self.filter));
+            parts.extend((self.context > 0).then(|| format!("and {} around", self.context)));
         }
         if let Some(anchor) = self.anchor {
             parts.push(format!(
@@ -238,10 +264,11 @@ impl View for Logs {
             ("view.back", "back"),
             ("logs.follow", "pause/follow"),
             ("filter.open", "filter"),
+            ("logs.context", "context"),
             ("logs.previous", "previous"),
             ("logs.container", "container"),
             ("logs.timestamps", "times"),
-            ("logs.wrap", "wrap"),
+            ("text.wrap", "wrap"),
             ("logs.save", "save"),
             ("text.copy", "copy"),
         ]
@@ -262,8 +289,16 @@ impl View for Logs {
         }
     }
 
+    fn selectable(&self, area: Rect) -> Option<Rect> {
+        Some(Rect {
+            x: area.x + 1,
+            width: area.width.saturating_sub(2),
+            ..area
+        })
+    }
+
     fn layout(&mut self, area: Rect, _data: &dyn Data) -> Reply {
-        self.size = (area.width, area.height);
+        self.area = area;
         Reply::Done
     }
 
@@ -271,13 +306,17 @@ impl View for Logs {
         match input {
             Input::Mouse(mouse) if mouse.kind == MouseKind::WheelDown => self.scroll(3),
             Input::Mouse(mouse) if mouse.kind == MouseKind::WheelUp => self.scroll(-3),
+            Input::Mouse(mouse) if mouse.holds() && mouse.column + 1 >= self.area.right() => {
+                let top = scrolled_to(self.area, mouse.row, self.count());
+                self.scroll_to(top + usize::from(self.area.height).max(1) - 1);
+            }
             _ => return Reply::Ignored,
         }
         Reply::Done
     }
 
     fn command(&mut self, command: &ViewCommand, data: &dyn Data) -> Result<Reply> {
-        let page = usize::from(self.size.1).max(2) - 1;
+        let page = usize::from(self.area.height).max(2) - 1;
         match command {
             ViewCommand::Move(motion) => match (motion.lines(page), motion) {
                 (Some(lines), _) => self.scroll(lines),
@@ -294,6 +333,14 @@ impl View for Logs {
                 };
             }
             ViewCommand::Timestamps => self.timestamps = !self.timestamps,
+            ViewCommand::Context => {
+                self.context = match self.context {
+                    0 => 3,
+                    3 => 10,
+                    _ => 0,
+                };
+                self.rescan();
+            }
             ViewCommand::Wrap => {
                 self.wrap = !self.wrap;
                 self.left = 0;
@@ -309,11 +356,9 @@ impl View for Logs {
             ViewCommand::Filter(text) | ViewCommand::Search(text) => {
                 self.matcher = Matcher::parse(text)?;
                 self.filter.clone_from(text);
-                self.matches.clear();
-                self.scanned = 0;
                 self.anchor = None;
                 self.sync(data);
-                self.scan();
+                self.rescan();
             }
             ViewCommand::Previous => {
                 let flag: &[&str] = if self.spec.previous { &[] } else { &["--previous"] };
@@ -394,6 +439,8 @@ impl View for Logs {
             state: &state,
         }
         .draw(inner, buf, look.theme);
+        let top = (self.bottom() + 1).saturating_sub(usize::from(area.height));
+        scrollbar(area, buf, look.theme, top, self.count());
     }
 }
 

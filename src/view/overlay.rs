@@ -58,6 +58,10 @@ pub trait Overlay: Debug + Send {
     fn refuse(&mut self, _error: &Error) {}
     /// What it asked to be counted has been.
     fn learn(&mut self, _content: &Result<Content>) {}
+    /// Whether it is about what is under the cursor: it stands beside that.
+    fn is_about_cursor(&self) -> bool {
+        false
+    }
     /// Whether it replaces the bottom line.
     fn at_bottom(&self) -> bool {
         false

@@ -1,8 +1,10 @@
 //! The preview: what matters about the row under another pane's cursor, live.
 
-use std::cell;
+use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
@@ -14,11 +16,12 @@ use crate::cluster::{ClusterId, Place, Read, Resource};
 use crate::document::{Document, TextLine};
 use crate::error::Result;
 use crate::keys::Scope;
-use crate::kind::{self, Cause, Kind, Subject};
+use crate::kind::why::{self, Finding, LastLines, Next, Teller};
+use crate::kind::{self, Subject};
 use crate::store::{Cell, Health, Listing, Need, ObjectId, Query, Row};
 use crate::text;
-use crate::theme::Role;
-use crate::widget::{Pager, PagerState};
+use crate::theme::{Role, Signs};
+use crate::widget::{Pager, PagerState, scrollbar};
 
 /// The events about the object of a row, seen through the one feed of its namespace's events: a feed per row that the cursor rests on
 /// would make the server read all of them each time, because it cannot index events.
@@ -72,9 +75,42 @@ pub struct Preview {
     events: Option<(ObjectId, Need)>,
     /// The end of a log that tells why the object is as it is.
     glance: Option<(ObjectId, Glance)>,
-    /// Rows scrolled out of sight, as far as there are any.
-    scrolled: cell::Cell<usize>,
-    height: u16,
+    /// The text as it was last drawn, and where one is in it.
+    page: RefCell<Page>,
+}
+
+/// A text, and all that it was made from: it is made anew when some of that is another.
+#[derive(Debug, Default)]
+struct Page {
+    made_of: Option<Stuff>,
+    document: Document,
+    pager: PagerState,
+    /// Whether something is counted down in it.
+    counts_down: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Stuff {
+    resource: Arc<Resource>,
+    row: Arc<Row>,
+    events: Option<Arc<Listing>>,
+    log: Option<Bytes>,
+    width: u16,
+    signs: Signs,
+    /// Ages are told in whole seconds.
+    second: i64,
+}
+
+impl PartialEq for Stuff {
+    fn eq(&self, other: &Self) -> bool {
+        let same_events = match (&self.events, &other.events) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        Arc::ptr_eq(&self.row, &other.row)
+            && same_events
+            && (&self.log, self.width, self.signs, self.second) == (&other.log, other.width, other.signs, other.second)
+    }
 }
 
 impl View for Preview {
@@ -87,12 +123,22 @@ impl View for Preview {
         std::iter::once("preview".to_owned()).chain(name).collect()
     }
 
+    fn status(&self, _data: &dyn Data) -> String {
+        let page = self.page.borrow();
+        page.pager.position(&page.document)
+    }
+
     fn scopes(&self) -> Vec<Scope> {
-        vec!["preview"]
+        match &self.shown {
+            Some((resource, _)) if is_pod(resource) => vec!["preview", "pods", "describe"],
+            Some(_) => vec!["preview", "describe"],
+            None => vec!["preview"],
+        }
     }
 
     fn hints(&self) -> &'static [(&'static str, &'static str)] {
         &[
+            ("object.why", "why"),
             ("pane.next", "other pane"),
             ("pane.zoom", "zoom"),
             ("preview.toggle", "hide"),
@@ -121,10 +167,10 @@ impl View for Preview {
         self.shown.as_ref().map(|(resource, row)| (resource, row))
     }
 
-    fn follow(&mut self, row: Option<(Arc<Resource>, Arc<Row>)>, data: &dyn Data) {
+    fn follow(&mut self, row: Option<(Arc<Resource>, Arc<Row>)>, _data: &dyn Data) {
         let id = |shown: &Option<(Arc<Resource>, Arc<Row>)>| shown.as_ref().map(|(_, row)| row.id.clone());
         if id(&row) != id(&self.shown) {
-            self.scrolled.set(0);
+            self.page.get_mut().pager.first();
         }
         let same =
             self.shown.as_ref().map(|(_, row)| Arc::as_ptr(row)) == row.as_ref().map(|(_, row)| Arc::as_ptr(row));
@@ -132,7 +178,7 @@ impl View for Preview {
         // The object the cursor rests on has changed: so may what its log ends with.
         let rests = self.shown.as_ref().map(|(_, row)| &row.id) == self.events.as_ref().map(|(id, _)| id);
         if rests && !same {
-            self.glance = self.look_up(data);
+            self.glance = self.look_up();
         }
     }
 
@@ -141,16 +187,18 @@ impl View for Preview {
             let events = data.discovery_of(row.id.cluster).find("events").cloned()?;
             Some((row.id.clone(), event_need(events, resource, row)))
         });
-        self.glance = self.look_up(data);
+        self.glance = self.look_up();
     }
 
     fn glances(&self) -> Vec<Glance> {
         self.glance.iter().map(|(_, glance)| glance.clone()).collect()
     }
 
-    fn layout(&mut self, area: Rect, _data: &dyn Data) -> Reply {
-        self.height = area.height;
-        Reply::Done
+    fn selectable(&self, area: Rect) -> Option<Rect> {
+        Some(Rect {
+            width: area.width.saturating_sub(1),
+            ..area
+        })
     }
 
     fn on(&mut self, input: &Input, _data: &dyn Data) -> Reply {
@@ -166,45 +214,78 @@ impl View for Preview {
         let ViewCommand::Move(motion) = command else {
             return Err(not_here("this"));
         };
-        match motion.lines(usize::from(self.height).max(2) - 1) {
+        let page = self.page.get_mut();
+        match motion.lines(usize::from(page.pager.size.1).max(2) - 1) {
             Some(lines) => self.scroll(lines),
-            None if *motion == Motion::Last => self.scrolled.set(usize::MAX / 2),
-            None => self.scrolled.set(0),
+            None if *motion == Motion::Last => page.pager.last(&page.document),
+            None => page.pager.first(),
         }
         Ok(Reply::Done)
+    }
+
+    fn tick(&self, data: &dyn Data) -> Option<Duration> {
+        let millis = u64::try_from(data.now().subsec_millisecond().max(0)).unwrap_or(0);
+        let counts_down = self.page.borrow().counts_down;
+        counts_down.then(|| Duration::from_millis(1001u64.saturating_sub(millis)))
     }
 
     fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {
         let Some((resource, row)) = &self.shown else { return };
         let events = self.events.as_ref().filter(|(id, _)| *id == row.id);
-        let events = events.map(|(_, need)| look.data.listing(need));
         let glance = self.glance.as_ref().filter(|(id, _)| *id == row.id);
-        let log = glance.and_then(|(_, glance)| look.data.glance(glance));
-        let scrolled = draw(
-            area,
-            buf,
-            look,
-            (kind::find(resource), row),
-            (events.as_deref(), log.as_deref()),
-            self.scrolled.get(),
-        );
-        self.scrolled.set(scrolled);
+        let stuff = Stuff {
+            resource: resource.clone(),
+            row: row.clone(),
+            events: events.map(|(_, need)| look.data.listing(need)),
+            log: glance.and_then(|(_, glance)| look.data.glance(glance)),
+            // The last column is the scrollbar's, and air.
+            width: area.width.saturating_sub(1),
+            signs: look.theme.signs,
+            second: look.data.now().as_second(),
+        };
+        let mut page = self.page.borrow_mut();
+        let page = &mut *page;
+        page.pager.size = (stuff.width, area.height);
+        if page.made_of.as_ref() != Some(&stuff) {
+            (page.document, page.counts_down) = write(&stuff, look);
+            page.made_of = Some(stuff);
+        }
+        page.pager.wrap = true;
+        page.pager.clamp(&page.document);
+        let inner = Rect {
+            width: area.width.saturating_sub(1),
+            ..area
+        };
+        Pager {
+            document: &page.document,
+            state: &page.pager,
+        }
+        .draw(inner, buf, look.theme);
+        let (top, total) = page.pager.extent(&page.document);
+        scrollbar(area, buf, look.theme, top, total);
     }
 }
 
 impl Preview {
-    fn look_up(&self, data: &dyn Data) -> Option<(ObjectId, Glance)> {
+    fn look_up(&self) -> Option<(ObjectId, Glance)> {
         let (resource, row) = self.shown.as_ref()?;
-        Some((row.id.clone(), glance(kind::find(resource), row, data.now())?))
+        Some((row.id.clone(), glance(resource, row)?))
     }
 
     fn scroll(&mut self, rows: isize) {
-        self.scrolled.set(self.scrolled.get().saturating_add_signed(rows));
+        let page = self.page.get_mut();
+        page.pager.scroll(&page.document, rows);
     }
 }
 
-/// Lines of a log that are fetched: enough to tell why something ended.
-const LINES: usize = 6;
+/// Lines of a log that are read, so that the rules find what tells, and bytes of them.
+const READ: (usize, usize) = (40, 32_768);
+/// Lines of a log that are shown.
+const LINES: usize = 5;
+/// Pieces of evidence that are shown, and remedies.
+const TOLD: usize = 3;
+/// Columns of a piece of evidence: the events below say the rest.
+const QUOTED: usize = 120;
 /// Events shown at most.
 const EVENTS: usize = 20;
 /// Cells of the bar before the next try.
@@ -223,113 +304,171 @@ fn events_about(row: &Row, listing: Option<&Listing>) -> Vec<Value> {
     events
 }
 
-/// The end of the log that tells why the object of a row is not as it should be.
-fn glance(kind: &Kind, row: &Row, now: Timestamp) -> Option<Glance> {
+fn is_pod(resource: &Resource) -> bool {
+    resource.group.is_empty() && &*resource.plural == "pods"
+}
+
+/// Whose log tells why the pod of a row is not as it should be.
+fn teller(resource: &Resource, row: &Row, object: &Value) -> Option<Teller> {
+    let well = matches!(row.health, Health::None | Health::Good | Health::Done);
+    why::teller(object).filter(|_| !well && is_pod(resource))
+}
+
+/// The end of that log.
+fn glance(resource: &Resource, row: &Row) -> Option<Glance> {
     if matches!(row.health, Health::None | Health::Good | Health::Done) {
         return None;
     }
-    let object = row.object.value();
-    let container = (kind.cause)(&subject(&object, &[], now))?.log?;
+    let teller = teller(resource, row, &row.object.value())?;
     let path = format!("/api/v1/namespaces/{}/pods/{}/log", row.id.namespace, row.id.name);
-    let read = Read::new(path, format!("read the log of {container}"))
-        .param("container", &container)
-        .param("tailLines", LINES.to_string())
-        .param("limitBytes", "8192");
-    let statuses = [
-        &object["status"]["containerStatuses"],
-        &object["status"]["initContainerStatuses"],
-    ];
-    let mut statuses = statuses.into_iter().filter_map(Value::as_array).flatten();
-    let state = statuses.find(|status| status["name"] == *container).cloned();
+    let read = Read::new(path, format!("read the log of {}", teller.container))
+        .param("container", &teller.container)
+        .param("tailLines", READ.0.to_string())
+        .param("limitBytes", READ.1.to_string());
     Some(Glance {
         cluster: row.id.cluster,
         read,
-        edition: state.map_or_else(String::new, |state| {
-            format!("{} {}", state["containerID"], state["restartCount"])
-        }),
+        edition: teller.edition,
     })
 }
 
-fn subject<'a>(object: &'a Value, events: &'a [Value], now: Timestamp) -> Subject<'a> {
-    Subject {
-        object,
-        events,
+/// Writes why a row is as it is, what helps, what else matters, and what has happened, oldest first; and whether something in it is
+/// counted down.
+fn write(stuff: &Stuff, look: &Look<'_>) -> (Document, bool) {
+    let (resource, row) = (&*stuff.resource, &*stuff.row);
+    let object = row.object.value();
+    let events = events_about(row, stuff.events.as_deref());
+    let now = look.data.now();
+    let log = String::from_utf8_lossy(stuff.log.as_deref().unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let teller = teller(resource, row, &object);
+    let findings = match row.health {
+        // What has ended as it should, and what has no state, is not asked why.
+        Health::None | Health::Done => Vec::new(),
+        _ => {
+            let last = teller.as_ref().map(|teller| LastLines {
+                container: &teller.container,
+                lines: &lines,
+            });
+            let kind = (&*resource.group, &*resource.kind);
+            why::glance(kind, &object, &events, last.filter(|_| !lines.is_empty()), now)
+        }
+    };
+    let mut document = Document::new();
+    let (sign, role) = sign(row.health, look.theme);
+    let mut title = TextLine::new();
+    if !sign.is_empty() {
+        title = title.with(role, sign).with(Role::Text, " ");
+    }
+    document.push(title.with(Role::Strong, &row.id.name).hanging(2));
+    let next = Some(&object).filter(|_| is_pod(resource)).and_then(why::next);
+    if findings.is_empty() {
+        let word = state_word(row).map(|word| TextLine::new().with(Role::Text, "  ").with(Role::Dim, word));
+        document.lines.extend(word);
+    }
+    document.lines.extend(findings.first().map(|_| TextLine::new()));
+    for finding in &findings {
+        sentences(&mut document, finding, look);
+    }
+    document.lines.extend(next.map(|next| countdown(next, now, look)));
+    if let Some(finding) = findings.first() {
+        tell(&mut document, finding.root());
+    }
+    if !lines.is_empty() {
+        document.push(TextLine::new());
+        document.push(section("last log lines", stuff.width, look));
+        for line in &lines[lines.len().saturating_sub(LINES)..] {
+            let mut out = TextLine::new().hanging(2);
+            super::logs::push_line(&mut out, line);
+            document.push(out);
+        }
+    }
+    if let Some(finding) = findings.first() {
+        document.push(TextLine::new());
+        helps(&mut document, finding, teller.as_ref(), look);
+    }
+    document.push(TextLine::new());
+    let subject = Subject {
+        object: &object,
+        events: &events,
         now,
         zone: TimeZone::system(),
         related: None,
-    }
-}
-
-/// Draws why a row is as it is, what helps, what else matters, and what has happened, oldest first, from a row on; the row it could be
-/// from.
-fn draw(
-    area: Rect,
-    buf: &mut Buffer,
-    look: &Look<'_>,
-    (kind, row): (&Kind, &Row),
-    (listing, log): (Option<&Listing>, Option<&[u8]>),
-    scrolled: usize,
-) -> usize {
-    let object = row.object.value();
-    let events = events_about(row, listing);
-    let now = look.data.now();
-    let subject = subject(&object, &events, now);
-    let mut document = Document::new();
-    let (sign, role) = sign(row.health, look.theme);
-    let title = TextLine::new().with(role, sign).with(Role::Text, " ");
-    document.push(title.with(Role::Strong, &row.id.name).hanging(2));
-    if let Some(cause) = (kind.cause)(&subject) {
-        document.push(TextLine::new());
-        document.push(TextLine::new().with(Role::Strong, &cause.sentence));
-        document.lines.extend(cause.next.map(|next| next_try(next, now, look)));
-        tell(&mut document, cause, log, look);
-    } else if let Some(word) = state_word(row) {
-        document.push(TextLine::new().with(Role::Text, "  ").with(Role::Dim, word));
-    }
-    document.push(TextLine::new());
-    let summary = (kind.summary)(&subject).lines;
+    };
+    let summary = (kind::find(resource).summary)(&subject).lines;
     let blank = summary.first().is_some_and(|line| line.spans.is_empty());
     document.lines.extend(summary.into_iter().skip(usize::from(blank)));
     if !events.is_empty() {
         document.push(TextLine::new());
-        document.push(section("events", area.width, look));
+        document.push(section("events", stuff.width, look));
         let first = events.len().saturating_sub(EVENTS);
         for event in &events[first..] {
             document.push(event_line(event, look));
         }
     }
-    let mut state = PagerState {
-        size: (area.width, area.height),
-        ..PagerState::new()
-    };
-    let mut from = 0;
-    while from < scrolled && !state.is_at_end(&document) {
-        state.scroll(&document, 1);
-        from += 1;
-    }
-    Pager {
-        document: &document,
-        state: &state,
-    }
-    .draw(area, buf, look.theme);
-    from
+    (document, next.is_some())
 }
 
-/// The word of a state that needs no cause.
-fn state_word(row: &Row) -> Option<&str> {
-    row.cells.iter().find_map(|cell| match cell {
-        Cell::Status(_, word) => Some(&**word),
-        _ => None,
-    })
+/// What is wrong, and what that comes from.
+fn sentences(document: &mut Document, finding: &Finding, look: &Look<'_>) {
+    document.push(TextLine::new().with(Role::Strong, &finding.sentence));
+    let root = finding.root();
+    if root.sentence != finding.sentence {
+        let line = TextLine::new().with(Role::Dim, &format!("{} ", look.theme.signs.step));
+        document.push(line.with(Role::Strong, &root.sentence).hanging(2));
+    }
 }
 
-/// How long until it is tried again, and how much of the wait is over.
-fn next_try((at, since): (Timestamp, Timestamp), now: Timestamp, look: &Look<'_>) -> TextLine {
-    let (left, wait) = (at.duration_since(now), at.duration_since(since));
+/// What a finding was read from.
+fn tell(document: &mut Document, finding: &Finding) {
+    // What the sentence quotes need not be said again.
+    let news = |value: &str| !finding.sentence.contains(value);
+    let evidence = finding.evidence.iter().filter(|evidence| news(&evidence.value));
+    let mut lines = evidence
+        .take(TOLD)
+        .map(|evidence| {
+            let place = evidence
+                .path
+                .rsplit_once("].")
+                .map_or(&*evidence.path, |(_, field)| field);
+            TextLine::new()
+                .with(Role::Dim, &format!("{place}  "))
+                .with(Role::Text, &text::cut_end(&evidence.value, QUOTED))
+                .hanging(2)
+        })
+        .peekable();
+    if lines.peek().is_some() {
+        document.push(TextLine::new());
+        document.lines.extend(lines);
+    }
+}
+
+/// What to do, and the keys that lead there.
+fn helps(document: &mut Document, finding: &Finding, teller: Option<&Teller>, look: &Look<'_>) {
+    for remedy in finding.root().remedies.iter().take(TOLD) {
+        let line = TextLine::new().with(Role::Dim, &format!("{} ", look.theme.signs.step));
+        document.push(line.with(Role::Text, &remedy.text).hanging(2));
+    }
+    let log = teller.map(|teller| match teller.restarted {
+        true => ("pod.logs --previous", "the log before it ended"),
+        false => ("pod.logs", "its whole log"),
+    });
+    for (line, words) in std::iter::once(("object.why", "why in full, and do it")).chain(log) {
+        let key = look.key_of(line);
+        let key = if key.is_empty() { format!(":{line}") } else { key };
+        let key = text::pad_right(&key, 2);
+        document.push(TextLine::new().with(Role::Key, &key).with(Role::Text, words).hanging(2));
+    }
+}
+
+/// How long until something happens by itself, and how much of the wait is over.
+fn countdown(next: Next, now: Timestamp, look: &Look<'_>) -> TextLine {
+    let (left, wait) = (next.at.duration_since(now), next.at.duration_since(next.since));
     if !left.is_positive() {
-        return TextLine::new().with(Role::Progress, "the next try is due");
+        return TextLine::new().with(Role::Progress, &format!("{} now", next.what));
     }
-    let mut line = TextLine::new().with(Role::Progress, &format!("next try in {}  ", text::human_duration(left)));
+    let words = format!("{} in {}  ", next.what, text::human_duration(left));
+    let mut line = TextLine::new().with(Role::Progress, &words);
     if wait.is_positive() {
         let over = 1.0 - (left.as_secs_f64() / wait.as_secs_f64()).clamp(0.0, 1.0);
         let cells = (over * BAR as f64) as usize;
@@ -340,33 +479,12 @@ fn next_try((at, since): (Timestamp, Timestamp), now: Timestamp, look: &Look<'_>
     line
 }
 
-/// What a cause is told from, and what helps.
-fn tell(document: &mut Document, cause: Cause, log: Option<&[u8]>, look: &Look<'_>) {
-    if !cause.evidence.is_empty() {
-        document.push(TextLine::new());
-        document.lines.extend(cause.evidence);
-    }
-    let log = String::from_utf8_lossy(log.unwrap_or_default());
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    if !lines.is_empty() {
-        document.push(TextLine::new());
-        document.push(TextLine::new().with(Role::Dim, "last log lines"));
-        for line in &lines[lines.len().saturating_sub(LINES - 1)..] {
-            let mut out = TextLine::new().hanging(2);
-            super::logs::push_line(&mut out, line);
-            document.push(out);
-        }
-    }
-    document.push(TextLine::new());
-    for (line, words) in cause.remedies.into_iter().chain([("object.why", "why, in full")]) {
-        let key = look.key_of(line);
-        let key = if key.is_empty() { format!(":{line}") } else { key };
-        document.push(
-            TextLine::new()
-                .with(Role::Key, &text::pad_right(&key, 4))
-                .with(Role::Text, words),
-        );
-    }
+/// The word of a state that needs no cause.
+fn state_word(row: &Row) -> Option<&str> {
+    row.cells.iter().find_map(|cell| match cell {
+        Cell::Status(_, word) => Some(&**word),
+        _ => None,
+    })
 }
 
 /// A rule with a word in it.

@@ -11,12 +11,25 @@ use crate::store::{Cell, Row};
 pub(super) fn until_next<'a>(rows: impl Iterator<Item = &'a Arc<Row>>, now: Timestamp) -> Option<Duration> {
     let moments = rows.flat_map(|row| {
         let fresh = row.changed.map(|at| (at, true));
-        let cells = row.cells.iter().filter_map(|cell| match cell {
-            Cell::Age(at) | Cell::Counted(_, Some(at)) => Some((*at, false)),
-            _ => None,
-        });
+        let cells = row.cells.iter().filter_map(age).map(|at| (at, false));
         fresh.into_iter().chain(cells)
     });
+    earliest(moments, now)
+}
+
+/// How long the ages in `cells` stay as they read now; `None` when there are none.
+pub(super) fn until_age<'a>(cells: impl Iterator<Item = &'a Cell>, now: Timestamp) -> Option<Duration> {
+    earliest(cells.filter_map(age).map(|at| (at, false)), now)
+}
+
+fn age(cell: &Cell) -> Option<Timestamp> {
+    match cell {
+        Cell::Age(at) | Cell::Counted(_, Some(at)) => Some(*at),
+        _ => None,
+    }
+}
+
+fn earliest(moments: impl Iterator<Item = (Timestamp, bool)>, now: Timestamp) -> Option<Duration> {
     moments
         .filter_map(|(at, flash)| step(now.duration_since(at).as_millis(), flash))
         .min()

@@ -8,6 +8,9 @@ use crate::document::{Document, TextLine};
 use crate::text;
 use crate::theme::{Role, Theme};
 
+/// Lines whose rows are counted to tell where one is.
+const COUNTED: usize = 300;
+
 /// Where a pager is in its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PagerState {
@@ -84,6 +87,18 @@ impl PagerState {
         true
     }
 
+    /// Goes where a click on the scrollbar means, in the row-th row of it.
+    pub fn scroll_to(&mut self, document: &Document, row: u16) {
+        let (_, total) = self.extent(document);
+        let height = usize::from(self.size.1).max(2);
+        let row = usize::from(row).min(height - 1);
+        match row + 1 == height {
+            true => self.last(document),
+            false => (self.top, self.skip) = (row * total.saturating_sub(height) / (height - 1), 0),
+        }
+        self.clamp(document);
+    }
+
     /// Goes to the first line.
     pub fn first(&mut self) {
         (self.top, self.skip) = (0, 0);
@@ -101,10 +116,45 @@ impl PagerState {
         }
     }
 
-    /// Keeps the place inside a text that became shorter.
+    /// Keeps the place inside a text that became shorter, or an area that became taller: the last screenful is full.
     pub fn clamp(&mut self, document: &Document) {
-        if self.top >= document.lines.len() {
+        if self.top >= document.lines.len() || (self.top > 0 && self.is_at_end(document)) {
             self.last(document);
+        }
+    }
+
+    /// The first visible line and the number of lines, for a scrollbar; equal to the height where all of it is visible.
+    pub fn extent(&self, document: &Document) -> (usize, usize) {
+        let height = usize::from(self.size.1);
+        let whole = self.top == 0 && self.skip == 0 && self.is_at_end(document);
+        if whole {
+            return (0, 0);
+        }
+        // What is long is told by its lines, however they wrap: where one is in it need not be exact, but its ends are.
+        let exact = document.lines.len() <= COUNTED;
+        let rows = |lines: &[TextLine]| match exact {
+            true => lines.iter().map(|line| self.rows(line)).sum(),
+            false => lines.len(),
+        };
+        let total = rows(&document.lines).max(height + 1);
+        let last = total - height;
+        match self.is_at_end(document) {
+            true => (last, total),
+            false => {
+                let above = rows(&document.lines[..self.top.min(document.lines.len())]);
+                (above.min(last.saturating_sub(1)), total)
+            }
+        }
+    }
+
+    /// How far down one is: `37%`, `top`, `end`; empty where all of it is visible.
+    pub fn position(&self, document: &Document) -> String {
+        let (top, total) = self.extent(document);
+        match total {
+            0 => String::new(),
+            _ if top == 0 && self.skip == 0 => "top".to_owned(),
+            _ if self.is_at_end(document) => "end".to_owned(),
+            total => format!("{}%", (top * 100 / total).clamp(1, 99)),
         }
     }
 

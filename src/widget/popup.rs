@@ -15,8 +15,8 @@ pub enum Anchor {
     Centre,
     /// At the bottom, over the status line.
     Bottom,
-    /// Near a row, below it when there is room, else above.
-    Row(u16),
+    /// Beside what stands at this column and row: below it when there is room, else above.
+    Beside(u16, u16),
 }
 
 /// Clears a popup's area (at most `width` x `height`, shrunk to fit `screen`), draws its title, and gives the area inside.
@@ -33,13 +33,15 @@ pub fn popup(
     let x = match anchor {
         Anchor::Centre => screen.x + (screen.width - width) / 2,
         Anchor::Bottom => screen.x,
-        Anchor::Row(_) => screen.x + (screen.width - width).min(4),
+        Anchor::Beside(x, _) => x.max(screen.x).min(screen.right() - width),
     };
     let y = match anchor {
         Anchor::Centre => screen.y + (screen.height - height) / 3,
         Anchor::Bottom => screen.bottom() - height,
-        Anchor::Row(row) if row + 1 + height <= screen.bottom() => row + 1,
-        Anchor::Row(row) => row.saturating_sub(height).max(screen.y),
+        // The hints stay.
+        Anchor::Beside(_, row) if row + 1 + height < screen.bottom() => row + 1,
+        Anchor::Beside(_, row) if row >= screen.y + height => row - height,
+        Anchor::Beside(..) => screen.bottom() - height,
     };
     let width = if anchor == Anchor::Bottom { screen.width } else { width };
     let area = Rect { x, y, width, height }.intersection(screen);
@@ -60,6 +62,12 @@ pub fn popup(
         put(buf, area.x, y, area.right(), edge, bar);
         if plain {
             put(buf, area.right() - 1, y, area.right(), edge, bar);
+        }
+    }
+    if plain && area.width > 2 {
+        let rule = theme.signs.horizontal.repeat(usize::from(area.width) - 2);
+        for y in [area.top(), area.bottom() - 1] {
+            put(buf, area.x + 1, y, area.right() - 1, &rule, bar);
         }
     }
     put_line(

@@ -203,35 +203,43 @@ pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
     }
     let mut widths: Vec<u16> = columns.iter().map(ColumnSpec::natural).collect();
     let ranked = |at: usize| match columns[at].rank {
-        0 => columns[at].natural(),
+        0 => columns[at].natural().min(TELLING.max(columns[at].min)),
         _ => squeezed(at),
     };
     let brief = |at: usize| match columns[at].cut {
         Cut::Never => columns[at].squeezed(0),
         _ => columns[at].natural(),
     };
-    let floors: [&dyn Fn(usize) -> u16; 4] = [&brief, &ranked, &squeezed, &|at| {
+    // Of a very long name only what tells it from others is worth more than a word.
+    let told = |at: usize| match columns[at].rank {
+        0 if columns[at].cut == Cut::Middle => brief(at).min(columns[at].min.max(TELLING)),
+        _ => brief(at),
+    };
+    let floors: [&dyn Fn(usize) -> u16; 5] = [&brief, &told, &ranked, &squeezed, &|at| {
         columns[at].min.min(columns[at].wanted).max(1)
     }];
     for floor in floors {
-        while used(&|at| widths[at], &shown) > room {
-            let widest = (0..columns.len())
-                .filter(|at| shown[*at] && widths[*at] > floor(*at))
-                .max_by_key(|at| widths[*at]);
-            let Some(at) = widest else { break };
-            widths[at] -= 1;
-        }
+        shrink(&mut widths, &shown, room, floor);
     }
+    let whole = (0..columns.len()).all(|at| shown[at] || columns[at].spare);
     let mut spare: Vec<usize> = (0..columns.len())
         .filter(|at| columns[*at].spare && columns[*at].wanted > 0)
         .collect();
     spare.sort_by_key(|at| columns[*at].rank);
     for at in spare {
         shown[at] = true;
-        if used(&|at| widths[at], &shown) > room {
+        // For the first of them headers become short, and very long names too.
+        let gives: &dyn Fn(usize) -> u16 = if columns[at].rank == 0 && whole {
+            &told
+        } else {
+            &|at| widths[at]
+        };
+        if used(&|at| gives(at).min(widths[at]), &shown) > room {
             shown[at] = false;
-            break;
+            continue;
         }
+        let floor: Vec<u16> = (0..columns.len()).map(gives).collect();
+        shrink(&mut widths, &shown, room, &|at| floor[at]);
     }
     for at in (0..columns.len()).filter(|at| shown[*at]) {
         let rest = room.saturating_sub(used(&|at| widths[at], &shown));
@@ -242,6 +250,26 @@ pub fn fit(columns: &[ColumnSpec], available: u16) -> Vec<Option<u16>> {
         .zip(&shown)
         .map(|(width, shown)| shown.then_some(*width))
         .collect()
+}
+
+/// Takes from the widest of the columns shown, none below its floor, until they fit.
+fn shrink(widths: &mut [u16], shown: &[bool], room: u16, floor: &dyn Fn(usize) -> u16) {
+    let used = |widths: &[u16]| {
+        total(
+            widths
+                .iter()
+                .zip(shown)
+                .filter(|(_, shown)| **shown)
+                .map(|(width, _)| *width),
+        )
+    };
+    while used(widths) > room {
+        let widest = (0..widths.len())
+            .filter(|at| shown[*at] && widths[*at] > floor(*at))
+            .max_by_key(|at| widths[*at]);
+        let Some(at) = widest else { break };
+        widths[at] -= 1;
+    }
 }
 
 /// Where each shown column begins and ends in a table at `x`, for drawing and for the mouse.

@@ -40,7 +40,7 @@ pub(super) fn summary(subject: &Subject<'_>) -> Document {
 }
 
 /// `exit 1`, `OOMKilled, exit 137`, `signal 9`.
-fn how(ended: &Value) -> String {
+pub(super) fn how(ended: &Value) -> String {
     let (exit, signal) = (int(&ended["exitCode"]), int(&ended["signal"]));
     let how = if signal > 0 {
         format!("signal {signal}")

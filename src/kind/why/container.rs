@@ -40,7 +40,7 @@ impl<'a> Container<'a> {
     }
 
     /// Whether it does what it is for.
-    fn is_well(&self) -> bool {
+    pub(super) fn is_well(&self) -> bool {
         if self.is_init {
             self.status["state"]["terminated"]["exitCode"] == 0
         } else {

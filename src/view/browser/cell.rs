@@ -9,8 +9,8 @@ use crate::widget::TableCell;
 /// How long a restart stands out.
 const RECENT: i64 = 600;
 
-/// A cell ready for the table.
-pub(super) fn table_cell<'a>(row: &Row, cell: &'a Cell, theme: &Theme, now: Timestamp) -> TableCell<'a> {
+/// A cell of a row of this health, ready for the table.
+pub(crate) fn table_cell<'a>(row: Health, cell: &'a Cell, theme: &Theme, now: Timestamp) -> TableCell<'a> {
     let text = cell.show(now);
     let state = |health: Health| {
         let stands_out = health.needs_attention() || health == Health::Progress;
@@ -19,7 +19,7 @@ pub(super) fn table_cell<'a>(row: &Row, cell: &'a Cell, theme: &Theme, now: Time
     match cell {
         Cell::Status(health, _) => TableCell::new(text).role(state(*health)),
         Cell::Empty => TableCell::new(text).role(Some(Role::Dim)),
-        Cell::Ratio(ready, wanted) if ready < wanted => TableCell::new(text).role(state(row.health)),
+        Cell::Ratio(ready, wanted) if ready < wanted => TableCell::new(text).role(state(row)),
         Cell::Counted(0, _) => TableCell::new("0").role(Some(Role::Dim)),
         Cell::Counted(count, at) => {
             let recent = at.is_some_and(|at| now.duration_since(at).as_secs() < RECENT);

@@ -103,9 +103,15 @@ impl Browser {
         for (at, column) in self.wheres().iter().enumerate() {
             specs.push(ColumnSpec::new(column.title(), extent(at).widest.into(), 2).cut(Cut::Middle, 10));
         }
-        for column in self.columns.iter() {
-            let extent = extent(specs.len());
-            specs.push(self.spec(column, extent));
+        for (at, column) in self.columns.iter().enumerate() {
+            let spec = self.spec(column, extent(specs.len()));
+            // Sideways the name stays, and what is beyond the edge comes as if it were wide.
+            let passed = (1..=self.left).contains(&at);
+            specs.push(ColumnSpec {
+                wanted: if passed { 0 } else { spec.wanted },
+                spare: passed || (spec.spare && (self.left == 0 || spec.wanted == 0)),
+                ..spec
+            });
         }
         let sorted = self.sorted_column();
         if let Some(spec) = specs.get_mut(sorted).filter(|spec| !spec.spare || spec.wanted > 0) {
@@ -118,6 +124,7 @@ impl Browser {
             let title = key.rsplit('/').next().unwrap_or(key).to_uppercase();
             specs.push(ColumnSpec::new(title, widest.max().unwrap_or(1).min(40), 4).cut(Cut::End, 6));
         }
+        specs.extend(self.usage.specs());
         if self.has_strip(listing) {
             specs.push(ColumnSpec {
                 spare: true,

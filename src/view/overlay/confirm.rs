@@ -67,7 +67,8 @@ pub struct Confirm {
     /// Whether the dangerous answer is chosen.
     yes: bool,
     guard: Option<Guard>,
-    anchor: Anchor,
+    /// It stands at the bottom, below what it is about.
+    low: bool,
 }
 
 impl Confirm {
@@ -92,7 +93,7 @@ impl Confirm {
             gone: false,
             yes: false,
             guard: None,
-            anchor: Anchor::Centre,
+            low: false,
         }
     }
 
@@ -113,7 +114,7 @@ impl Confirm {
     /// It stands at the bottom, below what it is about.
     #[must_use]
     pub fn at_bottom(mut self) -> Self {
-        self.anchor = Anchor::Bottom;
+        self.low = true;
         self
     }
 
@@ -189,6 +190,10 @@ impl Overlay for Confirm {
         }
     }
 
+    fn is_about_cursor(&self) -> bool {
+        !self.targets.is_empty()
+    }
+
     fn learn(&mut self, content: &Result<Content>) {
         self.counted = Some(match content {
             Ok(Content { objects: 0, .. }) => TextLine::new().with(Role::Dim, "There is nothing in it."),
@@ -232,14 +237,12 @@ impl Overlay for Confirm {
         let width = widest.max(text::width(&self.title)).max(34).min(room) as u16;
         let height = body.lines.len() as u16 + 2;
         let title = TextLine::new().with(Role::Danger, &text::cut_middle(&self.title, room));
-        let above = match self.anchor {
-            Anchor::Bottom => Rect {
-                height: screen.height.saturating_sub(1),
-                ..screen
-            },
-            _ => screen,
+        let above = Rect {
+            height: screen.height.saturating_sub(u16::from(self.low)),
+            ..screen
         };
-        let inner = popup(above, buf, look.theme, self.anchor, (width, height), &title);
+        let anchor = if self.low { Anchor::Bottom } else { look.anchor() };
+        let inner = popup(above, buf, look.theme, anchor, (width, height), &title);
         let base = look.theme.style(Role::Popup);
         let mut y = inner.y;
         for line in &body.lines {

@@ -11,7 +11,7 @@ use crate::keys::Line;
 use crate::text;
 use crate::theme::Role;
 use crate::view::{Data, Input, Look};
-use crate::widget::{Anchor, LineEdit, popup, put, put_line};
+use crate::widget::{LineEdit, popup, put, put_line};
 
 /// One field.
 #[derive(Debug)]
@@ -216,7 +216,7 @@ impl Overlay for Form {
         }
         let height = (self.note.len() + self.fields.len() + foot.len().max(1) + 1) as u16;
         let title = TextLine::new().with(Role::PopupTitle, &self.title);
-        let inner = popup(screen, buf, look.theme, Anchor::Centre, (width, height), &title);
+        let inner = popup(screen, buf, look.theme, look.anchor(), (width, height), &title);
         let base = look.theme.style(Role::Popup);
         let mut y = inner.y;
         for line in &self.note {

@@ -99,6 +99,8 @@ impl Terminal {
         let mut command = command
             .envs(home.variables())
             .env("TERM", "xterm-256color")
+            // Nobody is there to answer which ground it has.
+            .env("COLORFGBG", "15;0")
             .env("RUST_BACKTRACE", "0")
             .env_remove("NO_COLOR")
             .env_remove("DISPLAY")

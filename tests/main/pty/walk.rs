@@ -111,7 +111,7 @@ fn the_walk_of_a_newcomer_by_keys_alone() {
     knarr
         .keys("gn")
         .until("kube-system")
-        .keys("C")
+        .keys("+")
         .until("create namespace")
         .keys("shop<ret>")
         .until_line(&["shop", "Active"]);

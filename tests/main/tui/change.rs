@@ -167,7 +167,7 @@ async fn a_namespace_is_deleted_by_its_name_and_says_how_much_goes_with_it() {
     tui.keys("y<ret>").await.shows(&["Type default to delete"]);
     tui.keys("<esc>").await.hides(&["delete namespace default?"]);
     // One that holds nothing needs no word.
-    tui.keys("Cempty<ret>").await.until_line(&["empty", "Active"]).await;
+    tui.keys("+empty<ret>").await.until_line(&["empty", "Active"]).await;
     assert!(
         tui.cursor_line().contains("empty"),
         "the cursor is on what was made\n{}",

@@ -35,8 +35,9 @@ async fn the_smallest_screen_keeps_the_state_of_each_row() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_does_not_run_is_explained_beside_the_table() {
     let mut tui = with_a_broken_pod(140, 40).await;
-    tui.keys("gg").await.until("cannot be had").await;
-    tui.shows(&["edit the image", "── events"]);
+    tui.keys("gg").await.until("nowhere.example.com/none:1").await;
+    tui.until("why in full").await;
+    tui.shows(&["── events"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,4 +74,106 @@ async fn a_theme_is_seen_while_one_chooses_and_gone_when_one_does_not() {
     tui.keys(":theme<ret><down><down><ret>").await;
     assert_eq!(theme(&tui), "contrast");
     assert!(tui.app.state().layers.is_empty());
+}
+
+/// A pod with two containers, the second of which writes lines.
+async fn with_two_containers(columns: u16, rows: u16) -> Tui {
+    let mut tui = Tui::start(columns, rows).await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
+        "spec": {"containers": [
+            {"name": "main", "image": "nginx", "ports": [{"containerPort": 80, "name": "http"}]},
+            {"name": "side", "image": "busybox", "command": ["sh", "-c", "echo from the side; sleep 100000"]},
+        ]},
+    });
+    let pod = serde_json::from_value(pod).expect("a pod");
+    pods(tui.client())
+        .create(&PostParams::default(), &pod)
+        .await
+        .expect("created");
+    tui.until_line(&["web", "2/2", "Running"]).await;
+    tui
+}
+
+#[tokio::test(start_paused = true)]
+async fn enter_on_a_pod_shows_its_containers_and_acts_on_the_one_under_the_cursor() {
+    let mut tui = with_two_containers(120, 30).await;
+    tui.keys("<ret>")
+        .await
+        .until_line(&["main", "Running", "80/http"])
+        .await;
+    tui.shows(&["web ▸ containers", "IMAGE"]);
+    tui.keys("j").await;
+    assert!(tui.cursor_line().contains("side"), "{}", tui.screen());
+    // No picker: it is the container under the cursor.
+    tui.keys("<ret>").await.until("web/side").await;
+    assert!(tui.app.state().layers.is_empty(), "{}", tui.screen());
+    tui.keys("<esc>").await.until_line(&["side", "Running"]).await;
+    tui.keys("<esc>").await.until_line(&["web", "2/2"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_help_is_one_page_at_every_size() {
+    let mut tui = with_a_broken_pod(80, 24).await;
+    for (columns, rows) in [(80, 24), (120, 40), (200, 60)] {
+        tui.resize(columns, rows).await;
+        tui.keys("?").await.until("help:").await;
+        tui.shows(&["describe", "change ...", "more columns", "next tab", "all namespaces"]);
+        tui.hides(&["table.wide", "top"]);
+        tui.keys("<esc>").await;
+    }
+    tui.keys("?").await;
+    tui.keys("/replicas<ret>")
+        .await
+        .shows(&["Change the number of replicas"]);
+    tui.hides(&["all namespaces"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_stands_beside_its_row() {
+    let mut tui = with_a_broken_pod(120, 40).await;
+    tui.keys("gg<C-x>").await.until("delete pod broken?").await;
+    let (_, row) = tui.find("0/1");
+    let (_, question) = tui.find("delete pod broken?");
+    assert_eq!(question, row + 1, "{}", tui.screen());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_goes_sideways_and_its_name_stays() {
+    let mut tui = with_a_broken_pod(60, 20).await;
+    tui.hides(&["NODE"]);
+    tui.keys("<right><right><right><right>").await.until("NODE").await;
+    tui.shows(&["NAME", "broken"]).hides(&["READY", "STATUS"]);
+    tui.keys("<left><left><left><left>").await.shows(&["READY", "STATUS"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_marked_with_the_mouse_is_copied() {
+    let mut tui = with_a_broken_pod(100, 30).await;
+    tui.keys(":pods<ret>gg").await;
+    tui.keys("d").await.until("Namespace").await;
+    let (column, row) = tui.find("Name");
+    tui.drag((column, row), (column + 3, row)).await;
+    assert_eq!(tui.copied(), ["Name"], "{}", tui.screen());
+    tui.shows(&["copied 1 line"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_in_a_log_shows_the_lines_around_what_it_finds() {
+    let mut tui = Tui::start(100, 30).await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
+        "spec": {"containers": [{"name": "main", "image": "busybox",
+            "command": ["sh", "-c", "echo one; echo two; echo three; echo four; echo five; echo six; sleep 100000"]}]},
+    });
+    let pod = serde_json::from_value(pod).expect("a pod");
+    pods(tui.client())
+        .create(&PostParams::default(), &pod)
+        .await
+        .expect("created");
+    tui.until_line(&["web", "Running"]).await;
+    tui.keys("l").await.until("following").await.until("six").await;
+    tui.keys("/five<ret>").await.shows(&["1 of 6 lines"]);
+    tui.keys("X").await.shows(&["two", "five", "six", "and 3 around"]);
+    tui.hides(&["one"]);
 }

@@ -121,8 +121,8 @@ async fn logs_follow_pause_and_filter() {
         counts.captures(screen).is_some_and(|found| &found[1] != "0")
     })
     .await;
-    tui.keys("<space>").await.shows(&["paused"]);
-    tui.keys("<space>").await.shows(&["following"]);
+    tui.keys("P").await.shows(&["paused"]);
+    tui.keys("P").await.shows(&["following"]);
     tui.keys("/no-such-text<ret>")
         .await
         .shows(&["no line matches no-such-text", "0 of "]);
@@ -286,10 +286,10 @@ async fn a_filter_narrows_while_it_is_typed_and_escape_undoes_it() {
 async fn make_a_namespace_switch_to_it_and_back() {
     let mut tui = with_kuard("default").await;
     tui.keys("gn").await.until("kube-system").await;
-    tui.keys("C").await.shows(&["create namespace"]);
+    tui.keys("+").await.shows(&["create namespace"]);
     tui.keys("shop<ret>").await.until_line(&["shop", "Active"]).await;
     tui.keys("gp").await;
-    tui.keys("n").await.shows(&["namespace", "shop"]);
+    tui.keys("#").await.shows(&["namespace", "shop"]);
     tui.keys("shop<ret>").await.until("no pods in namespace shop").await;
     tui.keys(":run web --image=nginx<ret>")
         .await
