@@ -6,15 +6,21 @@ mod argument;
 mod change;
 mod complete;
 mod done;
+mod explain;
+mod job;
 mod label;
 mod manifest;
 mod nav;
+mod node;
 mod object;
 mod open;
+mod outline;
 mod pane;
 mod place;
 mod pod;
 mod program;
+mod rights;
+mod rollout;
 mod selector;
 mod why;
 
@@ -156,8 +162,14 @@ commands! {
     place: NAMESPACES NAMESPACE_SET NAMESPACE_ALL NAMESPACE_CREATE CONTEXTS CONTEXT_SET;
     object: DESCRIBE YAML EDIT DELETE LABEL ANNOTATE SCALE COPY_NAME;
     pod: LOGS LOGS_REOPEN SHELL ATTACH FORWARD RUN;
+    outline: ROLLOUT XRAY WORKLOADS PULSE CHECK ASK;
+    rollout: RESTART PAUSE RESUME UNDO IMAGE RESOURCES ENV AUTOSCALE;
+    node: CORDON UNCORDON DRAIN TAINT EVICT;
+    job: TRIGGER SUSPEND UNSUSPEND SANITIZE DETACH;
+    rights: CAN_I WHO_CAN ACCOUNT;
+    explain: EXPLAIN;
     why: WHY REMEDY;
-    change: UNDO REDO CANCEL NOTICE JOURNAL;
+    change: UNDO REDO CANCEL NOTICE JOURNAL KUBECTL;
     manifest: APPLY;
     program: EMBEDDED RETRY THEME KEYMAP CLIPBOARD FILE_SAVE URL_OPEN SESSION_CLOSE SESSION_SHOW QUIT INTERRUPT;
 }
@@ -239,6 +251,13 @@ mod tests {
         &["pods", "objects", "table"],
         &["namespaces", "objects", "table"],
         &["objects", "table"],
+        &["pods", "outline", "table"],
+        &["workloads", "outline", "table"],
+        &["outline", "table"],
+        &["workloads", "objects", "table"],
+        &["nodes", "objects", "table"],
+        &["jobs", "objects", "table"],
+        &["services", "objects", "table"],
         &["containers", "pods", "describe", "table"],
         &["labels", "table"],
         &["forwards", "table"],

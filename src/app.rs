@@ -12,6 +12,7 @@ mod memory;
 mod perform;
 mod run;
 mod screen;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod update;

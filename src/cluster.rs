@@ -7,6 +7,7 @@ mod apply;
 mod discovery;
 mod execute;
 mod journal;
+mod kubectl;
 mod link;
 mod manifest;
 mod merge;
@@ -17,14 +18,14 @@ mod source;
 
 pub use apply::{Applied, ApplyReport, Effect as ApplyEffect, preview};
 pub use discovery::{Discovery, Resource};
-pub use execute::{Content, Progress, Report, content, execute};
+pub use execute::{Content, Progress, Report, content, execute, list};
 pub use journal::{Journal, masked};
 pub(crate) use link::retry_after;
 pub use link::{Changed, Link, LinkState};
 pub use manifest::object as object_of_text;
 pub use merge::reconciled;
 pub use place::{ClusterId, Namespaces, Place};
-pub use plan::{Change, ObjectRef, Plan, Write, subject};
+pub use plan::{Change, ObjectRef, Pace, Plan, Write, subject};
 pub use request::{Read, encode};
 pub use source::{
     ComponentLogs, ConnectOptions, Contexts, Given, PLUGIN, PLUGIN_SECONDS, Running, Source, background, clusters_dir,

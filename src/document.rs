@@ -1,7 +1,8 @@
 //! Text with roles: what describe, YAML, help and logs hand to the pager.
 
-use std::cell::RefCell;
-use std::sync::Arc as Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use similar::{ChangeTag, TextDiff};
 
 use crate::text;
 use crate::theme::Role;
@@ -20,10 +21,10 @@ const LONG: usize = 2_000;
 
 /// Where a long line wraps, for the width it was last asked for: the rows of a line of a megabyte are counted once, not at every key.
 #[derive(Debug, Default)]
-struct Wrapped(RefCell<Option<(usize, Rows)>>);
+struct Wrapped(Mutex<Option<(usize, Rows)>>);
 
 /// Where the rows of a line begin and end, in bytes.
-pub type Rows = Rc<[(usize, usize)]>;
+pub type Rows = Arc<[(usize, usize)]>;
 
 // What is remembered is no part of a line: a copy counts again, and equal lines stay equal.
 impl Clone for Wrapped {
@@ -57,7 +58,7 @@ impl TextLine {
         if self.spans.iter().map(|span| span.text.len()).sum::<usize>() < LONG {
             return count();
         }
-        let mut wrapped = self.wrapped.0.borrow_mut();
+        let mut wrapped = self.wrapped.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*wrapped {
             Some((known, rows)) if *known == columns => rows.clone(),
             _ => {
@@ -135,4 +136,28 @@ impl Document {
         }
         out
     }
+}
+
+/// What differs between two texts: added and removed lines with a few around them, indented by so many columns.
+pub fn difference(before: &str, after: &str, indent: usize) -> Vec<TextLine> {
+    const AROUND: usize = 3;
+    let diff = TextDiff::from_lines(before, after);
+    let margin = " ".repeat(indent);
+    let mut lines = Vec::new();
+    for group in diff.grouped_ops(AROUND) {
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let (sign, role) = match change.tag() {
+                ChangeTag::Delete => ("-", Role::DiffRemove),
+                ChangeTag::Insert => ("+", Role::DiffAdd),
+                ChangeTag::Equal => (" ", Role::Dim),
+            };
+            let text = change.value().trim_end_matches('\n');
+            lines.push(
+                TextLine::new()
+                    .with(role, &format!("{margin}{sign} {text}"))
+                    .hanging(indent + 4),
+            );
+        }
+    }
+    lines
 }

@@ -19,6 +19,8 @@ pub enum ErrorKind {
     NotFound,
     /// The object changed meanwhile, or exists already (409).
     Conflict,
+    /// The server puts it off (429): it may be asked again later.
+    Busy,
     /// The API server refuses the object (422 or 400).
     Invalid,
     /// Knarr runs read-only.

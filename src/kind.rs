@@ -3,10 +3,14 @@
 mod brief;
 mod container;
 mod describe;
+pub mod explain;
 mod field;
 mod generic;
+pub mod outline;
 mod page;
 mod part;
+pub mod rights;
+pub mod rollout;
 mod selector;
 mod template;
 pub mod usage;
@@ -142,6 +146,19 @@ pub fn find(resource: &Resource) -> &'static Kind {
         .find(|kind| *kind.group == *resource.group && *kind.plural == *resource.plural)
         .copied()
         .unwrap_or(&generic::GENERIC)
+}
+
+/// The keymap scopes of an object of a resource, innermost first: its own, and that of what can be done alike with several kinds.
+pub fn scopes(resource: &Resource) -> impl Iterator<Item = &'static str> + use<> {
+    let own = Some(find(resource).plural).filter(|plural| !plural.is_empty());
+    let class = match (&*resource.group, &*resource.plural) {
+        ("apps", "deployments" | "statefulsets" | "daemonsets") => Some("workloads"),
+        ("", "nodes") => Some("nodes"),
+        ("batch", "jobs" | "cronjobs") => Some("jobs"),
+        ("", "services") => Some("services"),
+        _ => None,
+    };
+    own.into_iter().chain(class.filter(|class| own != Some(*class)))
 }
 
 /// Makes rows for the store.

@@ -74,6 +74,9 @@ pub struct ForwardSpec {
     pub port: u16,
     /// Port on 127.0.0.1 and [::1]; 0 picks a free one.
     pub local: u16,
+    /// The labels of the pods that serve as well: when the pod is replaced, another one takes its connections. Empty for a pod that was
+    /// meant itself.
+    pub selector: Arc<str>,
 }
 
 /// A session to open.

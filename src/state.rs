@@ -7,7 +7,7 @@ mod history;
 mod notice;
 
 pub use cx::Cx;
-pub use effect::{Edit, Effect, Outcome, RequestId, Then, Waiting};
+pub use effect::{Edit, Effect, Errand, Outcome, RequestId, Then, Waiting};
 pub use flash::{Flash, Level};
 pub use history::History;
 pub use notice::{Notice, Review};
@@ -86,6 +86,8 @@ pub struct State {
     pub undo: Vec<Plan>,
     /// Plans that do again what was taken back.
     pub redo: Vec<Plan>,
+    /// The plan carried out last.
+    pub done: Option<Arc<Plan>>,
     /// Keys and pastes so far.
     pub keys: u64,
     /// An object that was made by the last key: the cursor goes there when it shows.
@@ -138,6 +140,7 @@ impl State {
             notices: VecDeque::new(),
             undo: Vec::new(),
             redo: Vec::new(),
+            done: None,
             keys: 0,
             made: None,
             theme: Arc::new(theme),

@@ -8,6 +8,7 @@ mod document;
 mod forwards;
 mod labels;
 mod logs;
+mod outline;
 pub mod overlay;
 mod pane;
 mod preview;
@@ -24,6 +25,7 @@ pub use document::{Text, TextSource};
 pub use forwards::Forwards;
 pub use labels::Labels;
 pub use logs::Logs;
+pub use outline::OutlineView;
 pub use pane::{Arrangement, Border, Direction, Pane, PaneId, Panes, Placed, Shape, Way};
 pub use preview::Preview;
 pub use selection::Selection;
@@ -41,6 +43,7 @@ use ratatui::layout::Rect;
 use crate::cluster::{ClusterId, Discovery, LinkState, Namespaces, ObjectRef, Place, Read, Resource};
 use crate::error::{Error, Result};
 use crate::keys::{Chord, Keymap, Line, Scope};
+use crate::kind::outline::{Of, Outline};
 use crate::kind::usage::Usage;
 use crate::kind::why::Diagnosis;
 use crate::session::{Info, LogSnapshot, SessionId};
@@ -186,6 +189,10 @@ pub trait Data {
     fn sessions(&self) -> Vec<Info>;
     /// The lines of a log session.
     fn log(&self, id: SessionId) -> Option<Arc<LogSnapshot>>;
+    /// The newest draft of an outline that a view shows.
+    fn outline(&self, _of: &Of) -> Option<Arc<Outline>> {
+        None
+    }
     /// What a view wanted to glance at, once it has been read.
     fn glance(&self, _glance: &Glance) -> Option<Bytes> {
         None
@@ -317,6 +324,14 @@ pub trait View: Debug + Send {
     }
     /// Puts the cursor on an object once it shows.
     fn select(&mut self, _id: &ObjectId, _data: &dyn Data) {}
+    /// The path of the field it stands at, when it shows the fields of an object: `spec.containers.image`.
+    fn field(&self) -> Option<String> {
+        None
+    }
+    /// What it is an outline of, when it is one: the application draws it up.
+    fn outline(&self) -> Option<&Of> {
+        None
+    }
     /// What an examination found, when it shows one: its remedies can be carried out.
     fn diagnosis(&self) -> Option<&Diagnosis> {
         None

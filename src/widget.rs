@@ -6,7 +6,7 @@ mod pager;
 mod popup;
 mod table;
 
-pub use canvas::{fill, put, put_line, put_right, rule_down, scrollbar, scrolled_to};
+pub use canvas::{fill, put, put_line, put_piece, put_right, rule_down, scrollbar, scrolled_to};
 pub use input::LineEdit;
 pub use pager::{Pager, PagerState};
 pub use popup::{Anchor, List, popup};

@@ -37,6 +37,14 @@ pub(super) const JOURNAL: Command = Command::new(
 )
 .aliases(&["journal"]);
 
+pub(super) const KUBECTL: Command = Command::new(
+    "change.kubectl",
+    &[],
+    "Copy what kubectl would be told to do the same as was done last",
+    kubectl,
+)
+.aliases(&["kubectl"]);
+
 /// Plans that can be taken back are kept up to this many.
 const KEPT: usize = 100;
 
@@ -264,6 +272,24 @@ fn notice(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
         .pop_front()
         .ok_or_else(|| Error::usage("nothing waits for an answer"))?;
     cx.review(notice.review);
+    Ok(())
+}
+
+fn kubectl(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let plan = cx.state.done.clone();
+    let plan = plan.ok_or_else(|| Error::usage("nothing has been changed yet"))?;
+    let lines = plan.kubectl();
+    let mut document = Document::new();
+    document.push(TextLine::new().with(Role::Dim, &format!("{}, with kubectl (copied):", plan.title)));
+    for line in lines.iter().flat_map(|line| line.lines()) {
+        document.push(TextLine::new().with(Role::Text, line).hanging(2));
+    }
+    cx.effect(Effect::Copy(lines.join("\n")));
+    cx.review(Review {
+        title: "kubectl".into(),
+        document,
+        question: None,
+    });
     Ok(())
 }
 

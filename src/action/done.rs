@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::action::{change, manifest, object, why};
+use crate::action::{change, explain, job, manifest, node, object, outline, pod, rights, rollout, why};
 use crate::cluster::{Plan, Report, reconciled};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keys::Line;
 use crate::kind;
-use crate::state::{Cx, Edit, Effect, Level, Outcome, RequestId, Then, Waiting};
+use crate::state::{Cx, Edit, Effect, Errand, Level, Outcome, RequestId, Then, Waiting};
+use crate::view::Target;
 
 /// Handles the answer to `id`. An answer nobody waits for is dropped.
 pub fn answered(cx: &mut Cx<'_>, id: RequestId, result: Result<Outcome>) {
@@ -20,7 +22,10 @@ pub fn answered(cx: &mut Cx<'_>, id: RequestId, result: Result<Outcome>) {
         (Ok(Outcome::Counted(content)), Then::Learn) => return learn(cx, id, &Ok(content)),
         (Err(error), Then::Learn) => return learn(cx, id, &Err(error)),
         // What was begun in one cluster goes on in no other.
-        (Ok(_), Then::Preview { .. } | Then::Ask { .. } | Then::Edited(_) | Then::Reconcile { .. }) if !here => {
+        (
+            Ok(_),
+            Then::Preview { .. } | Then::Ask { .. } | Then::Edited(_) | Then::Reconcile { .. } | Then::GoOn(..),
+        ) if !here => {
             let error = Error::new(
                 ErrorKind::Cancelled,
                 "another cluster was chosen meanwhile: nothing was changed",
@@ -132,6 +137,7 @@ fn follow(cx: &mut Cx<'_>, waiting: &Waiting, outcome: Outcome) -> Result<()> {
             object::open_editor(cx, Edit { base, ..edit }, &text, &error);
             Ok(())
         }
+        (Then::GoOn(errand, line, targets), outcome) => go_on(cx, waiting, errand, &line, &targets, outcome),
         (_, _) => {
             cx.state
                 .say(Level::Warning, "an answer came back that was not expected");
@@ -168,5 +174,50 @@ fn sent(
             let error = error.hint("this is what you wrote; save it unchanged to give up");
             object::open_editor(cx, edit, &object::strip_note(text), &error);
         }
+    }
+}
+
+/// What a command needed has been read. When other keys were pressed meanwhile, it is dropped: what it would ask now answers no key.
+fn go_on(
+    cx: &mut Cx<'_>,
+    waiting: &Waiting,
+    errand: Errand,
+    line: &Line,
+    targets: &[Target],
+    outcome: Outcome,
+) -> Result<()> {
+    // The form that asked makes room for what follows.
+    let asked_here = cx.state.layers.iter().any(|layer| layer.waits.is_some());
+    if waiting.keys != cx.state.keys && !asked_here {
+        cx.state.say(
+            Level::Warning,
+            format!("{} came too late: press the key again", line.name),
+        );
+        return Ok(());
+    }
+    match (errand, outcome) {
+        (Errand::Drain, Outcome::Lists(pods)) => node::drain_of(cx, line, targets, &pods),
+        (Errand::Sanitize, Outcome::Lists(pods)) => job::sanitize_all(cx, line, &pods),
+        (Errand::Undo, Outcome::Lists(kept)) => rollout::undo_to(cx, line, targets, &kept.concat()),
+        (Errand::Answer, Outcome::Bytes(bytes)) => {
+            outline::answer(cx, targets, waiting.keys, &bytes);
+            Ok(())
+        }
+        (Errand::Forward, Outcome::Lists(pods)) => pod::forward_to(cx, line, targets, &pods.concat()),
+        (Errand::CanI, Outcome::Object(answer)) => {
+            rights::told(cx, line, &answer);
+            Ok(())
+        }
+        (Errand::Rights, Outcome::Object(answer)) => {
+            rights::rights(cx, waiting.keys, &answer);
+            Ok(())
+        }
+        (Errand::WhoCan, Outcome::Lists(lists)) => rights::everybody(cx, waiting.keys, line, &lists),
+        (Errand::Account, Outcome::Lists(lists)) => rights::of_account(cx, waiting.keys, targets, &lists),
+        (Errand::Explain, Outcome::Bytes(bytes)) => explain::explained(cx, waiting.keys, line, &bytes),
+        (errand, _) => Err(Error::new(
+            ErrorKind::Other,
+            format!("an answer came back that {errand:?} did not expect"),
+        )),
     }
 }

@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use similar::{ChangeTag, TextDiff};
-
 use crate::action::{Argument, Command, Type};
-use crate::cluster::{Applied, ApplyEffect as Effects, ApplyReport};
-use crate::document::{Document, TextLine};
+use crate::cluster::{Applied, ApplyEffect as Effects, ApplyReport, Pace};
+use crate::document::{self, Document, TextLine};
 use crate::error::{Error, Result};
 use crate::keys::Line;
 use crate::state::{Cx, Effect, Level, RequestId, Review, Then, Waiting};
@@ -117,7 +115,7 @@ pub(super) fn ask(cx: &mut Cx<'_>, keys: u64, origin: &str, namespace: Arc<str>,
     let command = Line::with("manifest.apply", [origin]);
     let mut plan = cx.plan(&command, title.clone(), "applied", changes)?;
     // What a document needs stands above it.
-    plan.ordered = true;
+    plan.pace = Pace::InTurn;
     let impact = vec![TextLine::new().with(Role::Text, &impact)];
     review.question = Some(cx.question(plan, "apply", Vec::new(), impact).at_bottom());
     cx.present(keys, format!("{title} waits for your answer"), review);
@@ -165,18 +163,9 @@ fn difference(report: &ApplyReport) -> Document {
             }
             Ok(Effects::Unchanged) => {}
             Ok(_) => {
-                let diff = TextDiff::from_lines(&object.before, &object.after);
-                for group in diff.grouped_ops(3) {
-                    for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-                        let (sign, role) = match change.tag() {
-                            ChangeTag::Delete => ("-", Role::DiffRemove),
-                            ChangeTag::Insert => ("+", Role::DiffAdd),
-                            ChangeTag::Equal => (" ", Role::Dim),
-                        };
-                        let text = change.value().trim_end_matches('\n');
-                        document.push(TextLine::new().with(role, &format!("  {sign} {text}")).hanging(6));
-                    }
-                }
+                document
+                    .lines
+                    .extend(document::difference(&object.before, &object.after, 2));
             }
         }
     }

@@ -11,8 +11,10 @@ use crate::view::{Format, Motion, ViewCommand};
 const MOVING: &[Scope] = &["table", "text", "logs", "preview"];
 /// Where one searches.
 const TEXTS: &[Scope] = &["text", "logs"];
-/// Where one looks sideways.
-const WIDE_ONES: &[Scope] = &["objects", "text", "logs"];
+/// Where one goes sideways: along a line, or into a fold and out of it.
+const SIDEWAYS: &[Scope] = &["objects", "outline", "text", "logs"];
+/// Where what is shown can be narrowed.
+const FILTERED: &[Scope] = &["objects", "outline", "labels", "text", "logs"];
 /// Tables of objects of the cluster.
 const OBJECTS: &[Scope] = &["objects"];
 
@@ -41,10 +43,10 @@ pub(super) const FIRST: Command = motion("cursor.first", "Go to the first line",
 pub(super) const LAST: Command = motion("cursor.last", "Go to the last line", |_| {
     Ok(ViewCommand::Move(Motion::Last))
 });
-pub(super) const LEFT: Command = Command::of_view("cursor.left", &[], "Scroll left", WIDE_ONES, |_| {
+pub(super) const LEFT: Command = Command::of_view("cursor.left", &[], "Scroll left, or fold", SIDEWAYS, |_| {
     Ok(ViewCommand::Move(Motion::Left))
 });
-pub(super) const RIGHT: Command = Command::of_view("cursor.right", &[], "Scroll right", WIDE_ONES, |_| {
+pub(super) const RIGHT: Command = Command::of_view("cursor.right", &[], "Scroll right, or unfold", SIDEWAYS, |_| {
     Ok(ViewCommand::Move(Motion::Right))
 });
 pub(super) const ENTER: Command =
@@ -65,13 +67,13 @@ pub(super) const MARK_ALL: Command = Command::of_view("mark.all", &[], "Mark eve
 pub(super) const MARK_CLEAR: Command = Command::of_view("mark.clear", &[], "Unmark everything", OBJECTS, |_| {
     Ok(ViewCommand::MarkClear)
 });
-pub(super) const FILTER: Command = Command::new("filter.open", &[], "Filter what is shown while typing", filter)
-    .only(&["objects", "labels", "text", "logs"]);
+pub(super) const FILTER: Command =
+    Command::new("filter.open", &[], "Filter what is shown while typing", filter).only(FILTERED);
 pub(super) const FILTER_SET: Command = Command::of_view(
     "filter.set",
     &[Argument::many(Type::Filter)],
     "Show only what matches",
-    &["objects", "labels", "text", "logs"],
+    FILTERED,
     |line| Ok(ViewCommand::Filter(line.args.join(" "))),
 );
 pub(super) const FILTER_KEEP: Command =

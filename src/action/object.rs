@@ -24,7 +24,9 @@ pub(super) const DELETE: Command = Command::new(
     "object.delete",
     &[
         Argument::flag("--force"),
-        Argument::option("--cascade", Type::Choice(&["orphan", "foreground", "background"])),
+        Argument::option("--cascade", Type::Choice(CASCADES)),
+        Argument::option("--grace-period", Type::Number),
+        Argument::flag("--choose"),
     ],
     "Delete the object or all marked ones, after asking",
     delete,
@@ -65,6 +67,9 @@ pub(super) const SCALE: Command = Command::new(
 .changes()
 .aliases(&["scale"]);
 pub(super) const COPY_NAME: Command = Command::new("object.copy", &[], "Copy the object's name", copy_name);
+
+/// What may become of what a deleted object owns.
+const CASCADES: &[&str] = &["background", "foreground", "orphan"];
 
 fn describe(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let target = cx.target()?;
@@ -114,7 +119,33 @@ pub(super) fn name_of(target: &Target) -> String {
 
 fn delete(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let targets = cx.targets()?;
-    let force = line.has("--force");
+    if line.has("--choose") {
+        let fields = vec![
+            Field::new(
+                "--cascade",
+                "what it owns",
+                "background: goes after it; foreground: before it; orphan: stays",
+            )
+            .choices(CASCADES.iter().copied())
+            .with(CASCADES[0]),
+            Field::new(
+                "--grace-period",
+                "grace",
+                "seconds to end; 0: at once; empty: as it says",
+            ),
+        ];
+        let title = format!("delete {}", subject_of(&targets));
+        cx.overlay(Form::new(&title, Line::bare(&line.name), fields), targets);
+        return Ok(());
+    }
+    let grace = match line.value("--grace-period") {
+        Some(text) => {
+            let seconds = text.parse::<u32>();
+            Some(seconds.map_err(|_| Error::usage(format!("{text:?} is not a number of seconds")))?)
+        }
+        None => line.has("--force").then_some(0),
+    };
+    let force = grace == Some(0);
     let cascade: &'static str = match line.value("--cascade").unwrap_or("background") {
         "orphan" | "false" => "Orphan",
         "foreground" => "Foreground",
@@ -132,7 +163,7 @@ fn delete(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
                 target,
                 Write::Delete {
                     propagation: cascade,
-                    force,
+                    grace,
                 },
             )
         })
@@ -359,19 +390,7 @@ fn change_metadata(cx: &mut Cx<'_>, line: &Line, field: &str, verb: &str) -> Res
             }
         }
     }
-    let writes = targets
-        .iter()
-        .map(|target| {
-            let patch = json!({"metadata": {"uid": &*target.id.uid, field: changes}});
-            Cx::change(
-                target,
-                Write::Merge {
-                    subresource: None,
-                    patch,
-                },
-            )
-        })
-        .collect();
+    let writes = merges(&targets, None, |_| json!({"metadata": {field: changes}}));
     let mut done = format!("{verb}{}", if verb == "label" { "ed" } else { "d" });
     if !replaced.is_empty() {
         done.push_str(&format!(" ({})", text::cut_end(&replaced.join(", "), 60)));
@@ -381,8 +400,22 @@ fn change_metadata(cx: &mut Cx<'_>, line: &Line, field: &str, verb: &str) -> Res
     cx.carry_out(plan, verb, impact)
 }
 
+/// One merge patch per object, of this very object.
+pub(super) fn merges(
+    targets: &[Target],
+    subresource: Option<&'static str>,
+    patch: impl Fn(&Target) -> Value,
+) -> Vec<Change> {
+    let change = |target: &Target| {
+        let mut patch = patch(target);
+        patch["metadata"]["uid"] = json!(&*target.id.uid);
+        Cx::change(target, Write::Merge { subresource, patch })
+    };
+    targets.iter().map(change).collect()
+}
+
 /// `pod kuard`, `3 pods`.
-fn subject_of(targets: &[Target]) -> String {
+pub(super) fn subject_of(targets: &[Target]) -> String {
     let refs: Vec<ObjectRef> = targets.iter().map(ObjectRef::from).collect();
     subject(&refs.iter().collect::<Vec<_>>())
 }
@@ -415,19 +448,7 @@ fn scale(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let replicas: u32 = text
         .parse()
         .map_err(|_| Error::usage(format!("{text:?} is not a number of replicas")))?;
-    let changes = targets
-        .iter()
-        .map(|target| {
-            let patch = json!({"metadata": {"uid": &*target.id.uid}, "spec": {"replicas": replicas}});
-            Cx::change(
-                target,
-                Write::Merge {
-                    subresource: Some("scale"),
-                    patch,
-                },
-            )
-        })
-        .collect();
+    let changes = merges(&targets, Some("scale"), |_| json!({"spec": {"replicas": replicas}}));
     let mut before: Vec<String> = targets.iter().map(|target| replicas_of(target).to_string()).collect();
     before.dedup();
     let was = match before.as_slice() {

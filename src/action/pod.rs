@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::action::{Argument, Command, Type};
-use crate::cluster::{Change, ObjectRef, Write};
+use crate::cluster::{Change, ObjectRef, Read, Write};
 use crate::error::{Error, Result};
 use crate::keys::Line;
 use crate::session::{ExecSpec, ForwardSpec, LogSpec, PodTarget, Spec};
-use crate::state::{Cx, Effect};
+use crate::state::{Cx, Effect, Errand, Then};
 use crate::view::overlay::{Entry, Field, Form, Picker};
 use crate::view::{Logs, Target, Terminal};
 
@@ -56,7 +56,7 @@ pub(super) const FORWARD: Command = Command::new(
         Argument::option("--port", Type::Text).hidden(),
         Argument::option("--local", Type::Text).hidden(),
     ],
-    "Forward a local port into the pod",
+    "Forward a local port into the pod, or to a pod of the service or workload",
     forward,
 )
 .changes()
@@ -132,7 +132,6 @@ const TAIL: u64 = 100_000;
 struct Container {
     name: String,
     note: &'static str,
-    ports: Vec<(u16, String)>,
 }
 
 fn containers(target: &Target) -> Vec<Container> {
@@ -149,10 +148,6 @@ fn containers(target: &Target) -> Vec<Container> {
             .into_iter()
             .flatten()
         {
-            let ports = container["ports"].as_array().into_iter().flatten().filter_map(|port| {
-                let number = u16::try_from(port["containerPort"].as_u64()?).ok()?;
-                Some((number, port["name"].as_str().unwrap_or_default().to_owned()))
-            });
             let note = if note == "init" && container["restartPolicy"] == "Always" {
                 "sidecar"
             } else {
@@ -161,7 +156,6 @@ fn containers(target: &Target) -> Vec<Container> {
             found.push(Container {
                 name: container["name"].as_str().unwrap_or_default().to_owned(),
                 note,
-                ports: ports.collect(),
             });
         }
     }
@@ -360,55 +354,165 @@ fn attach(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     Ok(())
 }
 
-fn forward(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
-    let target = cx.pod()?;
-    let meant = under_cursor(cx, &target);
-    let is_meant = |container: &&Container| meant.as_ref().is_none_or(|name| container.name == *name);
-    let known: Vec<u16> = containers(&target)
-        .iter()
-        .filter(is_meant)
-        .flat_map(|container| container.ports.clone())
-        .map(|(port, _)| port)
-        .collect();
-    let (local, port) = match (line.value("--port"), line.first()) {
-        (Some(port), _) => (line.value("--local").unwrap_or(port).to_owned(), port.to_owned()),
-        (None, Some(pair)) => match pair.split_once(':') {
+/// The ports that an object names, by which a forward may be asked for: of a pod, those of one container when that is meant.
+fn ports(target: &Target, container: Option<&str>) -> Vec<String> {
+    let object = target.object.value();
+    if &*target.resource.plural == "services" {
+        let ports = object["spec"]["ports"].as_array().into_iter().flatten();
+        return ports
+            .filter_map(|port| Some(port["port"].as_u64()?.to_string()))
+            .collect();
+    }
+    let containers = match &*target.resource.plural {
+        "pods" => object["spec"]["containers"].as_array(),
+        _ => object
+            .pointer("/spec/template/spec/containers")
+            .and_then(Value::as_array),
+    };
+    let ports = containers
+        .into_iter()
+        .flatten()
+        .filter(|known| container.is_none_or(|name| known["name"] == name))
+        .flat_map(|known| known["ports"].as_array());
+    ports
+        .flatten()
+        .filter_map(|port| Some(port["containerPort"].as_u64()?.to_string()))
+        .collect()
+}
+
+/// Local port and port, as a line says them; `None` when it does not.
+fn wanted_ports(line: &Line) -> Option<(String, String)> {
+    match (line.value("--port"), line.first()) {
+        (Some(port), _) => Some((line.value("--local").unwrap_or(port).to_owned(), port.to_owned())),
+        (None, Some(pair)) => Some(match pair.split_once(':') {
             Some((local, port)) => (local.to_owned(), port.to_owned()),
             None => (pair.to_owned(), pair.to_owned()),
-        },
-        (None, None) => {
-            let port = known.first().map_or_else(String::new, ToString::to_string);
-            let port_field = Field::new("--port", "port in the pod", "1-65535")
-                .required()
-                .choices(known.iter().map(ToString::to_string))
-                .with(&port);
-            let local = Field::new("--local", "local port", "empty: the same number; 0: any free one");
-            let title = format!("forward to {}", target.id.name);
-            cx.overlay(
-                Form::new(&title, Line::bare("pod.forward"), vec![port_field, local]),
-                vec![target],
-            );
-            return Ok(());
-        }
+        }),
+        (None, None) => None,
+    }
+}
+
+fn port_number(text: &str, least: u16) -> Result<u16> {
+    text.parse::<u16>()
+        .ok()
+        .filter(|port| *port >= least)
+        .ok_or_else(|| Error::usage(format!("{text:?} is not a port number")))
+}
+
+fn forward(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
+    let target = cx.target()?;
+    let is_pod = &*target.resource.plural == "pods";
+    let selector = crate::kind::pod_selector(&target.object.value());
+    if !is_pod && selector.is_empty() {
+        return Err(Error::usage(format!("{} has no pods to forward to", target.id.name))
+            .hint("pods, services and workloads that choose pods have"));
+    }
+    let Some((local, port)) = wanted_ports(line) else {
+        let meant = under_cursor(cx, &target);
+        let known = ports(&target, meant.as_deref());
+        let first = known.first().cloned().unwrap_or_default();
+        let port_field = Field::new("--port", "port", "1-65535")
+            .required()
+            .choices(known)
+            .with(&first);
+        let local = Field::new("--local", "local port", "empty: the same number; 0: any free one");
+        let title = format!("forward to {}", target.id.name);
+        cx.overlay(
+            Form::new(&title, Line::bare("pod.forward"), vec![port_field, local]),
+            vec![target],
+        );
+        return Ok(());
     };
-    let number = |text: &str, least: u16| {
-        text.parse::<u16>()
-            .ok()
-            .filter(|port| *port >= least)
-            .ok_or_else(|| Error::usage(format!("{text:?} is not a port number")))
+    let (local, port) = (port_number(&local, 0)?, port_number(&port, 1)?);
+    if is_pod {
+        open_forward(cx, &target, at(&target, None), (local, port), "");
+        return Ok(());
+    }
+    let cluster = target.id.cluster;
+    let pods = cx.resource("pods")?;
+    let read = Read::new(
+        pods.path(target.id.namespace()),
+        format!("list the pods of {}", target.id.name),
+    )
+    .param("labelSelector", selector);
+    let id = cx.wait_in(cluster, Then::GoOn(Errand::Forward, line.clone(), vec![target]));
+    cx.effect(Effect::List(id, cluster, vec![read]));
+    Ok(())
+}
+
+fn open_forward(cx: &mut Cx<'_>, of: &Target, target: PodTarget, (local, port): (u16, u16), selector: &str) {
+    let id = cx.state.fresh_session();
+    let to = match selector {
+        "" => of.id.name.to_string(),
+        _ => format!("{} (pod {})", of.id.name, target.pod),
     };
     let spec = ForwardSpec {
-        target: at(&target, None),
-        port: number(&port, 1)?,
-        local: number(&local, 0)?,
+        target,
+        port,
+        local,
+        selector: selector.into(),
     };
-    let id = cx.state.fresh_session();
     cx.effect(Effect::Open(id, Spec::Forward(spec)));
-    cx.say(format!(
-        "forwarding to {}:{port}; `:forwards` lists them",
-        target.id.name
-    ));
+    cx.say(format!("forwarding to {to}:{port}; `:forwards` lists them"));
+}
+
+/// The pods behind a service or a workload are known: one that is ready takes the connections, for as long as it serves.
+pub(super) fn forward_to(cx: &mut Cx<'_>, line: &Line, targets: &[Target], pods: &[Value]) -> Result<()> {
+    let target = targets
+        .first()
+        .ok_or_else(|| Error::usage("nothing is selected here"))?;
+    let object = target.object.value();
+    let is_ready = |pod: &&Value| {
+        let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+        pod["metadata"]["deletionTimestamp"].is_null()
+            && conditions
+                .into_iter()
+                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    };
+    let pod = pods.iter().find(is_ready).ok_or_else(|| {
+        Error::usage(format!("none of {} pods of {} is ready", pods.len(), target.id.name)).hint("w says why")
+    })?;
+    let (local, port) = wanted_ports(line).ok_or_else(|| Error::usage("forward to which port?"))?;
+    let (mut local, port) = (port_number(&local, 0)?, port_number(&port, 1)?);
+    let inner = match &*target.resource.plural {
+        "services" => pod_port(&object, pod, port)?,
+        _ => port,
+    };
+    // What is asked for is the service's number; the low ones need more rights than users have.
+    if local == port && local < 1024 && inner >= 1024 {
+        local = inner;
+    }
+    let place = PodTarget {
+        pod: pod["metadata"]["name"].as_str().unwrap_or_default().into(),
+        ..at(target, None)
+    };
+    let selector = crate::kind::pod_selector(&object);
+    open_forward(cx, target, place, (local, inner), &selector);
     Ok(())
+}
+
+/// The port of a pod that a port of a Service leads to, by number or by name.
+fn pod_port(service: &Value, pod: &Value, port: u16) -> Result<u16> {
+    let all = service["spec"]["ports"].as_array();
+    let found = all.into_iter().flatten().find(|known| known["port"] == port);
+    let found = found.ok_or_else(|| {
+        let name = service["metadata"]["name"].as_str().unwrap_or_default();
+        Error::usage(format!("service {name} has no port {port}"))
+    })?;
+    let number = match &found["targetPort"] {
+        Value::Null => Some(u64::from(port)),
+        Value::String(name) => {
+            let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+            let ports = containers.flat_map(|container| container["ports"].as_array()).flatten();
+            let named = ports.into_iter().find(|known| known["name"] == **name);
+            named.and_then(|known| known["containerPort"].as_u64())
+        }
+        number => number.as_u64(),
+    };
+    number.and_then(|number| u16::try_from(number).ok()).ok_or_else(|| {
+        let pod = pod["metadata"]["name"].as_str().unwrap_or_default();
+        Error::usage(format!("pod {pod} has no port {}", found["targetPort"])).hint("`:check` looks at every hop")
+    })
 }
 
 fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
@@ -481,4 +585,28 @@ fn run(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     };
     let plan = cx.plan(line, format!("run {name}"), "created", vec![change])?;
     cx.carry_out(plan, "run", Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_of_a_service_leads_to_one_of_the_pod_by_number_or_by_name() {
+        let service = json!({"metadata": {"name": "web"}, "spec": {"ports": [
+            {"port": 80, "targetPort": "http"}, {"port": 81, "targetPort": 9000}, {"port": 82}, {"port": 83, "targetPort": "gone"},
+        ]}});
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [
+            {"ports": [{"name": "http", "containerPort": 8080}]},
+        ]}});
+        for (port, expected) in [
+            (80, Some(8080)),
+            (81, Some(9000)),
+            (82, Some(82)),
+            (83, None),
+            (84, None),
+        ] {
+            assert_eq!(pod_port(&service, &pod, port).ok(), expected, "{port}");
+        }
+    }
 }

@@ -13,10 +13,13 @@ use tokio::time::Instant;
 use super::usage::Reading;
 use crate::cluster::{ClusterId, Discovery, Link, LinkState, Running, Source};
 use crate::error::Result;
+use crate::kind::outline::{Of, Outline};
 use crate::kind::usage::Usage;
 use crate::session::{Info, LogSnapshot, SessionId, Sessions, Spec};
 use crate::store::{Catalog, Listing, Need};
 use crate::view::{ClusterInfo, Data, Glance};
+
+use super::survey::Survey;
 
 /// Pause before the second attempt to reach a cluster.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -82,6 +85,8 @@ pub(super) struct Desk {
     pub contexts: Vec<String>,
     /// What every cluster serves.
     pub built_in: Arc<Discovery>,
+    /// The outlines that are looked at.
+    pub surveys: Vec<Survey>,
     /// What was glanced at lately, the newest last; `None` while it is being read. A failure is an empty answer: it is no news here.
     pub glances: VecDeque<(Glance, Option<Bytes>)>,
     /// What the kinds that are seen use.
@@ -123,6 +128,10 @@ impl Data for Desk {
 
     fn log(&self, id: SessionId) -> Option<Arc<LogSnapshot>> {
         self.sessions.log(id)
+    }
+
+    fn outline(&self, of: &Of) -> Option<Arc<Outline>> {
+        self.surveys.iter().find(|known| known.of == *of)?.outline.clone()
     }
 
     fn glance(&self, glance: &Glance) -> Option<Bytes> {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::cluster::{ClusterId, Contexts, Discovery, Link, Progress, Running};
 use crate::error::{Error, Result};
+use crate::kind::outline::{Of, Outline};
 use crate::kind::usage::Usage;
 use crate::state::{Outcome, RequestId};
 use crate::view::{Glance, Input};
@@ -39,6 +40,8 @@ pub enum Event {
     Progress(RequestId, Progress),
     /// What a view wanted to glance at is there.
     Glanced(Glance, Bytes),
+    /// An outline has been drawn up.
+    Surveyed(Of, Outline),
     /// What a kind uses has been read, or cannot be.
     Measured(Measured, Option<Arc<Usage>>),
     /// Something asked for is back.

@@ -49,6 +49,24 @@ impl App {
                         cluster::content(&link?, &namespaces).await.map(Outcome::Counted)
                     });
                 }
+                Effect::Get(id, cluster, read) => {
+                    let link = self.link(cluster);
+                    self.spawn(id, async move { link?.read(&read).await.map(Outcome::Bytes) });
+                }
+                Effect::List(id, cluster, reads) => {
+                    let link = self.link(cluster);
+                    self.spawn(
+                        id,
+                        async move { cluster::list(&link?, &reads).await.map(Outcome::Lists) },
+                    );
+                }
+                Effect::Ask(id, change) => {
+                    let link = self.link(change.target.cluster);
+                    self.spawn(id, async move {
+                        let answer = link?.dry_run(&change).await?;
+                        Ok(Outcome::Object(answer.after.unwrap_or_default()))
+                    });
+                }
                 Effect::Fetch(id, cluster, object) => {
                     let link = self.link(cluster);
                     self.spawn(id, async move {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::{Connection, Desk};
 use super::event::Event;
 use super::memory::Memory;
+use super::survey::Survey;
 use super::{draw, update};
 use crate::action;
 use crate::cluster::{ClusterId, ComponentLogs, Discovery, Journal, Namespaces, Place, Resource, Source};
@@ -170,6 +171,7 @@ impl App {
             current: cluster,
             contexts: Vec::new(),
             built_in,
+            surveys: Vec::new(),
             glances: VecDeque::new(),
             usage: Vec::new(),
         };
@@ -223,6 +225,7 @@ impl App {
             && self.receiver.is_empty()
             && self.settle_at.is_none()
             && !self.working
+            && !self.desk.surveys.iter().any(Survey::is_busy)
             && self.desk.catalog.is_settled()
             && self.desk.sessions.is_settled()
     }
@@ -374,6 +377,7 @@ impl App {
                     *answer = Some(bytes);
                 }
             }
+            Event::Surveyed(of, outline) => self.surveyed(&of, outline),
             Event::Measured(of, usage) => self.measured(&of, usage),
             Event::Clipboard(text) => self.clipboard = Some(text),
             Event::Failed(error) => self.state.fail(&error),
@@ -389,6 +393,7 @@ impl App {
         self.want();
         self.refocus();
         self.look_up();
+        self.survey();
         self.measure();
     }
 
@@ -509,6 +514,9 @@ impl App {
             self.state.flash = None;
             self.dirty = true;
         }
+        if self.next_survey().is_some_and(|at| at <= now) {
+            self.survey();
+        }
         if self.tick_at().is_some_and(|at| at <= now) {
             self.dirty = true;
         }
@@ -546,6 +554,7 @@ impl App {
             tick,
             self.next_contact(),
             self.settle_at,
+            self.next_survey(),
             self.flash_until(),
             self.next_measure(),
         ]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::event::Event;
 use super::run::{App, Settings};
-use crate::cluster::{Change, ClusterId, Discovery, Link, ObjectRef, Plan, Write};
+use crate::cluster::{Change, ClusterId, Discovery, Link, ObjectRef, Pace, Plan, Write};
 use crate::keys::{Keymap, Line};
 use crate::session::{ExecSpec, ForwardSpec, PodTarget, SessionId, Spec, Status};
 use crate::state::{Effect, Outcome};
@@ -68,7 +68,7 @@ async fn read_only_mode_holds_without_any_check_of_the_actions() {
         Write::Create(json!({"metadata": {"name": "web"}})),
         Write::Delete {
             propagation: "Background",
-            force: true,
+            grace: Some(0),
         },
         Write::Merge {
             subresource: None,
@@ -98,7 +98,7 @@ async fn read_only_mode_holds_without_any_check_of_the_actions() {
         title: "everything".into(),
         done: "done".into(),
         changes: changes.into(),
-        ordered: false,
+        pace: Pace::Together,
     };
     let pod = PodTarget {
         cluster: ClusterId::default(),
@@ -119,6 +119,7 @@ async fn read_only_mode_holds_without_any_check_of_the_actions() {
         target: pod.clone(),
         port: 80,
         local: 0,
+        selector: "".into(),
     });
     app.perform(vec![
         Effect::Execute(1, Arc::new(plan)),

@@ -1,19 +1,29 @@
 //! Carrying out a [`Plan`]: a bounded number of requests at a time, progress, a way to stop, a result per object, and an entry in the
 //! journal for each.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use knarr_clock::Clock;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{Change, Changed, Journal, Link, Plan, Read};
+use crate::cluster::{Change, Changed, Journal, Link, Pace, Plan, Read, Write};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Requests at a time.
 const AT_ONCE: usize = 8;
+/// Evictions at a time: most of one only wait.
+const WAITING_AT_ONCE: usize = 100;
+/// Between two requests to evict a pod that a disruption budget holds, as kubectl waits.
+const EVICT_PAUSE: Duration = Duration::from_secs(5);
+/// Between two looks whether an evicted pod is gone.
+const GONE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far an operation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Changes that have been tried.
     pub tried: usize,
@@ -21,6 +31,8 @@ pub struct Progress {
     pub failed: usize,
     /// All changes.
     pub total: usize,
+    /// What holds those up that wait, by object.
+    pub waits: BTreeMap<String, String>,
 }
 
 /// What became of each change of a plan, in its order.
@@ -44,51 +56,136 @@ pub async fn execute(
     plan: &Plan,
     journal: &Journal,
     clock: &Clock,
-    progress: impl Fn(Progress),
+    progress: impl Fn(Progress) + Send + Sync,
     cancel: &CancellationToken,
 ) -> Report {
-    let total = plan.changes.len();
-    let at_once = if plan.ordered { 1 } else { AT_ONCE };
-    let mut results = Vec::with_capacity(total);
-    let all: Vec<_> = plan
-        .changes
-        .iter()
-        .map(|change| one(link, plan, change, journal, clock, cancel))
-        .collect();
-    let mut running = futures::stream::iter(all).buffered(at_once);
-    let mut failed = 0;
-    while let Some(result) = running.next().await {
-        failed += usize::from(result.is_err());
-        results.push(result);
-        progress(Progress {
-            tried: results.len(),
-            failed,
-            total,
-        });
+    let run = Run {
+        link,
+        plan,
+        journal,
+        clock,
+        cancel,
+        progress: Mutex::new(Progress {
+            total: plan.changes.len(),
+            ..Progress::default()
+        }),
+        tell: &progress,
+    };
+    let (alone, at_once) = match plan.pace {
+        Pace::Together => (0, AT_ONCE),
+        Pace::InTurn => (0, 1),
+        Pace::AfterFirst => (1, WAITING_AT_ONCE),
+    };
+    let mut results = Vec::with_capacity(plan.changes.len());
+    let (first, others) = plan.changes.split_at(alone.min(plan.changes.len()));
+    for change in first {
+        results.push(run.one(change).await);
     }
+    let begun = results.iter().all(Result::is_ok);
+    if !begun {
+        results.extend(
+            others
+                .iter()
+                .map(|change| Err(left(change, "what comes before it failed"))),
+        );
+        return Report { results };
+    }
+    let all: Vec<_> = others.iter().map(|change| run.one(change)).collect();
+    let rest: Vec<_> = futures::stream::iter(all).buffered(at_once).collect().await;
+    results.extend(rest);
     Report { results }
 }
 
-async fn one(
-    link: &Link,
-    plan: &Plan,
-    change: &Change,
-    journal: &Journal,
-    clock: &Clock,
-    cancel: &CancellationToken,
-) -> Result<Changed> {
-    if cancel.is_cancelled() {
-        return Err(Error::new(
-            ErrorKind::Cancelled,
-            format!(
-                "{} was left as it is: the operation was cancelled",
-                change.target.title()
-            ),
-        ));
+/// A plan being carried out.
+struct Run<'a> {
+    link: &'a Link,
+    plan: &'a Plan,
+    journal: &'a Journal,
+    clock: &'a Clock,
+    cancel: &'a CancellationToken,
+    progress: Mutex<Progress>,
+    tell: &'a (dyn Fn(Progress) + Send + Sync),
+}
+
+impl Run<'_> {
+    async fn one(&self, change: &Change) -> Result<Changed> {
+        let result = match &change.request {
+            _ if self.cancel.is_cancelled() => Err(left(change, "the operation was cancelled")),
+            Write::Evict { .. } => self.evict(change).await,
+            _ => self.link.write(change).await,
+        };
+        if !matches!(&result, Err(error) if error.kind == ErrorKind::Cancelled) {
+            self.journal
+                .add(self.clock.now(), self.link, self.plan, change, &result)
+                .await;
+        }
+        self.told(|progress| {
+            progress.tried += 1;
+            progress.failed += usize::from(result.is_err());
+            progress.waits.remove(&change.target.title());
+        });
+        result
     }
-    let result = link.write(change).await;
-    journal.add(clock.now(), link, plan, change, &result).await;
-    result
+
+    /// Tells how far it is, after this news.
+    fn told(&self, news: impl FnOnce(&mut Progress)) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        news(&mut progress);
+        (self.tell)(progress.clone());
+    }
+
+    /// Asks for a pod to go until it does, and waits until it is gone.
+    async fn evict(&self, change: &Change) -> Result<Changed> {
+        let wait = |why: &str| {
+            self.told(|progress| {
+                progress.waits.insert(change.target.title(), why.to_owned());
+            });
+        };
+        let evicted = loop {
+            match self.link.write(change).await {
+                Err(error) if error.kind == ErrorKind::Busy => wait(&error.message),
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    return Ok(Changed {
+                        before: change.before.clone(),
+                        after: None,
+                    });
+                }
+                other => break other?,
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(left(change, "a disruption budget held it, and the operation was cancelled")),
+                () = tokio::time::sleep(EVICT_PAUSE) => {}
+            }
+        };
+        wait("its processes are ending");
+        let read = Read::new(change.target.path(), format!("read {}", change.target.title()));
+        loop {
+            match self.link.read(&read).await {
+                Err(error) if error.kind == ErrorKind::NotFound => return Ok(evicted),
+                Ok(now) if !is_same(change, &now) => return Ok(evicted),
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return Ok(evicted),
+                () = tokio::time::sleep(GONE_PAUSE) => {}
+            }
+        }
+    }
+}
+
+/// Whether an answer is the very object that a change is about.
+fn is_same(change: &Change, answer: &[u8]) -> bool {
+    let object: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+    let uid = object.pointer("/metadata/uid").and_then(serde_json::Value::as_str);
+    change.target.uid.as_deref() == uid
+}
+
+fn left(change: &Change, why: &str) -> Error {
+    Error::new(
+        ErrorKind::Cancelled,
+        format!("{} was left as it is: {why}", change.target.title()),
+    )
 }
 
 /// How many objects a namespace holds, of how many kinds.
@@ -98,6 +195,26 @@ pub struct Content {
     pub objects: u64,
     /// Pods among them.
     pub pods: u64,
+}
+
+/// The objects of lists, each in full.
+///
+/// # Errors
+///
+/// When one of them cannot be read.
+pub async fn list(link: &Link, reads: &[Read]) -> Result<Vec<Vec<serde_json::Value>>> {
+    #[derive(Deserialize)]
+    struct List {
+        #[serde(default)]
+        items: Vec<serde_json::Value>,
+    }
+    let all = reads.iter().map(|read| async move {
+        let bytes = link.read(read).await?;
+        let list: List = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(ErrorKind::Other, "the cluster's answer is not a list").because(&error))?;
+        Ok(list.items)
+    });
+    futures::future::try_join_all(all).await
 }
 
 /// Counts what goes with namespaces that are deleted: one small list per kind, with the server's word for the rest.

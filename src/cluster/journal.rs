@@ -75,7 +75,11 @@ fn append((path, lock): &(PathBuf, Mutex<()>), line: &str) -> std::io::Result<()
 fn entry(at: Timestamp, link: &Link, plan: &Plan, change: &Change, result: &Result<Changed, Error>) -> Value {
     let (verb, request) = match &change.request {
         Write::Create(_) => ("create", Value::Null),
-        Write::Delete { propagation, force } => ("delete", json!({"propagation": propagation, "force": force})),
+        Write::Delete { propagation, grace } => (
+            "delete",
+            json!({"propagation": propagation, "gracePeriodSeconds": grace}),
+        ),
+        Write::Evict { grace } => ("evict", json!({"gracePeriodSeconds": grace})),
         Write::Merge { subresource, patch } => {
             let secret = &*change.target.resource.plural == "secrets";
             let patch = if secret { Value::from("***") } else { patch.clone() };

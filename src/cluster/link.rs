@@ -373,6 +373,7 @@ impl Link {
                 Error::new(ErrorKind::Conflict, message).hint("it changed meanwhile: look again, then repeat")
             }
             409 => Error::new(ErrorKind::Conflict, message),
+            429 => Error::new(ErrorKind::Busy, message),
             400 | 422 => Error::new(ErrorKind::Invalid, message),
             _ => Error::new(ErrorKind::Other, message),
         }

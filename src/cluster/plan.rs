@@ -41,12 +41,17 @@ impl ObjectRef {
 pub enum Write {
     /// Make it.
     Create(Value),
+    /// Ask for it to go, which a disruption budget may put off: it is asked again until it goes, and then until it is gone.
+    Evict {
+        /// Seconds its processes have to end; `None` leaves that to the pod.
+        grace: Option<u32>,
+    },
     /// Delete it.
     Delete {
         /// What becomes of what it owns: `Background`, `Foreground` or `Orphan`.
         propagation: &'static str,
-        /// Without waiting for its processes to end.
-        force: bool,
+        /// Seconds its processes have to end: 0 does not wait for them, `None` leaves it to the object.
+        grace: Option<u32>,
     },
     /// Change some fields, whatever the others are now (RFC 7386).
     Merge {
@@ -70,6 +75,18 @@ pub enum Write {
         /// The object after.
         edited: Value,
     },
+}
+
+/// In which order the changes of a plan are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// Several at a time.
+    #[default]
+    Together,
+    /// Each waits for the one before.
+    InTurn,
+    /// The first alone, then all others, each of which may take long.
+    AfterFirst,
 }
 
 /// One object and how it changes.
@@ -96,8 +113,8 @@ pub struct Plan {
     pub done: String,
     /// The changes.
     pub changes: Vec<Change>,
-    /// Whether each change waits for the one before.
-    pub ordered: bool,
+    /// In which order they are made.
+    pub pace: Pace,
 }
 
 impl Plan {
@@ -111,7 +128,7 @@ impl Plan {
         let undoable = |change: &Change| match change.request {
             Write::Merge { .. } | Write::Edit { .. } => change.before.is_some(),
             Write::Create(_) => true,
-            Write::Delete { .. } | Write::Apply { .. } => false,
+            Write::Delete { .. } | Write::Evict { .. } | Write::Apply { .. } => false,
         };
         self.changes.iter().all(undoable)
     }
@@ -141,7 +158,7 @@ impl Plan {
                 None => format!("no longer {}", self.done),
             },
             changes,
-            ordered: self.ordered,
+            pace: self.pace,
         })
     }
 }
@@ -167,11 +184,11 @@ fn inverse(change: &Change, before: Option<&Value>, after: Option<&Value>) -> Op
             target.uid = Some(uid(after)?);
             Write::Delete {
                 propagation: "Background",
-                force: false,
+                grace: None,
             }
         }
         // It was deleted: another one of the same content is made, unless somebody else sees to that.
-        (Write::Delete { .. }, Some(before), _) if !comes_back(&change.target, before) => {
+        (Write::Delete { .. } | Write::Evict { .. }, Some(before), _) if !comes_back(&change.target, before) => {
             target.uid = None;
             Write::Create(restorable(before.clone()))
         }
@@ -340,7 +357,7 @@ mod tests {
                 before: before.clone(),
                 request,
             }],
-            ordered: false,
+            pace: Pace::Together,
         };
         let report = Report {
             results: vec![Ok(Changed { before, after })],
@@ -368,10 +385,10 @@ mod tests {
     fn what_was_made_is_deleted_by_its_uid_and_what_was_deleted_is_made_again() {
         let made = json!({"kind": "Pod", "metadata": {"uid": "new", "name": "web"}});
         let gone = undo(Write::Create(json!({})), None, Some(made.clone()));
-        assert!(matches!(gone, Some(Write::Delete { force: false, .. })));
+        assert!(matches!(gone, Some(Write::Delete { grace: None, .. })));
         let deleted = Write::Delete {
             propagation: "Background",
-            force: false,
+            grace: None,
         };
         let Some(Write::Create(again)) = undo(deleted.clone(), Some(made), None) else {
             panic!("it can be undone");

@@ -150,7 +150,7 @@ fn replica_sets(page: &mut Page, subject: &Subject<'_>) {
             .iter()
             .any(|owner| owner["uid"] == deployment["metadata"]["uid"])
     };
-    let same = |set: &&Value| template_of(set) == template_of(deployment);
+    let same = |set: &&Value| template::own(set) == template::own(deployment);
     let mut sets: Vec<&Value> = related.iter().filter(owned).collect();
     sets.sort_by_key(|set| text(&set["metadata"]["creationTimestamp"]));
     let new = sets.iter().copied().find(same);
@@ -175,15 +175,6 @@ fn replica_sets(page: &mut Page, subject: &Subject<'_>) {
         if old.is_empty() { "<none>" } else { "" }.max(&old.join(", ")),
     );
     page.field(0, "NewReplicaSet", &new.map_or_else(|| "<none>".into(), word));
-}
-
-/// A pod template without the label that tells the templates of one deployment apart.
-fn template_of(object: &Value) -> Value {
-    let mut template = object["spec"]["template"].clone();
-    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-        labels.shift_remove("pod-template-hash");
-    }
-    template
 }
 
 fn summary(subject: &Subject<'_>) -> Document {

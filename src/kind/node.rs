@@ -3,6 +3,8 @@
 mod describe;
 mod resources;
 
+pub(super) use resources::shares;
+
 use serde::Deserialize;
 use serde_json::Value;
 

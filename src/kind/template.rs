@@ -35,6 +35,15 @@ pub(super) fn describe(page: &mut Page, template: &Value) {
     describe::tolerations(page, 1, &spec["tolerations"]);
 }
 
+/// The pod template of an object, without the label that tells the templates of one deployment apart.
+pub(super) fn own(object: &Value) -> Value {
+    let mut template = object["spec"]["template"].clone();
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.shift_remove("pod-template-hash");
+    }
+    template
+}
+
 /// The images of a template, one to a word.
 pub(super) fn images(template: &Value) -> String {
     let images: Vec<_> = items(&template["spec"]["containers"])

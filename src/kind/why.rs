@@ -32,6 +32,7 @@ pub use finding::{Evidence, Finding, Fix, Remedy, Severity, Thing};
 pub use gather::examine;
 pub use glance::{LastLines, Next, Teller, glance, next, teller};
 pub use render::Diagnosis;
+pub(in crate::kind) use selects::selects;
 pub use world::World;
 
 use jiff::{SignedDuration, Timestamp};

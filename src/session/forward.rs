@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use kube::api::ListParams;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -86,8 +87,34 @@ fn refuse(port: u16, error: &std::io::Error) -> Error {
     }
 }
 
+/// The pod that takes a connection: the one that was chosen for as long as it serves, then another one behind the same selector.
+async fn serving(pods: &Api<Pod>, spec: &ForwardSpec) -> Result<Arc<str>, kube::Error> {
+    /// Pods looked at: some of them serve, when any does.
+    const LOOKED_AT: u32 = 100;
+    if spec.selector.is_empty() {
+        return Ok(spec.target.pod.clone());
+    }
+    let all = pods
+        .list(&ListParams::default().labels(&spec.selector).limit(LOOKED_AT))
+        .await?;
+    let mut ready = all.items.iter().filter(|pod| is_ready(pod));
+    let named = |pod: &&Pod| pod.metadata.name.as_deref() == Some(&*spec.target.pod);
+    let chosen = ready.clone().find(named).or_else(|| ready.next());
+    let name = chosen.and_then(|pod| pod.metadata.name.as_deref());
+    Ok(name.map_or_else(|| spec.target.pod.clone(), Arc::from))
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions
+            .into_iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 async fn carry(pods: &Api<Pod>, spec: &ForwardSpec, socket: TcpStream, shared: &Shared) -> Result<(), kube::Error> {
-    let mut forward = pods.portforward(&spec.target.pod, &[spec.port]).await?;
+    let pod = serving(pods, spec).await?;
+    let mut forward = pods.portforward(&pod, &[spec.port]).await?;
     let Some(stream) = forward.take_stream(spec.port) else {
         return Ok(());
     };

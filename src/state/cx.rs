@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cluster::{Change, ClusterId, ObjectRef, Place, Plan, Resource, Source, Write};
+use crate::cluster::{Change, ClusterId, ObjectRef, Pace, Place, Plan, Resource, Source, Write};
 use crate::document::TextLine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Line;
@@ -168,7 +168,7 @@ impl Cx<'_> {
             title: title.into(),
             done: done.into(),
             changes,
-            ordered: false,
+            pace: Pace::Together,
         })
     }
 
@@ -239,6 +239,7 @@ impl Cx<'_> {
     pub fn perform(&mut self, plan: Arc<Plan>, then: Then) -> RequestId {
         let id = self.state.wait(plan.cluster, then);
         self.started = Some(id);
+        self.state.done = Some(plan.clone());
         self.state.operations.insert(
             id,
             Operation {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::cluster::{ApplyReport, ClusterId, Content, ObjectRef, Plan, Report};
+use crate::cluster::{ApplyReport, Change, ClusterId, Content, ObjectRef, Plan, Read, Report};
 use crate::keys::Line;
 use crate::kind::why::Diagnosis;
 use crate::session::{SessionId, Spec};
@@ -42,6 +42,12 @@ pub enum Effect {
         /// The namespaces.
         namespaces: Vec<String>,
     },
+    /// Read something as it is.
+    Get(RequestId, ClusterId, Read),
+    /// Read lists that a command needs before it can say what it will do.
+    List(RequestId, ClusterId, Vec<Read>),
+    /// Ask what a change would lead to; nothing is kept.
+    Ask(RequestId, Box<Change>),
     /// Read an object as it is now.
     Fetch(RequestId, ClusterId, ObjectRef),
     /// Find out why an object does not work.
@@ -87,6 +93,8 @@ pub enum Outcome {
     Counted(Content),
     /// An object.
     Object(Value),
+    /// The objects of lists, in the order they were asked for.
+    Lists(Vec<Vec<Value>>),
     /// Why an object does not work.
     Examined(Arc<Diagnosis>),
 }
@@ -102,6 +110,8 @@ pub enum Then {
     Quiet,
     /// Tell the dialog that asked.
     Learn,
+    /// What a command needs has been read: it goes on.
+    GoOn(Errand, Line, Vec<Target>),
     /// Show why an object does not work.
     Explain(Target),
     /// The file's text is to be applied: try it first.
@@ -140,6 +150,31 @@ pub enum Then {
         /// The object the user wrote.
         edited: Value,
     },
+}
+
+/// What something is read for: the commands that look before they say what they will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// The pods of a node that is to be drained.
+    Drain,
+    /// The finished pods of a place.
+    Sanitize,
+    /// The revisions of a workload.
+    Undo,
+    /// What a service answers.
+    Answer,
+    /// The pods behind a service or a workload, to forward to.
+    Forward,
+    /// Whether the user may do something.
+    CanI,
+    /// What the user may do.
+    Rights,
+    /// The roles, for who may do something.
+    WhoCan,
+    /// The roles, for what an account may do.
+    Account,
+    /// The schema of a kind.
+    Explain,
 }
 
 /// An object in the user's editor.

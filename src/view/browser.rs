@@ -326,8 +326,7 @@ impl View for Browser {
     }
 
     fn scopes(&self) -> Vec<Scope> {
-        let own = Some(self.kind.plural).filter(|plural| !plural.is_empty());
-        own.into_iter().chain(["objects", "table"]).collect()
+        kind::scopes(&self.resource).chain(["objects", "table"]).collect()
     }
 
     fn vocabulary(&self, data: &dyn Data) -> Vocabulary {

@@ -211,12 +211,11 @@ impl View for Text {
         match &self.source {
             TextSource::Keys { .. } | TextSource::Fixed { .. } => vec!["text"],
             TextSource::Yaml { .. } => vec!["yaml", "text"],
-            TextSource::Why { target, .. } if &*target.resource.plural == "pods" => {
-                vec!["why", "pods", "describe", "text"]
-            }
-            TextSource::Why { .. } => vec!["why", "describe", "text"],
-            TextSource::Describe(target) if &*target.resource.plural == "pods" => vec!["pods", "describe", "text"],
-            TextSource::Describe(_) => vec!["describe", "text"],
+            TextSource::Why { target, .. } => std::iter::once("why")
+                .chain(kind::scopes(&target.resource))
+                .chain(["describe", "text"])
+                .collect(),
+            TextSource::Describe(target) => kind::scopes(&target.resource).chain(["describe", "text"]).collect(),
         }
     }
 
@@ -256,6 +255,13 @@ impl View for Text {
             TextSource::Why { diagnosis, .. } => Some(diagnosis),
             _ => None,
         }
+    }
+
+    fn field(&self) -> Option<String> {
+        let TextSource::Yaml { .. } = &self.source else {
+            return None;
+        };
+        field_at(&self.document, self.pager.at.unwrap_or(self.pager.top))
     }
 
     fn targets(&self, _data: &dyn Data) -> Vec<Target> {
@@ -417,6 +423,30 @@ impl View for Text {
     }
 }
 
+/// The path of the field on a line of YAML: its key, and those of the lines above that it stands below.
+fn field_at(document: &Document, line: usize) -> Option<String> {
+    // The dash of an element belongs to the indent of its fields.
+    let key_of = |line: &TextLine| {
+        let plain = line.plain();
+        let inner = plain.trim_start_matches([' ', '-']);
+        let indent = plain.len() - inner.len();
+        let (key, _) = inner.split_once(':')?;
+        Some((indent, key.trim_matches('"').to_owned()))
+    };
+    let mut fields = Vec::new();
+    let mut below = usize::MAX;
+    for line in document.lines.get(..=line)?.iter().rev() {
+        if let Some((indent, key)) = key_of(line)
+            && indent < below
+        {
+            fields.push(key);
+            below = indent;
+        }
+    }
+    fields.reverse();
+    (!fields.is_empty()).then(|| fields.join("."))
+}
+
 /// Builds a fixed text from plain lines.
 impl From<&str> for Document {
     fn from(text: &str) -> Self {
@@ -426,5 +456,30 @@ impl From<&str> for Document {
                 .map(|line| TextLine::new().with(Role::Text, line).hanging(2))
                 .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_yaml_has_the_path_of_what_it_stands_below() {
+        let text = Document::from(
+            "kind: Pod\nspec:\n  nodeName: a\n  containers:\n    - image: x\n      ports:\n        - containerPort: 80\n",
+        );
+        let paths: Vec<_> = (0..7).map(|line| field_at(&text, line).expect("a path")).collect();
+        assert_eq!(
+            paths,
+            [
+                "kind",
+                "spec",
+                "spec.nodeName",
+                "spec.containers",
+                "spec.containers.image",
+                "spec.containers.ports",
+                "spec.containers.ports.containerPort",
+            ]
+        );
     }
 }

@@ -32,6 +32,27 @@ pub fn put_line(buf: &mut Buffer, x: u16, y: u16, end: u16, line: &TextLine, bas
     })
 }
 
+/// Writes the part of a line between two bytes of its plain text.
+pub fn put_piece(
+    buf: &mut Buffer,
+    row: Rect,
+    line: &TextLine,
+    (start, end): (usize, usize),
+    base: Style,
+    theme: &Theme,
+) {
+    let (mut x, mut at) = (row.x, 0);
+    for span in &line.spans {
+        let (from, to) = (at.max(start), (at + span.text.len()).min(end));
+        if from < to
+            && let Some(piece) = span.text.get(from - at..to - at)
+        {
+            x = put(buf, x, row.y, row.right(), piece, base.patch(theme.style(span.role)));
+        }
+        at += span.text.len();
+    }
+}
+
 /// Fills an area with blanks in a style.
 pub fn fill(buf: &mut Buffer, area: Rect, style: Style) {
     let area = area.intersection(buf.area);

@@ -7,6 +7,7 @@ mod harness;
 mod identity;
 mod look;
 mod object;
+mod operate;
 mod pane;
 mod server;
 mod shape;

@@ -112,24 +112,24 @@ fn toasts(state: &State, look: &Look<'_>) -> Vec<Toast> {
     let under_way = state
         .operations
         .values()
-        .filter(|operation| operation.progress.total > 1);
+        .filter(|operation| operation.progress.total > 1 || !operation.progress.waits.is_empty());
     toasts.extend(under_way.map(|operation| {
-        let progress = operation.progress;
+        let progress = &operation.progress;
         let failed = match progress.failed {
             0 => String::new(),
             failed => format!(", {failed} failed"),
         };
         let stop = if operation.cancelled { "stopping" } else { "C-c stops" };
+        let head = format!(
+            "{}  {}/{}{failed}  {stop}",
+            operation.title, progress.tried, progress.total
+        );
+        let waits = progress.waits.iter().take(3);
+        let waits = waits.map(|(name, why)| (Role::Dim, format!("{name}: {why}")));
         Toast {
             sign: signs.progress,
             role: Role::Progress,
-            text: vec![(
-                Role::Text,
-                format!(
-                    "{}  {}/{}{failed}  {stop}",
-                    operation.title, progress.tried, progress.total
-                ),
-            )],
+            text: std::iter::once((Role::Text, head)).chain(waits).collect(),
         }
     }));
     toasts

@@ -72,7 +72,7 @@ impl Link {
                     after: Some(answer),
                 })
             }
-            Write::Delete { propagation, force } => {
+            Write::Delete { propagation, grace } => {
                 let mut body = json!({
                     "kind": "DeleteOptions",
                     "apiVersion": "v1",
@@ -82,11 +82,30 @@ impl Link {
                 if let Some(uid) = &target.uid {
                     body["preconditions"] = json!({"uid": &**uid});
                 }
-                if *force {
-                    body["gracePeriodSeconds"] = json!(0);
+                if let Some(grace) = grace {
+                    body["gracePeriodSeconds"] = json!(grace);
                 }
                 let what = format!("delete {}", target.title());
                 self.put(mode, http::Method::DELETE, &target.path(), &[], JSON, &body, &what)
+                    .await?;
+                Ok(Changed { before, after: None })
+            }
+            Write::Evict { grace } => {
+                let mut body = json!({
+                    "apiVersion": "policy/v1",
+                    "kind": "Eviction",
+                    "metadata": {"name": &*target.name, "namespace": target.namespace.as_deref()},
+                    "deleteOptions": {},
+                });
+                if let Some(uid) = &target.uid {
+                    body["deleteOptions"]["preconditions"] = json!({"uid": &**uid});
+                }
+                if let Some(grace) = grace {
+                    body["deleteOptions"]["gracePeriodSeconds"] = json!(grace);
+                }
+                let path = format!("{}/eviction", target.path());
+                let what = format!("evict {}", target.title());
+                self.put(mode, http::Method::POST, &path, &[], JSON, &body, &what)
                     .await?;
                 Ok(Changed { before, after: None })
             }

@@ -62,6 +62,51 @@ impl Amounts {
     }
 }
 
+/// What pods ask for of one resource of a node.
+pub(in crate::kind) struct Share {
+    /// `cpu`, `memory`, `pods`.
+    pub(in crate::kind) resource: &'static str,
+    /// What is asked for, and what can be given, as people write it.
+    pub(in crate::kind) asked: String,
+    pub(in crate::kind) whole: String,
+    percent: usize,
+}
+
+impl Share {
+    /// How much of the whole is asked for; more than 100 when it is overcommitted.
+    pub(in crate::kind) fn percent(&self) -> usize {
+        self.percent
+    }
+}
+
+/// What pods ask for of the CPU and memory of a node, and how many there are.
+pub(in crate::kind) fn shares(node: &Value, pods: &[&Value]) -> Vec<Share> {
+    let whole = Amounts::of(&node["status"]["allocatable"]);
+    let mut asked = Amounts::default();
+    for pod in pods {
+        asked.add(&of_pod(pod, "requests"));
+    }
+    let share = |resource, amount: i128, show: fn(i128) -> String| {
+        let all = whole.get(resource);
+        Share {
+            resource,
+            asked: show(amount),
+            whole: show(all),
+            percent: if all == 0 { 0 } else { usize::try_from(amount.saturating_mul(100) / all).unwrap_or(usize::MAX) },
+        }
+    };
+    let cores = |milli: i128| match milli % 1000 {
+        0 => (milli / 1000).to_string(),
+        _ => format!("{milli}m"),
+    };
+    let memory = |milli: i128| crate::text::bytes(u64::try_from(milli / 1000).unwrap_or_default());
+    vec![
+        share("cpu", asked.get("cpu"), cores),
+        share("memory", asked.get("memory"), memory),
+        share("pods", pods.len() as i128 * 1000, |milli| (milli / 1000).to_string()),
+    ]
+}
+
 /// Writes an amount in the largest unit that leaves it whole, binary or decimal like `model`.
 fn quantity(amount: i128, model: &str) -> String {
     const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];

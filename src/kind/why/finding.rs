@@ -42,12 +42,12 @@ pub struct Thing {
 
 impl Thing {
     /// The thing an object is.
-    pub(super) fn of(object: &Value) -> Self {
+    pub(in crate::kind) fn of(object: &Value) -> Self {
         let (group, kind) = world::group_kind(object);
         Self::new(group, kind, namespace(object), name(object))
     }
 
-    pub(super) fn new(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
+    pub(in crate::kind) fn new(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
         Self {
             group: group.to_owned(),
             kind: kind.to_owned(),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::kind::field::{items, scalar, text};
 
 /// Whether a LabelSelector selects these labels. One without terms selects everything, `null` nothing.
-pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
+pub(in crate::kind) fn selects(selector: &Value, labels: &Value) -> bool {
     if selector.is_null() {
         return false;
     }

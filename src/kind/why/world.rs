@@ -56,9 +56,21 @@ pub struct World {
 }
 
 impl World {
+    /// Every object that has been read.
+    pub(in crate::kind) fn everything(&self) -> impl Iterator<Item = &Value> {
+        self.objects.values().flatten()
+    }
+
     /// Adds all objects of a kind: of `namespace`, or of the whole cluster when it is empty.
     pub fn list(&mut self, group: &str, kind: &str, namespace: &str, objects: Vec<Value>) {
-        self.some(group, kind, objects);
+        let key = (group.to_owned(), kind.to_owned());
+        let typed = objects.iter().all(|object| !object["kind"].is_null());
+        // A list names each object once: among no others, none need be looked for.
+        if typed && kind != "Event" && !self.objects.contains_key(&key) {
+            self.objects.insert(key, objects);
+        } else {
+            self.some(group, kind, objects);
+        }
         self.extents
             .insert((group.to_owned(), kind.to_owned()), namespace.to_owned());
     }
@@ -133,14 +145,19 @@ impl World {
     }
 
     /// Every object of a kind that has been read.
-    pub(super) fn all<'a>(&'a self, group: &str, kind: &str) -> &'a [Value] {
+    pub(in crate::kind) fn all<'a>(&'a self, group: &str, kind: &str) -> &'a [Value] {
         self.objects
             .get(&(group.to_owned(), kind.to_owned()))
             .map_or(&[], Vec::as_slice)
     }
 
     /// Every object of a kind in a namespace.
-    pub(super) fn within<'a>(&'a self, group: &str, kind: &str, namespace: &'a str) -> impl Iterator<Item = &'a Value> {
+    pub(in crate::kind) fn within<'a>(
+        &'a self,
+        group: &str,
+        kind: &str,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a Value> {
         self.all(group, kind)
             .iter()
             .filter(move |object| super::namespace(object) == namespace)
@@ -171,7 +188,7 @@ impl World {
     }
 
     /// The objects of a kind that this one controls.
-    pub(super) fn children<'a>(&'a self, owner: &'a Value, group: &str, kind: &str) -> Vec<&'a Value> {
+    pub(in crate::kind) fn children<'a>(&'a self, owner: &'a Value, group: &str, kind: &str) -> Vec<&'a Value> {
         let uid = &owner["metadata"]["uid"];
         self.all(group, kind)
             .iter()
@@ -211,7 +228,7 @@ impl World {
     }
 
     /// The addresses behind a Service: of all its EndpointSlices.
-    pub(super) fn endpoints<'a>(&'a self, service: &'a Value) -> impl Iterator<Item = &'a Value> {
+    pub(in crate::kind) fn endpoints<'a>(&'a self, service: &'a Value) -> impl Iterator<Item = &'a Value> {
         self.within("discovery.k8s.io", "EndpointSlice", super::namespace(service))
             .filter(move |slice| {
                 slice["metadata"]["labels"]["kubernetes.io/service-name"] == service["metadata"]["name"]

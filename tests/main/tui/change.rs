@@ -60,7 +60,7 @@ fn manifest() -> (tempfile::TempDir, String) {
 }
 
 /// A deployment in the default namespace.
-async fn create_deployment(client: kube::Client, name: &str) -> Api<Deployment> {
+pub(super) async fn create_deployment(client: kube::Client, name: &str) -> Api<Deployment> {
     let all: Api<Deployment> = Api::namespaced(client, "default");
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
