@@ -1,5 +1,6 @@
 //! All the workstation knows of each kind: columns, health, describe. A kind it does not know is served by [`generic`].
 
+mod batch;
 mod brief;
 mod container;
 mod describe;
@@ -9,9 +10,11 @@ mod generic;
 pub mod outline;
 mod page;
 mod part;
+mod policy;
 pub mod rights;
 pub mod rollout;
 mod selector;
+mod storage;
 mod template;
 pub mod usage;
 mod volume;

@@ -8,7 +8,7 @@ use super::brief::Brief;
 use super::field::{items, pairs, present, scalar, text, time};
 use super::page::Page;
 use super::part::{Condition, Meta, Str, condition, parse};
-use super::{Column, Drill, Kind, Subject, describe};
+use super::{Column, Drill, Kind, Related, Subject, batch, describe, policy, storage};
 use crate::document::Document;
 use crate::store::{Cell, Health, Object};
 use crate::theme::Role;
@@ -18,12 +18,41 @@ pub(super) static GENERIC: Kind = Kind {
     plural: "",
     columns: &[Column::text("NAME", 20, 0), Column::number("AGE", 5, 1)],
     row,
-    related: |_| Vec::new(),
+    related,
     describe: self::describe,
     summary,
     drill: Drill::Describe,
     sort: None,
 };
+
+/// How a kind is described whose table is the server's.
+type Describe = fn(&Subject<'_>) -> Document;
+
+/// Kinds with sections of their own, by group and kind.
+const DESCRIBED: &[(&str, &str, Describe)] = &[
+    ("", "PersistentVolume", storage::volume),
+    ("", "PersistentVolumeClaim", storage::claim),
+    ("", "ResourceQuota", policy::quota),
+    ("autoscaling", "HorizontalPodAutoscaler", policy::autoscaler),
+    ("batch", "CronJob", batch::cron_job),
+    ("batch", "Job", batch::job),
+    ("networking.k8s.io", "Ingress", policy::ingress),
+    ("networking.k8s.io", "NetworkPolicy", policy::network_policy),
+    ("policy", "PodDisruptionBudget", policy::budget),
+    ("rbac.authorization.k8s.io", "ClusterRole", policy::role),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding", policy::binding),
+    ("rbac.authorization.k8s.io", "Role", policy::role),
+    ("rbac.authorization.k8s.io", "RoleBinding", policy::binding),
+    ("storage.k8s.io", "StorageClass", storage::class),
+];
+
+/// A claim is described with the pods that use it.
+fn related(object: &Value) -> Vec<Related> {
+    match text(&object["kind"]) {
+        "PersistentVolumeClaim" => vec![Related::new("", "pods", &object["metadata"]["namespace"])],
+        _ => Vec::new(),
+    }
+}
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -87,9 +116,19 @@ fn health(object: &Partial<'_>) -> Health {
 /// Deepest indentation shown: what is deeper stands at the same depth.
 const DEEPEST: usize = 24;
 
-/// Metadata, then everything else as an indented tree, then events.
+/// The sections of its kind where it has some; else metadata, everything else as an indented tree, and events.
 pub(super) fn describe(subject: &Subject<'_>) -> Document {
     let object = subject.object;
+    let (group, kind) = (
+        text(&object["apiVersion"])
+            .rsplit_once('/')
+            .map_or("", |(group, _)| group),
+        text(&object["kind"]),
+    );
+    let own = DESCRIBED.iter().find(|(g, k, _)| (*g, *k) == (group, kind));
+    if let Some((_, _, own)) = own {
+        return own(subject);
+    }
     let mut page = Page::new(&subject.zone);
     describe::metadata(&mut page, object, true);
     for (key, value) in pairs(object) {
