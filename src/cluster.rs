@@ -4,6 +4,7 @@
 //! is a [`Plan`] of [`Change`]s, carried out by [`execute()`] and remembered in the [`Journal`].
 
 mod apply;
+mod dial;
 mod discovery;
 mod execute;
 mod journal;
@@ -13,6 +14,7 @@ mod manifest;
 mod merge;
 mod place;
 mod plan;
+mod plugin;
 mod request;
 mod source;
 
@@ -26,10 +28,11 @@ pub use manifest::object as object_of_text;
 pub use merge::reconciled;
 pub use place::{ClusterId, Namespaces, Place};
 pub use plan::{Change, ObjectRef, Pace, Plan, Write, subject};
+pub use plugin::{Credential, PLUGIN, PLUGIN_SECONDS, Plugin};
 pub use request::{Read, encode};
 pub use source::{
-    ComponentLogs, ConnectOptions, Contexts, Given, PLUGIN, PLUGIN_SECONDS, Running, Source, background, clusters_dir,
-    connect, reexec,
+    ComponentLogs, ConnectOptions, Contexts, Given, Running, Source, background, clusters_dir, connect, plugin_of,
+    reexec,
 };
 
 /// Who changes objects, as their managed fields remember it.

@@ -20,6 +20,13 @@ pub(super) const EMBEDDED: Command = Command::new(
 )
 .aliases(&["embedded"]);
 pub(super) const RETRY: Command = Command::new("cluster.retry", &[], "Try to reach the cluster now", retry);
+pub(super) const LOGIN: Command = Command::new(
+    "cluster.login",
+    &[],
+    "Lend the terminal to the credential plugin, which may ask you to sign in, then connect",
+    login,
+)
+.aliases(&["login"]);
 pub(super) const THEME: Command = Command::new(
     "app.theme",
     &[Argument::optional(Type::Theme)],
@@ -96,6 +103,12 @@ fn embedded(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
 fn retry(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
     let cluster = cx.data.cluster().id;
     cx.effect(Effect::Retry(cluster));
+    Ok(())
+}
+
+fn login(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let cluster = cx.data.cluster().id;
+    cx.effect(Effect::Login(cluster));
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::desk::{Attempt, Connection, FIRST_PAUSE};
 use super::event::{Connected, Event};
 use super::run::{App, SETTLE};
 use super::update;
-use crate::cluster::{self, ClusterId, LinkState, Namespaces, Place, Source};
+use crate::cluster::{self, ClusterId, Credential, LinkState, Namespaces, Place, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Line;
 use crate::state::{Cx, Effect, Level};
@@ -71,6 +71,7 @@ impl App {
             clock: self.settings.clock.clone(),
             simulate: self.settings.simulate,
             logs: self.settings.logs.clone(),
+            credential: connection.credential.clone(),
         };
         // An embedded cluster that runs already is not started twice.
         let running = connection.running.clone();
@@ -88,6 +89,14 @@ impl App {
             };
             let _ = sender.send(Event::Connected(cluster, number, result));
         });
+    }
+
+    /// The user has signed in.
+    pub(super) fn logged_in(&mut self, cluster: ClusterId, credential: Credential) {
+        if let Some(connection) = self.desk.clusters.get_mut(&cluster) {
+            connection.credential = Some(credential);
+            self.connect(cluster);
+        }
     }
 
     /// An attempt to reach a cluster has succeeded or failed.

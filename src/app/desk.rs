@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::usage::Reading;
-use crate::cluster::{ClusterId, Discovery, Link, LinkState, Running, Source};
+use crate::cluster::{ClusterId, Credential, Discovery, Link, LinkState, Running, Source};
 use crate::error::Result;
 use crate::kind::outline::{Of, Outline};
 use crate::kind::usage::Usage;
@@ -38,6 +38,8 @@ pub(super) struct Connection {
     pub link: Option<Link>,
     /// Keeps an embedded cluster running.
     pub running: Option<Arc<Running>>,
+    /// What its credential plugin gave when it had the terminal.
+    pub credential: Option<Credential>,
     pub attempt: Option<Attempt>,
     /// Pause before the next attempt; doubles up to half a minute.
     pub retry_in: Duration,
@@ -63,6 +65,7 @@ impl Connection {
             },
             link: None,
             running: None,
+            credential: None,
             attempt: None,
             retry_in: FIRST_PAUSE,
             retry_at: None,

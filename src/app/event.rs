@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cluster::{ClusterId, Contexts, Discovery, Link, Progress, Running};
+use crate::cluster::{ClusterId, Contexts, Discovery, Link, Plugin, Progress, Running};
 use crate::error::{Error, Result};
 use crate::kind::outline::{Of, Outline};
 use crate::kind::usage::Usage;
@@ -54,6 +54,8 @@ pub enum Event {
     Contexts(Contexts),
     /// The user's editor is to run on a text: the loop gives it the terminal.
     Edit(RequestId, String),
+    /// The credential plugin of a cluster's user is to run: the loop gives it the terminal.
+    Login(ClusterId, Plugin),
     /// A text goes to the terminal's clipboard (OSC 52).
     Clipboard(String),
     /// Something failed that nobody waits for.

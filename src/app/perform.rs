@@ -121,6 +121,15 @@ impl App {
                     self.perform(then);
                 }
                 Effect::Retry(cluster) => self.connect(cluster),
+                Effect::Login(cluster) => {
+                    let (source, sender) = (self.state.source(cluster).clone(), self.sender.clone());
+                    tokio::spawn(async move {
+                        let _ = sender.send(match cluster::plugin_of(&source).await {
+                            Ok(plugin) => Event::Login(cluster, plugin),
+                            Err(error) => Event::Failed(error),
+                        });
+                    });
+                }
                 Effect::Remember(name, text) => self.memory.remember(name, text),
             }
         }

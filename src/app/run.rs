@@ -20,7 +20,9 @@ use super::memory::Memory;
 use super::survey::Survey;
 use super::{draw, update};
 use crate::action;
-use crate::cluster::{ClusterId, ComponentLogs, Discovery, Journal, Namespaces, Place, Resource, Source};
+use crate::cluster::{
+    ClusterId, ComponentLogs, Credential, Discovery, Journal, Namespaces, Place, Plugin, Resource, Source,
+};
 use crate::config::ColumnChoice;
 use crate::error::{Error, Result};
 use crate::keys::Keymap;
@@ -29,7 +31,7 @@ use crate::session::{SessionId, Sessions, Spec, Status};
 use crate::state::{History, Level, RequestId, State};
 use crate::store::{Catalog, Need, Query, RowMaker};
 use crate::theme::Theme;
-use crate::view::{Browser, Data, Glance, Panes};
+use crate::view::{Browser, Data, Glance, PaneId, Panes};
 
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
@@ -96,6 +98,8 @@ pub struct App {
     /// When the message in the bottom line was first drawn.
     flash_at: Option<Instant>,
     wanted: HashSet<Need>,
+    /// The pane that had the focus when that was asked.
+    shown: Option<PaneId>,
     /// Whether the view has more to do as soon as no key waits.
     working: bool,
     pub(super) dirty: bool,
@@ -103,6 +107,8 @@ pub struct App {
     area: Rect,
     /// Text for the editor, taken by the loop that owns the terminal.
     edit: Option<(u64, String)>,
+    /// The credential plugin to lend it to, likewise.
+    login: Option<(ClusterId, Plugin)>,
     clipboard: Option<String>,
     suspend: bool,
     started: bool,
@@ -188,11 +194,13 @@ impl App {
             settle_at: None,
             flash_at: None,
             wanted: HashSet::new(),
+            shown: None,
             working: false,
             dirty: true,
             drawn: None,
             area: Rect::default(),
             edit: None,
+            login: None,
             clipboard: None,
             suspend: false,
             started: false,
@@ -290,6 +298,15 @@ impl App {
                     edited.map(|text| crate::state::Outcome::Bytes(text.into_bytes().into())),
                 ));
             }
+            if let Some((cluster, plugin)) = self.login.take() {
+                let given = host.login(terminal, &plugin);
+                self.drawn = None;
+                self.dirty = true;
+                match given.and_then(|written| Credential::parse(&written)) {
+                    Ok(credential) => self.logged_in(cluster, credential),
+                    Err(error) => self.state.fail(&error),
+                }
+            }
             if std::mem::take(&mut self.suspend) {
                 host.suspend(terminal);
                 self.drawn = None;
@@ -372,6 +389,7 @@ impl App {
             }
             Event::Contexts(contexts) => self.desk.contexts = contexts.names,
             Event::Edit(id, text) => self.edit = Some((id, text)),
+            Event::Login(cluster, plugin) => self.login = Some((cluster, plugin)),
             Event::Glanced(glance, bytes) => {
                 if let Some((_, answer)) = self.desk.glances.iter_mut().find(|(known, _)| *known == glance) {
                     *answer = Some(bytes);
@@ -435,10 +453,10 @@ impl App {
         }
     }
 
-    /// Keeps the feeds of what is shown, and of what is below it on the same tab, running.
+    /// Keeps the feeds of what is shown in any tab, and of what is below it, running: people come back to what they have left open.
     fn want(&mut self) {
         let mut wanted: HashSet<Need> = HashSet::new();
-        for view in self.state.panes().views() {
+        for view in self.state.tabs.iter().flat_map(Panes::views) {
             wanted.extend(view.needs());
         }
         for layer in &self.state.layers {
@@ -457,9 +475,14 @@ impl App {
         if looked_at != self.looked_at {
             self.look_at(looked_at);
         }
+        let shown = self.state.panes().focused().id;
+        let comes_back = self.shown.replace(shown) != Some(shown);
         if wanted != self.wanted {
             self.desk.catalog.want(&wanted);
             self.wanted = wanted;
+            self.sync();
+        } else if comes_back {
+            // What is not seen is not kept up to date.
             self.sync();
         }
     }
@@ -652,6 +675,12 @@ fn row_maker(columns: &BTreeMap<String, Vec<ColumnChoice>>) -> Arc<dyn Fn(&Resou
 pub trait Host<B: Backend> {
     /// Runs the user's editor on a text.
     fn edit(&mut self, terminal: &mut Terminal<B>, text: &str) -> impl Future<Output = Result<String>>;
+    /// Runs a credential plugin on the terminal; what it has written to its standard output.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be run, or ends with another code than 0.
+    fn login(&mut self, terminal: &mut Terminal<B>, plugin: &Plugin) -> Result<Vec<u8>>;
     /// Gives the terminal back, stops the program, and takes the terminal again when it is continued.
     fn suspend(&mut self, terminal: &mut Terminal<B>);
     /// Hands a text to the terminal's clipboard.

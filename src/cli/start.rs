@@ -15,7 +15,7 @@ use crossterm::terminal::{Clear, ClearType};
 use futures::StreamExt;
 use knarr::action;
 use knarr::app::{App, Event, Host, Screen, Settings, install_panic_hook};
-use knarr::cluster::ComponentLogs;
+use knarr::cluster::{ComponentLogs, Plugin};
 use knarr::config::{Config, Paths};
 use knarr::error::{Error, ErrorKind, Result};
 use knarr::keys::{Chord, Keymap};
@@ -126,6 +126,23 @@ struct TerminalHost {
     reader: Reader,
 }
 
+impl TerminalHost {
+    /// Runs something with the terminal out of the way.
+    fn lend<W: Write, T>(
+        &self,
+        terminal: &mut Terminal<CrosstermBackend<W>>,
+        run: impl FnOnce() -> T,
+    ) -> std::io::Result<T> {
+        drop(self.reader.borrow_mut().take());
+        let done = knarr::app::lend(run);
+        // The screen is drawn anew on a blank one. Asking the terminal for anything here would race with the reader.
+        let _ = execute!(std::io::stdout(), Clear(ClearType::All));
+        terminal.swap_buffers();
+        *self.reader.borrow_mut() = Some(EventStream::new());
+        done
+    }
+}
+
 impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
     async fn edit(&mut self, terminal: &mut Terminal<CrosstermBackend<W>>, text: &str) -> Result<String> {
         let failed = |what: &str, error: &std::io::Error| Error::new(ErrorKind::Other, what.to_owned()).because(error);
@@ -142,18 +159,13 @@ impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
             .filter(|editor| !editor.trim().is_empty())
             .unwrap_or_else(|| "vi".into());
         let words = knarr::keys::Line::parse(&editor)?;
-        drop(self.reader.borrow_mut().take());
-        let status = knarr::app::lend(|| {
+        let status = self.lend(terminal, || {
             std::process::Command::new(&words.name)
                 .args(&words.args)
                 .arg(file.path())
                 .stdin(Stdio::inherit())
                 .status()
         });
-        // The screen is drawn anew on a blank one. Asking the terminal for anything here would race with the reader.
-        let _ = execute!(std::io::stdout(), Clear(ClearType::All));
-        terminal.swap_buffers();
-        *self.reader.borrow_mut() = Some(EventStream::new());
         let status = status.and_then(|status| status).map_err(|error| {
             failed(&format!("cannot run the editor {editor:?}"), &error).hint("name yours in the variable EDITOR")
         })?;
@@ -169,16 +181,23 @@ impl<W: Write> Host<CrosstermBackend<W>> for TerminalHost {
         })
     }
 
+    fn login(&mut self, terminal: &mut Terminal<CrosstermBackend<W>>, plugin: &Plugin) -> Result<Vec<u8>> {
+        let failed = || Error::new(ErrorKind::Unauthenticated, "the credential plugin failed");
+        let output = self.lend(terminal, || plugin.command().output());
+        let output = output
+            .and_then(|output| output)
+            .map_err(|error| failed().because(&error))?;
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(failed().hint(output.status.to_string())),
+        }
+    }
+
     fn suspend(&mut self, terminal: &mut Terminal<CrosstermBackend<W>>) {
-        drop(self.reader.borrow_mut().take());
         // Stopped here, continued here.
-        let stopped = knarr::app::lend(|| nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP));
-        if let Err(error) = stopped {
+        if let Err(error) = self.lend(terminal, || nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP)) {
             tracing::warn!(%error, "cannot take the terminal again");
         }
-        let _ = execute!(std::io::stdout(), Clear(ClearType::All));
-        terminal.swap_buffers();
-        *self.reader.borrow_mut() = Some(EventStream::new());
     }
 
     fn clipboard(&mut self, text: &str) {

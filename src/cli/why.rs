@@ -52,6 +52,7 @@ pub(super) fn run(ask: Why) -> Result<ExitCode> {
 async fn examine(ask: &Why, kind: &str, name: &str) -> Result<ExitCode> {
     let place = &ask.place;
     let options = ConnectOptions {
+        credential: None,
         cluster: ClusterId::default(),
         read_only: true,
         user: place.as_user.clone(),

@@ -6,6 +6,7 @@ pub use write::Changed;
 pub(in crate::cluster) use write::parse;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::cluster::{ClusterId, Discovery, Read};
+use crate::cluster::{ClusterId, Discovery, Read, plugin};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How the way to the cluster is.
@@ -34,8 +35,8 @@ pub enum LinkState {
 /// How long a request may take before the cluster counts as not answering.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Longest answer understood that is not a list: bytes.
-const LARGEST: usize = 64 << 20;
+/// Longest answer understood that is not a list: bytes. Tests have little to send.
+const LARGEST: usize = if cfg!(test) { 2 << 20 } else { 64 << 20 };
 /// Longest explanation of a refusal that is read: bytes.
 const LARGEST_REFUSAL: usize = 1 << 20;
 /// How often a request is sent again when the server says that it is too busy for it.
@@ -58,6 +59,8 @@ pub struct Link {
     pub discovery: Arc<Discovery>,
     /// Namespace of the context.
     pub namespace: Arc<str>,
+    /// Whether the server has refused to send a list as the beginning of a watch.
+    pages: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Link {
@@ -115,6 +118,7 @@ impl Link {
             address: opening.address.into(),
             discovery: Arc::default(),
             namespace: opening.namespace.into(),
+            pages: Arc::default(),
         };
         link.discovery = Arc::new(Discovery::fetch(&link).await?);
         Ok(link)
@@ -131,6 +135,7 @@ impl Link {
             address: "https://test".into(),
             discovery: Arc::default(),
             namespace: "default".into(),
+            pages: Arc::default(),
         }
     }
 
@@ -156,6 +161,16 @@ impl Link {
         } else {
             Ok(Permit(()))
         }
+    }
+
+    /// Whether a list may be asked for as the beginning of a watch (`sendInitialEvents`).
+    pub(crate) fn streams(&self) -> bool {
+        !self.pages.load(Ordering::Relaxed)
+    }
+
+    /// The server does not send lists so: nobody needs to ask it again.
+    pub(crate) fn streams_no_lists(&self) {
+        self.pages.store(true, Ordering::Relaxed);
     }
 
     /// Sends a read; the body of the answer.
@@ -321,7 +336,7 @@ impl Link {
 
     /// Why nothing came back, with advice.
     pub(crate) fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Error {
-        if let Some(failed) = plugin_failed(error) {
+        if let Some(failed) = plugin::failed(error) {
             return failed;
         }
         let mut unreachable =
@@ -380,36 +395,6 @@ impl Link {
     }
 }
 
-/// What a credential plugin wrote before it failed, if that is what went wrong.
-pub(super) fn plugin_failed(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
-    use std::os::unix::process::ExitStatusExt as _;
-    let mut next = Some(error);
-    let out = loop {
-        let cause = next?;
-        if let Some(kube::client::AuthError::AuthExecRun { out, .. }) = cause.downcast_ref() {
-            break out;
-        }
-        next = cause.source();
-    };
-    let said = String::from_utf8_lossy(&out.stderr);
-    let mut said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    // The reason stands at the end, and a flood is no explanation.
-    said.drain(..said.len().saturating_sub(4));
-    let said = crate::text::clean(&said.join("; ")).into_owned();
-    let why = match (out.status.signal(), said.is_empty()) {
-        (Some(14), _) => format!("it did not end within {} s", super::source::PLUGIN_SECONDS),
-        (_, false) => said,
-        (_, true) => out.status.to_string(),
-    };
-    Some(
-        Error::new(
-            ErrorKind::Unauthenticated,
-            format!("the credential plugin failed: {why}"),
-        )
-        .hint("run it in another terminal, where it can ask you to sign in; then retry"),
-    )
-}
-
 /// How long a busy server asks to be left alone.
 pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
     let seconds = headers
@@ -420,4 +405,50 @@ pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
         .parse()
         .ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_refused_with_a_sentence() {
+        let endless = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            let pieces = futures::stream::repeat_with(|| {
+                Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(&[b' '; 1 << 16])))
+            });
+            Ok::<_, std::io::Error>(http::Response::new(StreamBody::new(pieces)))
+        });
+        let link = Link::untried(kube::Client::new(endless, "default"));
+        let error = link.read(&Read::new("/version", "ask")).await.expect_err("too much");
+        assert_eq!(error.message, "https://test answers with too much");
+        assert_eq!(error.hints, ["no more than 2 MiB are read at once"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_server_is_asked_again_when_it_says_and_not_for_ever() {
+        let begun = Instant::now();
+        let (told, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let busy = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            let _ = told.send(begun.elapsed().as_secs());
+            let answer = http::Response::builder().status(429).header("retry-after", "3");
+            let body = Full::new(Bytes::from_static(
+                br#"{"kind":"Status","message":"too many requests"}"#,
+            ));
+            std::future::ready(Ok::<_, std::io::Error>(answer.body(body).expect("an answer")))
+        });
+        let link = Link::untried(kube::Client::new(busy, "default"));
+        let error = link.read(&Read::new("/version", "ask")).await.expect_err("busy");
+        assert_eq!(error.message, "too many requests");
+        drop(link);
+        let mut times = Vec::new();
+        while let Some(at) = asked.recv().await {
+            times.push(at);
+        }
+        assert_eq!(times, [0, 3, 6, 9]);
+    }
 }

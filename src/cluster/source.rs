@@ -7,7 +7,7 @@ use knarr_clock::Clock;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use crate::cluster::link::Opening;
-use crate::cluster::{ClusterId, Link};
+use crate::cluster::{ClusterId, Credential, Link, Plugin, plugin};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where a cluster comes from.
@@ -164,6 +164,8 @@ pub struct ConnectOptions {
     pub simulate: bool,
     /// Collects the embedded control plane's logs, shown as the logs of its pods.
     pub logs: Option<ComponentLogs>,
+    /// What the user's credential plugin gave when it had the terminal: used when it gives nothing without.
+    pub credential: Option<Credential>,
 }
 
 /// The logs of an embedded cluster's control plane; their layer belongs into the program's tracing subscriber.
@@ -203,7 +205,13 @@ pub async fn connect(
         Source::Kubeconfig { path, context } => {
             let (config, name, user) = kubeconfig(path.as_deref(), context.as_deref(), &options).await?;
             let (address, namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
-            let client = client(config, &format!("context {name:?} cannot be used")).await?;
+            let failed = format!("context {name:?} cannot be used");
+            let now = options.clock.now();
+            let credential = options.credential.as_ref().filter(|credential| credential.counts(now));
+            let client = match (client(config.clone(), &failed).await, credential) {
+                (Err(_), Some(credential)) => client(credential.in_place_of_plugin(config), &failed).await?,
+                (made, _) => made?,
+            };
             let link = open(&options, client, &user, address.trim_end_matches('/'), &namespace).await?;
             Ok((link, name, running))
         }
@@ -216,12 +224,26 @@ pub async fn connect(
     }
 }
 
+/// The credential plugin of the user of a context, to be run on a terminal.
+///
+/// # Errors
+///
+/// When the kubeconfig cannot be read, or the user is known in another way.
+pub async fn plugin_of(source: &Source) -> Result<Plugin> {
+    let none = || Error::usage("the user of this context has no credential plugin that could ask for anything");
+    let Source::Kubeconfig { path, context } = source else {
+        return Err(none());
+    };
+    let (config, ..) = kubeconfig_of(path.as_deref(), context.as_deref()).await?;
+    Plugin::of(&config.auth_info).ok_or_else(none)
+}
+
 /// A client; making one may run a credential plugin, which takes its time.
 async fn client(config: kube::Config, failed: &str) -> Result<kube::Client> {
-    let made = tokio::task::spawn_blocking(move || kube::Client::try_from(config)).await;
+    let made = tokio::task::spawn_blocking(move || crate::cluster::dial::client(config)).await;
     let made = made.map_err(|error| Error::new(ErrorKind::Other, failed).because(&error))?;
     made.map_err(|error| match &error {
-        kube::Error::ProxyProtocolDisabled { proxy_url, .. } | kube::Error::ProxyProtocolUnsupported { proxy_url } => {
+        kube::Error::ProxyProtocolUnsupported { proxy_url } => {
             // Without what precedes the host: that may be a password.
             let proxy = proxy_url.host().unwrap_or("a proxy").to_owned();
             Error::new(
@@ -230,8 +252,7 @@ async fn client(config: kube::Config, failed: &str) -> Result<kube::Client> {
             )
             .hint("connections through proxies are not made: remove proxy-url (or HTTPS_PROXY), or use a tunnel")
         }
-        _ => crate::cluster::link::plugin_failed(&error)
-            .unwrap_or_else(|| Error::new(ErrorKind::Config, failed).because(&error)),
+        _ => plugin::failed(&error).unwrap_or_else(|| Error::new(ErrorKind::Config, failed).because(&error)),
     })
 }
 
@@ -414,11 +435,17 @@ fn explain(path: Option<&Path>, error: &KubeconfigError) -> Error {
     Error::new(ErrorKind::Config, format!("the kubeconfig {tried} cannot be used")).because(error)
 }
 
+/// How to connect to a context, its name, and that of its user.
 async fn kubeconfig(
     path: Option<&Path>,
     context: Option<&str>,
     options: &ConnectOptions,
 ) -> Result<(kube::Config, String, String)> {
+    let (config, name, user) = kubeconfig_of(path, context).await?;
+    Ok((impersonate(config, options), name, user))
+}
+
+async fn kubeconfig_of(path: Option<&Path>, context: Option<&str>) -> Result<(kube::Config, String, String)> {
     let owned = path.map(Path::to_owned);
     let loaded = tokio::task::spawn_blocking(move || read(owned.as_deref())).await;
     let file =
@@ -427,11 +454,7 @@ async fn kubeconfig(
             // Inside a pod the service account is the way in.
             Err(error) if path.is_none() && context.is_none() => match kube::Config::incluster() {
                 Ok(config) => {
-                    return Ok((
-                        impersonate(config, options),
-                        "in-cluster".into(),
-                        "service account".into(),
-                    ));
+                    return Ok((config, "in-cluster".into(), "service account".into()));
                 }
                 Err(_) => return Err(error),
             },
@@ -477,29 +500,11 @@ async fn kubeconfig(
             )
             .because(&error)
         })?;
-    Ok((impersonate(config, options), name, user))
-}
-
-/// The first argument of a process of this program that becomes a credential plugin.
-pub const PLUGIN: &str = "__credential-plugin";
-/// How long a credential plugin may take: seconds.
-pub const PLUGIN_SECONDS: u32 = 30;
-
-/// Runs the user's credential plugin through this program, without the terminal: what it writes to standard error becomes the reason
-/// when it fails, and it reads nothing.
-fn confine_plugin(config: &mut kube::Config) {
-    let Some(exec) = &mut config.auth_info.exec else { return };
-    exec.interactive_mode = Some(kube::config::ExecInteractiveMode::Never);
-    if let (Some(command), Ok(own)) = (exec.command.take(), std::env::current_exe()) {
-        let mut args = vec![PLUGIN.to_owned(), command];
-        args.extend(exec.args.take().unwrap_or_default());
-        exec.command = Some(own.display().to_string());
-        exec.args = Some(args);
-    }
+    Ok((config, name, user))
 }
 
 fn impersonate(mut config: kube::Config, options: &ConnectOptions) -> kube::Config {
-    confine_plugin(&mut config);
+    plugin::confine(&mut config.auth_info);
     config.connect_timeout = Some(std::time::Duration::from_secs(10));
     // Watches and followed logs are quiet for long; what must answer soon has a timeout of its own.
     config.read_timeout = None;

@@ -76,6 +76,8 @@ pub enum Effect {
     Connect(ClusterId),
     /// Try to reach a cluster now, with what its kubeconfig says now.
     Retry(ClusterId),
+    /// Lend the terminal to the credential plugin of a cluster's user, then try to reach the cluster.
+    Login(ClusterId),
     /// Write something down between runs: the file's name in the state directory, and what it holds.
     Remember(&'static str, String),
 }

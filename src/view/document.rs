@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -15,7 +16,7 @@ use crate::error::Result;
 use crate::keys::{Line, Scope};
 use crate::kind::why::Diagnosis;
 use crate::kind::{self, Subject};
-use crate::store::{FeedState, Need, Query};
+use crate::store::{FeedState, Listing, Need, Query};
 use crate::theme::Role;
 use crate::widget::{Pager, PagerState, put, put_right, scrollbar};
 
@@ -65,7 +66,12 @@ pub struct Text {
     events: Option<Need>,
     /// Other objects a description is made from.
     related: Vec<Need>,
+    /// What the document was made from, and when: news of anything else change nothing in it.
+    made: Option<(Vec<Arc<Listing>>, Timestamp)>,
 }
+
+/// Between two makings of a text in which nothing has changed but the ages.
+const AGEING: Duration = Duration::from_secs(10);
 
 impl Text {
     /// A text view of `source`.
@@ -78,6 +84,7 @@ impl Text {
             pager: PagerState::new(),
             area: Rect::default(),
             gone: false,
+            made: None,
         };
         view.sync(data);
         view
@@ -100,6 +107,11 @@ impl Text {
     fn object_need(&self) -> Option<Need> {
         let target = self.target()?;
         Some(Need::all(Query::object(target.resource.clone(), &target.id)))
+    }
+
+    /// Whether it tells how old things are.
+    fn ages(&self) -> bool {
+        matches!(self.source, TextSource::Describe(_))
     }
 
     /// What the description is made from besides the object, once all of it is there.
@@ -288,6 +300,15 @@ impl View for Text {
             self.events = Some(preview::event_need_of(events.clone(), &target.id));
             self.related = related_needs(target, data);
         }
+        let from: Vec<_> = self.needs().iter().map(|need| data.listing(need)).collect();
+        if let Some((made_from, at)) = &self.made {
+            let same = from.len() == made_from.len() && from.iter().zip(made_from).all(|(a, b)| Arc::ptr_eq(a, b));
+            let young = data.now().duration_since(*at).unsigned_abs() < AGEING;
+            if same && (young || !self.ages()) {
+                return;
+            }
+        }
+        self.made = Some((from, data.now()));
         if let Some(need) = self.object_need() {
             let listing = data.listing(&need);
             let row = self.target().and_then(|target| listing.find(&target.id));
@@ -379,7 +400,7 @@ impl View for Text {
     }
 
     fn tick(&self, _data: &dyn Data) -> Option<Duration> {
-        matches!(self.source, TextSource::Describe(_)).then_some(Duration::from_secs(10))
+        self.ages().then_some(AGEING)
     }
 
     fn draw(&self, area: Rect, buf: &mut Buffer, look: &Look<'_>) {

@@ -96,6 +96,23 @@ fn a_credential_plugin_neither_writes_on_the_screen_nor_takes_the_keys() {
 }
 
 #[test]
+fn a_credential_plugin_that_has_to_ask_is_lent_the_terminal() {
+    let address =
+        server("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 15\r\nconnection: close\r\n\r\nslow down pleas");
+    let home = Home::new();
+    let script = r#"[ -t 0 ] || { echo no terminal here >&2; exit 3; }; printf 'your code, please: ' >&2; read code; [ "$code" = 1234 ] || exit 4; echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}'"#;
+    let path = with_plugin(&home, address, script);
+    let knarr = Terminal::knarr_in(home, &["--kubeconfig", &path]);
+    knarr.until("no terminal here").until(":login");
+    knarr.keys(":login<ret>").until("your code, please");
+    knarr.keys("99<ret>").until("exit status: 4");
+    knarr.keys(":login<ret>").until("your code, please");
+    // What it was given is used although it gives nothing without a terminal.
+    knarr.keys("1234<ret>").until("503");
+    leaves(knarr);
+}
+
+#[test]
 fn a_kubeconfig_with_twenty_thousand_contexts_is_read() {
     let address =
         server("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 15\r\nconnection: close\r\n\r\nslow down pleas");

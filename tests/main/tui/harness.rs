@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::Stream;
 use jiff::Timestamp;
 use knarr::app::{App, Event, Host, Settings};
-use knarr::cluster::Source;
+use knarr::cluster::{Plugin, Source};
 use knarr::error::Result;
 use knarr::keys::{Chord, Keymap, parse_chords};
 use knarr::theme::Theme;
@@ -119,6 +119,10 @@ impl<B: Backend> Host<B> for Desk {
     async fn edit(&mut self, _terminal: &mut Terminal<B>, text: &str) -> Result<String> {
         let edit = self.edits.borrow_mut().pop_front();
         Ok(edit.map_or_else(|| text.to_owned(), |edit| edit(text)))
+    }
+
+    fn login(&mut self, _terminal: &mut Terminal<B>, _plugin: &Plugin) -> Result<Vec<u8>> {
+        Ok(Vec::new())
     }
 
     fn suspend(&mut self, _terminal: &mut Terminal<B>) {}
