@@ -1,4 +1,4 @@
-//! The part of a feed that talks to a cluster: lists in pages, watches from there, and tries again.
+//! The part of a feed that talks to a cluster: lists, watches from there, and tries again.
 //!
 //! ```text
 //! list ──ok──▶ watch ──ended──▶ watch again from the last version seen
@@ -6,6 +6,9 @@
 //!  │ └─failed────┼─┴──broke──▶ wait 0.5 s, 1 s ... 30 s, watch again
 //!  └─────────────┴──410, refused: what is known may be wrong
 //! ```
+//!
+//! A list is a watch that begins with everything there is (KEP-3157) where the server offers that: the rows come as they are read, and the
+//! watch goes on in the same request. Elsewhere, and where that did not come to its end, it is read in pages.
 
 use std::convert::Infallible;
 use std::io::Read as _;
@@ -31,6 +34,8 @@ use crate::store::{FeedState, Query};
 const PAGE: usize = 500;
 /// Longest silence during a list.
 const LIST_SILENCE: Duration = Duration::from_secs(20);
+/// How long objects of a list are gathered while no more of them come.
+const GATHER: Duration = Duration::from_millis(50);
 /// How long a watch may take to begin. Longer than for a list: some proxies hold the headers back until something follows.
 const WATCH_BEGIN: Duration = Duration::from_secs(60);
 /// How long the server is asked to keep a watch open: below the five minutes after which many proxies cut it.
@@ -43,8 +48,8 @@ const SOUND: Duration = Duration::from_secs(10);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// How often a resource that cannot be watched (metrics) is listed.
 pub(super) const POLL: Duration = Duration::from_secs(15);
-/// Largest page, line of a watch, and error body understood.
-const LARGEST_PAGE: usize = 256 << 20;
+/// Largest page, line of a watch, and error body understood. Tests have little to send.
+const LARGEST_PAGE: usize = if cfg!(test) { 2 << 20 } else { 256 << 20 };
 const LARGEST_LINE: usize = 16 << 20;
 const LARGEST_STATUS: usize = 1 << 20;
 
@@ -83,6 +88,8 @@ pub(super) struct Reader {
     /// Whether the server is asked for a table.
     tabular: bool,
     watchable: bool,
+    /// Whether a list may be asked for as the beginning of a watch.
+    streams: bool,
     state: FeedState,
     heard: Timestamp,
     pause: Duration,
@@ -97,6 +104,20 @@ enum Trouble {
     Refused(u16, Error),
     /// The server did not answer, or not in a way that makes sense.
     Broken(Error),
+}
+
+/// A complete list.
+struct Listed {
+    /// To watch from.
+    version: String,
+    /// The watch that goes on from it, when the list was its beginning.
+    watch: Option<Stream>,
+}
+
+/// An open watch.
+struct Stream {
+    body: Body,
+    lines: Lines,
 }
 
 /// Nobody listens any more.
@@ -120,6 +141,7 @@ impl Reader {
         Self {
             decoder: Decoder::new(link.cluster, &resource),
             watchable: resource.verbs.is_empty() || resource.can("watch"),
+            streams: link.streams(),
             path: resource.path(namespace.as_deref()),
             resource,
             labels: query.labels.clone(),
@@ -148,14 +170,14 @@ impl Reader {
     async fn read(&mut self) -> Result<Infallible, Over> {
         loop {
             match self.list().await? {
-                Ok(version) => {
+                Ok(listed) => {
                     // Stale ends when a watch is open again: what may be listed but not watched is stale between lists.
                     if !self.watchable || !matches!(self.state, FeedState::Stale { .. }) {
                         self.tell(FeedState::Live).await?;
                     }
                     self.listing = None;
                     if self.watchable {
-                        self.follow(version).await?;
+                        self.follow(listed).await?;
                     } else {
                         self.pause = PAUSE.0;
                         sleep(POLL).await;
@@ -187,10 +209,14 @@ impl Reader {
     }
 
     /// Watches until it must be listed again.
-    async fn follow(&mut self, mut version: String) -> Result<(), Over> {
+    async fn follow(&mut self, listed: Listed) -> Result<(), Over> {
+        let Listed {
+            mut version,
+            watch: mut open,
+        } = listed;
         loop {
             let begun = Instant::now();
-            let end = self.watch(&mut version).await?;
+            let end = self.watch(&mut version, open.take()).await?;
             let sound = begun.elapsed() >= SOUND;
             if sound {
                 self.pause = PAUSE.0;
@@ -231,9 +257,80 @@ impl Reader {
         }
     }
 
-    /// Lists page by page; the version to watch from. A continue token that expires on the way makes it begin anew, then
-    /// without pages, so that a slow reader of a large list comes to an end.
-    async fn list(&mut self) -> Tried<String> {
+    async fn list(&mut self) -> Tried<Listed> {
+        // A stream sends objects, not tables.
+        if !self.streams || !self.watchable || self.tabular {
+            return self.list_pages().await;
+        }
+        let listed = self.list_stream().await?;
+        self.streams = listed.is_ok();
+        match listed {
+            Err(Trouble::Refused(code @ (400..=428 | 430..=499), _)) => {
+                if matches!(code, 400 | 422) {
+                    self.link.streams_no_lists();
+                }
+                self.list_pages().await
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Lists by a watch that begins with everything there is.
+    async fn list_stream(&mut self) -> Tried<Listed> {
+        let request = self
+            .watching()
+            .param("sendInitialEvents", "true")
+            .param("resourceVersionMatch", "NotOlderThan");
+        self.send(News::Begin).await?;
+        let mut stream = match self.open(&request, LIST_SILENCE).await {
+            Ok(stream) => stream,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        let mut page = Vec::new();
+        loop {
+            let patience = if page.is_empty() { LIST_SILENCE } else { GATHER };
+            let event = match timeout(patience, self.event(&mut stream, LIST_SILENCE)).await {
+                Ok(event) => event,
+                Err(_) if page.is_empty() => Err(Trouble::Broken(self.silent(LIST_SILENCE))),
+                Err(_) => {
+                    self.send(News::Page(std::mem::take(&mut page))).await?;
+                    continue;
+                }
+            };
+            match event {
+                Ok(Some(Event::Set(object))) => {
+                    page.push(object);
+                    if page.len() >= PAGE {
+                        self.send(News::Page(std::mem::take(&mut page))).await?;
+                    }
+                }
+                Ok(Some(Event::Gone(id, _))) => {
+                    self.send(News::Page(std::mem::take(&mut page))).await?;
+                    self.send(News::Gone(id)).await?;
+                }
+                Ok(Some(Event::Bookmark {
+                    version,
+                    ends_list: true,
+                })) => {
+                    self.send(News::Page(page)).await?;
+                    self.send(News::End).await?;
+                    let watch = Some(stream);
+                    return Ok(Ok(Listed { version, watch }));
+                }
+                Ok(Some(Event::Bookmark { .. } | Event::Other)) => {}
+                Ok(Some(Event::Error(code, status))) => return Ok(Err(self.status(code, status.as_bytes()))),
+                Ok(None) => {
+                    let error = Error::new(ErrorKind::Other, format!("{} ends its list early", self.link.address));
+                    return Ok(Err(Trouble::Broken(error)));
+                }
+                Err(trouble) => return Ok(Err(trouble)),
+            }
+        }
+    }
+
+    /// Lists page by page. A continue token that expires on the way makes it begin anew, then without pages, so that a slow reader of a
+    /// large list comes to an end.
+    async fn list_pages(&mut self) -> Tried<Listed> {
         let (mut limit, mut token) = (PAGE, String::new());
         self.send(News::Begin).await?;
         loop {
@@ -250,7 +347,8 @@ impl Reader {
             self.send(News::Page(page.objects)).await?;
             if page.next.is_empty() {
                 self.send(News::End).await?;
-                return Ok(Ok(page.resource_version));
+                let version = page.resource_version;
+                return Ok(Ok(Listed { version, watch: None }));
             }
             token = page.next;
         }
@@ -277,55 +375,74 @@ impl Reader {
     }
 
     /// Watches from `version`, which moves along, until the server ends it.
-    async fn watch(&mut self, version: &mut String) -> Tried<()> {
-        let request = self
-            .request()
-            .param("watch", "true")
-            .param("allowWatchBookmarks", "true")
-            .param("timeoutSeconds", WATCH_SECONDS.to_string())
-            .param("resourceVersion", version.as_str());
-        // A compressed watch would hold events back until a block is full.
-        let mut body = match self.begin(&request, WATCH_BEGIN, "identity").await {
-            Ok(response) => response.into_body(),
+    async fn watch(&mut self, version: &mut String, open: Option<Stream>) -> Tried<()> {
+        let stream = match open {
+            Some(stream) => Ok(stream),
+            None => {
+                let request = self.watching().param("resourceVersion", version.as_str());
+                self.open(&request, WATCH_BEGIN).await
+            }
+        };
+        let mut stream = match stream {
+            Ok(stream) => stream,
             Err(trouble) => return Ok(Err(trouble)),
         };
         self.tell(FeedState::Live).await?;
-        let mut lines = Lines::default();
         loop {
-            let bytes = match self.frame(&mut body, WATCH_SILENCE).await {
-                Ok(Some(bytes)) => bytes,
+            let event = self.event(&mut stream, WATCH_SILENCE).await;
+            self.columns().await?;
+            match event {
+                Ok(Some(Event::Set(object))) => {
+                    version.clear();
+                    version.push_str(&object.resource_version);
+                    self.send(News::Set(object)).await?;
+                }
+                Ok(Some(Event::Gone(id, at))) => {
+                    *version = at;
+                    self.send(News::Gone(id)).await?;
+                }
+                Ok(Some(Event::Bookmark { version: at, .. })) => *version = at,
+                Ok(Some(Event::Error(code, status))) => return Ok(Err(self.status(code, status.as_bytes()))),
+                Ok(Some(Event::Other)) => {}
                 Ok(None) => return Ok(Ok(())),
                 Err(trouble) => return Ok(Err(trouble)),
-            };
-            lines.push(&bytes);
-            while let Some(line) = lines.next() {
-                if line.iter().all(u8::is_ascii_whitespace) {
-                    continue;
-                }
-                let event = self.decoder.event(&line, self.clock.now());
-                self.columns().await?;
-                match event {
-                    Ok(Event::Set(object)) => {
-                        version.clear();
-                        version.push_str(&object.resource_version);
-                        self.send(News::Set(object)).await?;
-                    }
-                    Ok(Event::Gone(id, at)) => {
-                        *version = at;
-                        self.send(News::Gone(id)).await?;
-                    }
-                    Ok(Event::Bookmark(at)) => *version = at,
-                    Ok(Event::Error(code, status)) => return Ok(Err(self.status(code, status.as_bytes()))),
-                    Ok(Event::Other) => {}
-                    Err(error) => return Ok(Err(Trouble::Broken(self.nonsense(&error)))),
+            }
+        }
+    }
+
+    /// What every watch asks for.
+    fn watching(&self) -> Read {
+        self.request()
+            .param("watch", "true")
+            .param("allowWatchBookmarks", "true")
+            .param("timeoutSeconds", WATCH_SECONDS.to_string())
+    }
+
+    async fn open(&mut self, request: &Read, silence: Duration) -> Result<Stream, Trouble> {
+        // A compressed watch would hold events back until a block is full.
+        let response = self.begin(request, silence, "identity").await?;
+        Ok(Stream {
+            body: response.into_body(),
+            lines: Lines::default(),
+        })
+    }
+
+    /// The next event of a watch; `None` when the server has ended it. Nothing is lost when it is dropped before it is ready.
+    async fn event(&mut self, stream: &mut Stream, silence: Duration) -> Result<Option<Event>, Trouble> {
+        loop {
+            while let Some(line) = stream.lines.next() {
+                if !line.iter().all(u8::is_ascii_whitespace) {
+                    let event = self.decoder.event(&line, self.clock.now());
+                    return event.map(Some).map_err(|error| Trouble::Broken(self.nonsense(&error)));
                 }
             }
-            if lines.len() > LARGEST_LINE {
-                let error = Error::new(
-                    ErrorKind::Other,
-                    format!("{} sent an object that is too large", self.link.address),
-                );
-                return Ok(Err(Trouble::Refused(0, error)));
+            if stream.lines.len() > LARGEST_LINE {
+                let error = format!("{} sent an object that is too large", self.link.address);
+                return Err(Trouble::Refused(0, Error::new(ErrorKind::Other, error)));
+            }
+            match self.frame(&mut stream.body, silence).await? {
+                Some(bytes) => stream.lines.push(&bytes),
+                None => return Ok(None),
             }
         }
     }

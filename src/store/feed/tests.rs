@@ -58,6 +58,13 @@ impl Asked {
         );
     }
 
+    /// Too busy for this for so many seconds.
+    fn is_busy(self, seconds: u64) {
+        let body = Full::new(bytes::Bytes::from_static(b"{}")).map_err(|never| match never {});
+        let answer = http::Response::builder().status(429).header("retry-after", seconds);
+        let _ = self.answer.send(answer.body(body.boxed_unsync()).unwrap());
+    }
+
     fn list_packed(self, version: u32, items: &[String]) {
         use std::io::Write as _;
         let metadata = format!(r#"{{"resourceVersion":"{version}"}}"#);
@@ -170,7 +177,21 @@ impl Bench {
         }
     }
 
+    /// The next request to a server that sends no lists as the beginning of a watch.
     async fn asked(&mut self) -> Asked {
+        loop {
+            let asked = self.asked_first().await;
+            if !asked.uri.contains("sendInitialEvents") {
+                return asked;
+            }
+            asked.status(
+                422,
+                "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
+            );
+        }
+    }
+
+    async fn asked_first(&mut self) -> Asked {
         self.server.recv().await.expect("the client lives")
     }
 
@@ -240,6 +261,157 @@ async fn lists_may_come_compressed_and_watches_may_not() {
     let _watch = asked.watch();
     let listing = bench.until(&need, |listing| listing.state == FeedState::Live).await;
     assert_eq!(names(&listing), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_is_the_beginning_of_a_watch_where_the_server_offers_that() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let asked = bench.asked_first().await;
+    assert_eq!(
+        asked.uri,
+        "/api/v1/namespaces/n/pods?watch=true&allowWatchBookmarks=true&timeoutSeconds=290\
+         &sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+    );
+    let watch = asked.watch();
+    for (name, uid) in [("b", "u2"), ("a", "u1"), ("c", "u3")] {
+        watch.event("ADDED", &pod(name, uid, 5, 1));
+    }
+    // They show while nothing more comes; changes may come before the list has ended.
+    let listing = bench.until(&need, |listing| listing.len() == 3).await;
+    assert_eq!(
+        (listing.state.clone(), names(&listing)),
+        (FeedState::Loading, vec!["a", "b", "c"])
+    );
+    watch.event("MODIFIED", &pod("a", "u1", 8, 2));
+    watch.event("DELETED", &pod("c", "u3", 9, 1));
+    let ends = r#"{"metadata":{"resourceVersion":"10","annotations":{"k8s.io/initial-events-end":"true"}}}"#;
+    watch.event("BOOKMARK", ends);
+    let listing = bench.until(&need, |listing| listing.state == FeedState::Live).await;
+    let listing = match listing.len() {
+        2 => listing,
+        _ => bench.until(&need, |listing| listing.len() == 2).await,
+    };
+    assert_eq!(
+        (names(&listing), listing.get(0).unwrap().cells[1].clone()),
+        (vec!["a", "b"], Cell::Int(2))
+    );
+    assert!(listing.iter().all(|row| row.changed.is_none()), "a list is no news");
+
+    // The same request goes on as the watch; the next one begins where it ended, and lists nothing.
+    watch.event("MODIFIED", &pod("b", "u2", 12, 7));
+    bench
+        .until(&need, |listing| {
+            listing.get(1).is_some_and(|row| row.cells[1] == Cell::Int(7))
+        })
+        .await;
+    watch.breaks();
+    let asked = bench.asked_first().await;
+    assert!(
+        asked.uri.ends_with("timeoutSeconds=290&resourceVersion=12"),
+        "{}",
+        asked.uri
+    );
+    // What a later list does not name is gone.
+    asked.status(410, "too old resource version");
+    let asked = bench.asked_first().await;
+    assert!(asked.uri.contains("sendInitialEvents=true"), "{}", asked.uri);
+    let watch = asked.watch();
+    watch.event("ADDED", &pod("b", "u2", 12, 7));
+    watch.event("BOOKMARK", ends);
+    bench.until(&need, |listing| names(listing) == ["b"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_sends_no_such_lists_is_asked_for_pages_and_not_again() {
+    let mut bench = Bench::new();
+    let (first, mut second) = (pods(), pods());
+    second.query.place = Place::new(ClusterId::default(), "m");
+    bench.want(&[&first]);
+    let refused = bench.asked_first().await;
+    assert!(refused.uri.contains("sendInitialEvents"), "{}", refused.uri);
+    refused.status(
+        422,
+        "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
+    );
+    let asked = bench.asked_first().await;
+    assert_eq!(asked.uri, "/api/v1/namespaces/n/pods?limit=500");
+    asked.list(10, "", &[pod("a", "u1", 1, 1)]);
+    bench.until(&first, |listing| listing.len() == 1).await;
+    let _watch = bench.asked_first().await.watch();
+    bench.want(&[&first, &second]);
+    assert_eq!(bench.asked_first().await.uri, "/api/v1/namespaces/m/pods?limit=500");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_does_not_come_to_its_end_is_read_in_pages_next() {
+    for ends in [
+        // On the way, by the server, and never (a server that does not know what it was asked).
+        Watch::breaks as fn(Watch),
+        |watch| drop(watch),
+        |watch| {
+            tokio::spawn(async move { watch.0.closed().await });
+        },
+    ] {
+        let mut bench = Bench::new();
+        let need = pods();
+        bench.want(&[&need]);
+        let watch = bench.asked_first().await.watch();
+        watch.event("ADDED", &pod("a", "u1", 5, 1));
+        bench.until(&need, |listing| listing.len() == 1).await;
+        ends(watch);
+        let asked = bench.asked_first().await;
+        assert_eq!(asked.uri, "/api/v1/namespaces/n/pods?limit=500");
+        assert_eq!(bench.catalog.listing(&need).len(), 1, "what is known stays");
+        asked.list(10, "", &[pod("b", "u2", 6, 1)]);
+        let _watch = bench.asked_first().await.watch();
+        let listing = bench.until(&need, |listing| listing.state == FeedState::Live).await;
+        assert_eq!(names(&listing), ["b"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_ends_every_watch_after_five_seconds_costs_no_list_and_no_calm() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let mut watch = bench.live(&need, &[pod("a", "u1", 1, 1)]).await;
+    for round in 0..20 {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        watch.event("MODIFIED", &pod("a", "u1", 20 + round, i64::from(round)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let ended = Instant::now();
+        drop(watch);
+        let asked = bench.asked().await;
+        assert!(
+            asked.uri.ends_with(&format!("&resourceVersion={}", 20 + round)),
+            "{}",
+            asked.uri
+        );
+        assert_eq!(asked.at - ended, Duration::from_millis(500));
+        assert_eq!(bench.catalog.listing(&need).state, FeedState::Live);
+        watch = asked.watch();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_server_is_left_alone_for_as_long_as_it_says() {
+    let mut bench = Bench::new();
+    let need = pods();
+    bench.want(&[&need]);
+    let asked = bench.asked().await;
+    let first = asked.at;
+    asked.is_busy(7);
+    let asked = bench.asked().await;
+    assert_eq!(asked.at - first, Duration::from_secs(7));
+    asked.list(10, "", &[pod("a", "u1", 1, 1)]);
+    let asked = bench.asked().await;
+    let second = asked.at;
+    asked.is_busy(9);
+    let asked = bench.asked().await;
+    assert_eq!(asked.at - second, Duration::from_secs(9));
+    assert!(asked.uri.ends_with("&resourceVersion=10"), "{}", asked.uri);
 }
 
 #[tokio::test(start_paused = true)]
@@ -727,6 +899,36 @@ async fn an_age_filter_follows_the_time_without_any_event() {
         .unwrap();
     assert_eq!(shown.total, 1);
     assert_eq!(begun.elapsed().as_secs(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_end_is_refused_with_a_sentence_packed_or_not() {
+    let packed = |count: usize| {
+        use std::io::Write as _;
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        (0..count).for_each(|_| packer.write_all(&[b' '; 1 << 20]).unwrap());
+        bytes::Bytes::from(packer.finish().unwrap())
+    };
+    let endless = futures::stream::repeat_with(|| Ok(Frame::data(bytes::Bytes::from_static(&[b' '; 1 << 16]))));
+    let bodies = [
+        (StreamBody::new(endless).boxed_unsync(), "identity"),
+        (
+            Full::new(packed(64)).map_err(|never| match never {}).boxed_unsync(),
+            "gzip",
+        ),
+    ];
+    for (body, encoding) in bodies {
+        let mut bench = Bench::new();
+        let need = pods();
+        bench.want(&[&need]);
+        let answer = http::Response::builder().header("content-encoding", encoding);
+        let _ = bench.asked().await.answer.send(answer.body(body).unwrap());
+        let listing = bench.until(&need, |listing| listing.state != FeedState::Loading).await;
+        let FeedState::Failed(error) = &listing.state else {
+            panic!("{:?}", listing.state)
+        };
+        assert_eq!(error.message, "https://test answers with too much", "{encoding}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@
 //! its `managedFields` are. The JSON itself is copied once, around them.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -34,8 +34,13 @@ pub enum Event {
     Set(Arc<Object>),
     /// The object is gone, since this version.
     Gone(ObjectId, String),
-    /// Nothing changed up to this version.
-    Bookmark(String),
+    /// Everything up to this version has been told.
+    Bookmark {
+        /// The version.
+        version: String,
+        /// The watch began with everything there was, and that is told as well.
+        ends_list: bool,
+    },
     /// The watch ends with this status: HTTP code and the JSON that explains it.
     Error(u16, String),
     /// A type that is not known.
@@ -87,8 +92,26 @@ struct RawEvent<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    object: &'a RawValue,
+    object: Option<&'a RawValue>,
 }
+
+/// What a bookmark has of an object.
+#[derive(Deserialize)]
+struct Bookmark<'a> {
+    #[serde(borrow)]
+    metadata: BookmarkMeta<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BookmarkMeta<'a> {
+    resource_version: String,
+    #[serde(borrow)]
+    annotations: Option<HashMap<Cow<'a, str>, Cow<'a, str>>>,
+}
+
+/// The annotation of the bookmark that ends the list at the beginning of a watch.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -178,19 +201,27 @@ impl Decoder {
             code: u16,
         }
         let event: RawEvent<'_> = serde_json::from_slice(line)?;
+        let Some(json) = event.object else {
+            return Ok(Event::Other);
+        };
         Ok(match &*event.kind {
             // As in a list: an item that is no object must not hide the others, nor break the watch at the same place for ever.
-            "ADDED" | "MODIFIED" => known(self.subject(event.object, now)).map_or(Event::Other, Event::Set),
-            "DELETED" => known(self.subject(event.object, now)).map_or(Event::Other, |object| {
+            "ADDED" | "MODIFIED" => known(self.subject(json, now)).map_or(Event::Other, Event::Set),
+            "DELETED" => known(self.subject(json, now)).map_or(Event::Other, |object| {
                 Event::Gone(object.id.clone(), object.resource_version.to_string())
             }),
-            "BOOKMARK" => {
-                let head: Head<'_> = serde_json::from_str(event.object.get())?;
-                Event::Bookmark(head.metadata.resource_version.into_owned())
-            }
+            "BOOKMARK" => match serde_json::from_str::<Bookmark<'_>>(json.get()) {
+                Ok(Bookmark { metadata }) => Event::Bookmark {
+                    version: metadata.resource_version,
+                    ends_list: metadata
+                        .annotations
+                        .is_some_and(|all| all.contains_key(INITIAL_EVENTS_END)),
+                },
+                Err(_) => Event::Other,
+            },
             "ERROR" => {
-                let status: Status = serde_json::from_str(event.object.get()).unwrap_or_default();
-                Event::Error(status.code, event.object.get().to_owned())
+                let status: Status = serde_json::from_str(json.get()).unwrap_or_default();
+                Event::Error(status.code, json.get().to_owned())
             }
             _ => Event::Other,
         })
@@ -382,10 +413,28 @@ mod tests {
             matches!(decoder.event(line, now()), Ok(Event::Gone(id, version)) if &*id.uid == "u" && version == "7")
         );
         let line = br#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"12","creationTimestamp":null}}}"#;
-        assert!(matches!(decoder.event(line, now()), Ok(Event::Bookmark(version)) if version == "12"));
+        assert!(
+            matches!(decoder.event(line, now()), Ok(Event::Bookmark { version, ends_list: false }) if version == "12")
+        );
         let line = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;
         assert!(matches!(decoder.event(line, now()), Ok(Event::Error(410, _))));
         assert!(decoder.event(b"{}", now()).is_err());
+    }
+
+    #[test]
+    fn an_event_without_what_it_is_about_breaks_nothing() {
+        for line in [
+            r#"{"type":"ADDED"}"#,
+            r#"{"type":"MODIFIED","object":null}"#,
+            r#"{"type":"MODIFIED","object":{"kind":"Pod"}}"#,
+            r#"{"type":"DELETED","object":{"metadata":"ok"}}"#,
+            r#"{"type":"BOOKMARK","object":{"kind":"Pod"}}"#,
+            r#"{"type":"BOOKMARK","object":{"metadata":{"annotations":7}}}"#,
+            r#"{"type":"NEWS","object":{}}"#,
+        ] {
+            let event = decoder().event(line.as_bytes(), now());
+            assert!(matches!(event, Ok(Event::Other)), "{line}: {event:?}");
+        }
     }
 
     #[test]
@@ -434,6 +483,6 @@ mod tests {
         assert!(matches!(gone, Event::Gone(id, version) if &*id.uid == "a" && version == "4"));
         let bookmark =
             br#"{"type":"BOOKMARK","object":{"kind":"Table","metadata":{"resourceVersion":"12"},"rows":[]}}"#;
-        assert!(matches!(decoder.event(bookmark, now()), Ok(Event::Bookmark(version)) if version == "12"));
+        assert!(matches!(decoder.event(bookmark, now()), Ok(Event::Bookmark { version, .. }) if version == "12"));
     }
 }
