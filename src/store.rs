@@ -3,8 +3,10 @@
 //! A [`Feed`](feed) is one list+watch and the single writer of its objects; a [`Lens`](lens) is one sort and filter over a feed that publishes an
 //! immutable [`Listing`]; the [`Catalog`] keeps feeds and lenses for the union of all views' needs.
 
+mod block;
 mod catalog;
 mod column;
+mod delta;
 mod feed;
 mod filter;
 mod index;
@@ -26,6 +28,8 @@ pub use feed::{Decoder, Event, Page};
 pub use filter::Filter;
 pub use index::Change;
 pub use lens::{Lens, Order};
+#[cfg(test)]
+pub(crate) use listing::steps;
 pub use listing::{FeedState, Listing, Part};
 pub use maker::{MakeRow, RowMaker};
 pub use object::{Object, ObjectId};

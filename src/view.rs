@@ -16,6 +16,9 @@ mod selection;
 mod terminal;
 mod tick;
 
+#[cfg(test)]
+mod scale;
+
 pub use browser::Browser;
 pub(crate) use browser::sign;
 pub use card::{Card, Entry as KeyEntry, Group, KEYS};

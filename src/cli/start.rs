@@ -134,6 +134,8 @@ impl TerminalHost {
         run: impl FnOnce() -> T,
     ) -> std::io::Result<T> {
         drop(self.reader.borrow_mut().take());
+        // The reader's thread may still be at the terminal, and would take the other program's first keys: whoever asks waits for it.
+        let _ = crossterm::event::poll(Duration::from_millis(50));
         let done = knarr::app::lend(run);
         // The screen is drawn anew on a blank one. Asking the terminal for anything here would race with the reader.
         let _ = execute!(std::io::stdout(), Clear(ClearType::All));

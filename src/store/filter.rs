@@ -22,9 +22,13 @@ mod term;
 
 use jiff::Timestamp;
 
+use std::sync::Arc;
+
+use super::block::{Bits, Block};
 use crate::error::Result;
 use crate::store::Row;
-use term::Term;
+pub(super) use term::texts;
+use term::{Scan, Term};
 
 /// A parsed filter.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +68,25 @@ impl Filter {
                 .any(|terms| terms.iter().all(|term| term.passes(row, now)))
     }
 
+    /// Adds the rows of a block that stay, at `now`.
+    pub(super) fn pick(&self, block: &Block, now: Timestamp, kept: &mut Vec<Arc<Row>>) {
+        if self.alternatives.is_empty() {
+            return kept.extend_from_slice(block.rows());
+        }
+        let mut found = vec![0; block.rows().len().div_ceil(64)];
+        for terms in &self.alternatives {
+            let passed = passed(terms, block, now);
+            found.iter_mut().zip(passed).for_each(|(all, these)| *all |= these);
+        }
+        let rows = block.rows().iter().enumerate();
+        kept.extend(rows.filter(|(at, _)| has(&found, *at)).map(|(_, row)| row.clone()));
+    }
+
+    /// Whether time alone may change what it keeps.
+    pub(super) fn is_timely(&self) -> bool {
+        self.alternatives.iter().flatten().any(Term::is_timely)
+    }
+
     /// The next moment after `now` at which time alone may change the answer for `row`.
     pub fn flip(&self, row: &Row, now: Timestamp) -> Option<Timestamp> {
         self.alternatives
@@ -72,6 +95,32 @@ impl Filter {
             .filter_map(|term| term.flip(row, now))
             .min()
     }
+}
+
+/// The rows of a block that pass all terms: what is quick to look for narrows what the others look at.
+fn passed(terms: &[Term], block: &Block, now: Timestamp) -> Bits {
+    let mut passed = vec![u64::MAX; block.rows().len().div_ceil(64)];
+    for scan in terms.iter().filter_map(Term::scan) {
+        let Scan { needle, inverse } = scan;
+        let found = block.find(&needle);
+        let flip = if inverse { u64::MAX } else { 0 };
+        passed
+            .iter_mut()
+            .zip(found)
+            .for_each(|(all, these)| *all &= these ^ flip);
+    }
+    for term in terms.iter().filter(|term| term.scan().is_none()) {
+        for (at, row) in block.rows().iter().enumerate() {
+            if has(&passed, at) && !term.passes(row, now) {
+                passed[at / 64] &= !(1 << (at % 64));
+            }
+        }
+    }
+    passed
+}
+
+fn has(bits: &Bits, at: usize) -> bool {
+    bits[at / 64] >> (at % 64) & 1 == 1
 }
 
 #[cfg(test)]

@@ -116,12 +116,18 @@ impl Lens {
             self.rows = order.rows.clone();
             return;
         }
-        let kept = order
+        let mut kept = Vec::new();
+        order
             .rows
-            .iter_from(0)
-            .filter(|row| self.keeps(row, now))
-            .cloned()
-            .collect();
+            .blocks()
+            .for_each(|block| self.filter.pick(block, now, &mut kept));
+        if self.faults {
+            kept.retain(|row| row.health.needs_attention());
+        }
+        if self.filter.is_timely() {
+            let flips = order.rows.iter_from(0).filter_map(|row| self.filter.flip(row, now));
+            self.flip = flips.min();
+        }
         self.rows = Rows::from_sorted(kept);
     }
 

@@ -89,17 +89,18 @@ impl Listing {
 
     /// The row at `index`.
     pub fn get(&self, index: usize) -> Option<&Arc<Row>> {
+        steps::count();
         self.rows.get(index)
     }
 
     /// Rows from `start`, at most `count`.
     pub fn window(&self, start: usize, count: usize) -> impl Iterator<Item = &Arc<Row>> {
-        self.rows.iter_from(start).take(count)
+        self.rows.iter_from(start).take(count).inspect(|_| steps::count())
     }
 
-    /// All rows in order.
+    /// All rows in order. For the UI thread there may be too many of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Row>> {
-        self.rows.iter_from(0)
+        self.window(0, usize::MAX)
     }
 
     /// How the part is doing that an object belongs to: what is absent from one that is not live may be there all the same.
@@ -110,27 +111,46 @@ impl Listing {
 
     /// The newest row of an object of the feed, whether or not this listing's filter keeps it.
     pub fn find(&self, id: &ObjectId) -> Option<Arc<Row>> {
+        steps::count();
         self.index.get(id)
     }
 
-    /// Where the object is; `near` is where it was last seen.
+    /// Where the object is; `near` is where it was last seen. While the feed [is ahead](Self::is_behind), it may be here and not be found.
     pub fn position(&self, id: &ObjectId, near: usize) -> Option<usize> {
         let is = |at: usize| self.get(at).is_some_and(|row| row.id == *id);
         let around = |step: usize| [near.checked_add(step), near.checked_sub(step)].into_iter().flatten();
-        if let Some(at) = (0..=NEIGHBOURS).flat_map(around).find(|at| is(*at)) {
-            return Some(at);
-        }
-        let (generation, row) = {
-            let known = self.index.read();
-            (known.generation, known.rows.get(id).cloned())
-        };
-        let found = row.and_then(|row| self.rows.find(&row, self.sort));
-        // The feed may be ahead of this listing: then its row can stand elsewhere in it, and only a look at all tells.
-        if found.is_some() || generation == self.generation {
-            return found;
-        }
-        self.iter().position(|row| row.id == *id)
+        let beside = (0..=NEIGHBOURS).flat_map(around).find(|at| is(*at));
+        beside.or_else(|| self.rows.find(&*self.find(id)?, self.sort))
     }
+
+    /// Whether the feed has gone on since: a newer listing is about to be published.
+    pub fn is_behind(&self) -> bool {
+        self.index.read().generation != self.generation
+    }
+}
+
+/// Counts the rows of listings that this thread looks at, so that a test fails when a key looks at all of many.
+#[cfg(test)]
+pub(crate) mod steps {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STEPS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        STEPS.set(STEPS.get() + 1);
+    }
+
+    /// How many since the last time this was asked.
+    pub(crate) fn taken() -> usize {
+        STEPS.replace(0)
+    }
+}
+
+#[cfg(not(test))]
+mod steps {
+    pub(super) fn count() {}
 }
 
 impl FromIterator<Arc<Row>> for Listing {

@@ -1,7 +1,7 @@
 //! Objects at rest. The pods of one workload differ in a few bytes, so each is kept as what it adds to a *base*: the JSON of
 //! the first object of its kin (same namespace, same name but for hashes and numbers).
 //!
-//! A pod packs to a third alone, to a twelfth against its base (`cargo bench --bench store`). A base lives while anything
+//! A pod packs to a third alone, to less than a twentieth against its base (`cargo bench --bench store`). A base lives while anything
 //! is packed against it, and is itself packed; a few that were used lately are kept unpacked.
 
 use std::borrow::Cow;
@@ -11,15 +11,17 @@ use std::sync::{Arc, Weak};
 
 use lz4_flex::block;
 
+use super::delta;
+
 /// Objects below this many bytes are not worth packing.
 const SMALL: usize = 512;
 /// A base that leaves more than this share of an object is not its like.
-const SHARE: usize = 4;
+const SHARE: usize = 7;
 /// Bases per kin: objects of one name may come from several templates.
 const MOST_BASES: usize = 4;
 /// Unpacked bases kept per thread.
 const WARM: usize = 16;
-/// The largest base: LZ4 looks back this far.
+/// The largest base, and the largest object that is compared with one.
 const LARGEST_BASE: usize = 64 << 10;
 
 /// JSON as it is kept.
@@ -30,8 +32,13 @@ pub(super) enum Packed {
         bytes: Box<[u8]>,
         /// Of the JSON.
         length: u32,
-        /// What it was packed against.
-        base: Option<Arc<Base>>,
+    },
+    Delta {
+        bytes: Box<[u8]>,
+        /// Of the JSON.
+        length: u32,
+        /// What it adds to.
+        base: Arc<Base>,
     },
 }
 
@@ -53,7 +60,7 @@ thread_local! {
 impl Base {
     fn new(json: &str) -> Arc<Self> {
         let base = Arc::new(Self {
-            bytes: squeeze(json.as_bytes(), b""),
+            bytes: squeeze(json.as_bytes()),
             length: length(json),
         });
         warm(&base, json.as_bytes().into());
@@ -89,22 +96,31 @@ fn warm(base: &Arc<Base>, bytes: Arc<[u8]>) {
 }
 
 /// Packs into an allocation of just the size: the library's own would leave a hole of several kilobytes in the heap.
-fn squeeze(bytes: &[u8], base: &[u8]) -> Box<[u8]> {
+fn squeeze(bytes: &[u8]) -> Box<[u8]> {
     SCRATCH.with_borrow_mut(|scratch| {
         let most = block::get_maximum_output_size(bytes.len());
         if scratch.len() < most {
             scratch.resize(most, 0);
         }
-        let written = match base {
-            [] => block::compress_into(bytes, scratch),
-            base => block::compress_into_with_dict(bytes, scratch, base),
-        };
-        let packed = scratch[..written.expect("there is room for the worst case")].into();
+        let written = block::compress_into(bytes, scratch).expect("there is room for the worst case");
+        let packed = scratch[..written].into();
         // One huge object does not hold its memory for good.
         if scratch.len() > 16 * LARGEST_BASE {
             *scratch = Vec::new();
         }
         packed
+    })
+}
+
+/// What an object adds to a base, when that is little.
+fn added(base: &Arc<Base>, json: &str) -> Option<Packed> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        delta::diff(&base.unpacked(), json.as_bytes(), scratch);
+        (scratch.len() * SHARE <= json.len()).then(|| Packed::Delta {
+            bytes: scratch.as_slice().into(),
+            length: length(json),
+            base: base.clone(),
+        })
     })
 }
 
@@ -119,54 +135,39 @@ impl Packed {
             return Packed::Plain(json.into());
         }
         Packed::Lz4 {
-            bytes: squeeze(json.as_bytes(), b""),
+            bytes: squeeze(json.as_bytes()),
             length: length(json),
-            base: None,
         }
     }
 
     pub(super) fn json(&self) -> Cow<'_, str> {
         match self {
             Packed::Plain(json) => Cow::Borrowed(json),
-            Packed::Lz4 { bytes, length, base } => {
-                let length = *length as usize;
-                let json = match base {
-                    Some(base) => block::decompress_with_dict(bytes, length, &base.unpacked()),
-                    None => block::decompress(bytes, length),
-                };
-                let json = json.ok().and_then(|json| String::from_utf8(json).ok());
-                Cow::Owned(json.expect("what this program has packed unpacks"))
-            }
+            Packed::Lz4 { bytes, length } => text(block::decompress(bytes, *length as usize).ok()),
+            Packed::Delta { bytes, length, base } => text(delta::patch(&base.unpacked(), bytes, *length as usize)),
         }
     }
 
     /// Whether both are the same JSON.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Packed::Lz4 { length: a, .. }, Packed::Lz4 { length: b, .. }) if a != b => false,
+            (Packed::Lz4 { bytes: a, .. }, Packed::Lz4 { bytes: b, .. }) => a == b,
             (
-                Packed::Lz4 {
-                    bytes: a, base: None, ..
-                },
-                Packed::Lz4 {
-                    bytes: b, base: None, ..
-                },
-            ) => a == b,
-            (
-                Packed::Lz4 {
-                    bytes: a,
-                    base: Some(x),
-                    ..
-                },
-                Packed::Lz4 {
-                    bytes: b,
-                    base: Some(y),
-                    ..
-                },
-            ) if Arc::ptr_eq(x, y) => a == b,
+                Packed::Delta { length: a, .. } | Packed::Lz4 { length: a, .. },
+                Packed::Delta { length: b, .. } | Packed::Lz4 { length: b, .. },
+            ) if a != b => false,
+            (Packed::Delta { bytes: a, base: x, .. }, Packed::Delta { bytes: b, base: y, .. }) if Arc::ptr_eq(x, y) => {
+                a == b
+            }
             _ => self.json() == other.json(),
         }
     }
+}
+
+/// What was packed, which was text.
+fn text(unpacked: Option<Vec<u8>>) -> Cow<'static, str> {
+    let text = unpacked.and_then(|bytes| String::from_utf8(bytes).ok());
+    Cow::Owned(text.expect("what this program has packed unpacks"))
 }
 
 /// Packs the objects of one feed.
@@ -187,15 +188,9 @@ impl Packer {
         let bases = self.kin.entry(key.into()).or_default();
         bases.retain(|base| base.strong_count() > 0);
         // The newest base is that of the newest template.
-        for base in bases.iter().rev().filter_map(Weak::upgrade) {
-            let bytes = squeeze(json.as_bytes(), &base.unpacked());
-            if bytes.len() * SHARE <= json.len() {
-                return Packed::Lz4 {
-                    bytes,
-                    length: length(json),
-                    base: Some(base),
-                };
-            }
+        let known = bases.iter().rev().filter_map(Weak::upgrade);
+        if let Some(packed) = { known }.find_map(|base| added(&base, json)) {
+            return packed;
         }
         if bases.len() >= MOST_BASES {
             return Packed::alone(json);
@@ -203,11 +198,7 @@ impl Packer {
         let base = Base::new(json);
         bases.push(Arc::downgrade(&base));
         self.prune();
-        Packed::Lz4 {
-            bytes: squeeze(json.as_bytes(), json.as_bytes()),
-            length: length(json),
-            base: Some(base),
-        }
+        added(&base, json).unwrap_or_else(|| Packed::alone(json))
     }
 
     fn prune(&mut self) {
@@ -265,12 +256,12 @@ mod tests {
             assert!(
                 packed.is_same(&Packed::alone(&json)) && !packed.is_same(&Packed::alone(&pod("web", 1000 + number)))
             );
-            if let Packed::Lz4 { bytes, .. } = &packed {
+            if let Packed::Delta { bytes, .. } = &packed {
                 total = (total.0 + bytes.len(), total.1 + json.len());
             }
             kept.push(packed);
         }
-        assert!(total.0 * 12 < total.1, "{total:?}");
+        assert!(total.0 * 20 < total.1, "{total:?}");
         assert_eq!(packer.kin.len(), 1);
         // From a thread that has no base at hand.
         std::thread::scope(|scope| {

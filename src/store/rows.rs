@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::block::Block;
 use crate::store::{Row, Sort};
 
 /// Most rows of a chunk. Tests use small ones, so that a few rows already split and join them.
@@ -21,22 +22,31 @@ pub(super) struct Rows {
 #[derive(Clone, Debug)]
 struct Chunk {
     start: usize,
-    rows: Arc<Vec<Arc<Row>>>,
+    block: Arc<Block>,
 }
 
 impl Chunk {
-    fn end(&self) -> usize {
-        self.start + self.rows.len()
+    fn new(start: usize, rows: Vec<Arc<Row>>) -> Self {
+        Self {
+            start,
+            block: Arc::new(Block::new(rows)),
+        }
     }
 
-    /// The rows for writing; copied first when a listing still shows them.
-    fn rows_mut(&mut self) -> &mut Vec<Arc<Row>> {
-        if Arc::get_mut(&mut self.rows).is_none() {
-            let mut copy = Vec::with_capacity(CHUNK + 1);
-            copy.extend_from_slice(&self.rows);
-            self.rows = Arc::new(copy);
+    fn rows(&self) -> &[Arc<Row>] {
+        self.block.rows()
+    }
+
+    fn end(&self) -> usize {
+        self.start + self.rows().len()
+    }
+
+    /// For writing; copied first when a listing still shows it.
+    fn block_mut(&mut self) -> &mut Block {
+        if Arc::get_mut(&mut self.block).is_none() {
+            self.block = Arc::new(self.block.copy(CHUNK + 1));
         }
-        Arc::make_mut(&mut self.rows)
+        Arc::get_mut(&mut self.block).expect("nobody else has it")
     }
 }
 
@@ -49,10 +59,7 @@ impl Rows {
             let start = spine.len() * FILL;
             let mut chunk = Vec::with_capacity(CHUNK + 1);
             chunk.extend(rows.by_ref().take(FILL));
-            spine.push(Chunk {
-                start,
-                rows: Arc::new(chunk),
-            });
+            spine.push(Chunk::new(start, chunk));
         }
         Self { spine: Arc::new(spine) }
     }
@@ -63,7 +70,12 @@ impl Rows {
 
     pub(super) fn get(&self, index: usize) -> Option<&Arc<Row>> {
         let chunk = self.spine.get(self.chunk_at(index))?;
-        chunk.rows.get(index - chunk.start)
+        chunk.rows().get(index - chunk.start)
+    }
+
+    /// The rows in blocks, in order.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.spine.iter().map(|chunk| &*chunk.block)
     }
 
     /// The rows from `start` on; costs nothing for those before.
@@ -74,7 +86,7 @@ impl Rows {
             .get(first..)
             .unwrap_or_default()
             .iter()
-            .flat_map(|chunk| chunk.rows.iter())
+            .flat_map(|chunk| chunk.rows())
             .skip(skip)
     }
 
@@ -86,37 +98,27 @@ impl Rows {
 
     pub(super) fn insert(&mut self, row: Arc<Row>, sort: Sort) {
         let spine = Arc::make_mut(&mut self.spine);
-        let after = spine.partition_point(|chunk| before(chunk.rows.last(), &row, sort));
+        let after = spine.partition_point(|chunk| before(chunk.rows().last(), &row, sort));
         let Some(last) = spine.len().checked_sub(1) else {
-            spine.push(Chunk {
-                start: 0,
-                rows: Arc::new(vec![row]),
-            });
+            spine.push(Chunk::new(0, vec![row]));
             return;
         };
         let at = after.min(last);
-        if after > last && spine[last].rows.len() >= FILL {
+        if after > last && spine[last].rows().len() >= FILL {
             // Lists arrive in order: full chunks, not halves.
             let start = spine[last].end();
-            spine.push(Chunk {
-                start,
-                rows: Arc::new(vec![row]),
-            });
+            spine.push(Chunk::new(start, vec![row]));
             return;
         }
-        let rows = spine[at].rows_mut();
-        let place = rows.partition_point(|known| sort.order(known, &row) == Ordering::Less);
-        rows.insert(place, row);
-        if rows.len() > CHUNK {
-            let half = rows.split_off(rows.len() / 2);
+        let block = spine[at].block_mut();
+        let place = block
+            .rows()
+            .partition_point(|known| sort.order(known, &row) == Ordering::Less);
+        block.insert(place, row);
+        if block.rows().len() > CHUNK {
+            let half = Arc::new(block.split());
             let start = spine[at].end();
-            spine.insert(
-                at + 1,
-                Chunk {
-                    start,
-                    rows: Arc::new(half),
-                },
-            );
+            spine.insert(at + 1, Chunk { start, block: half });
         }
         renumber(spine, at);
     }
@@ -127,16 +129,16 @@ impl Rows {
             return false;
         };
         let spine = Arc::make_mut(&mut self.spine);
-        if spine[at].rows.len() == 1 {
+        if spine[at].rows().len() == 1 {
             spine.remove(at);
         } else {
-            spine[at].rows_mut().remove(place);
+            spine[at].block_mut().remove(place);
             // Small neighbours become one, so that deletions do not leave a spine of crumbs.
             if let Some(next) = spine.get(at + 1)
-                && spine[at].rows.len() + next.rows.len() <= FILL / 2
+                && spine[at].rows().len() + next.rows().len() <= FILL / 2
             {
                 let next = spine.remove(at + 1);
-                spine[at].rows_mut().extend_from_slice(&next.rows);
+                spine[at].block_mut().append(&next.block);
             }
         }
         renumber(spine, at.saturating_sub(1));
@@ -151,7 +153,9 @@ impl Rows {
         let Some((at, place)) = self.place(old, sort) else {
             return false;
         };
-        Arc::make_mut(&mut self.spine)[at].rows_mut()[place] = new.clone();
+        Arc::make_mut(&mut self.spine)[at]
+            .block_mut()
+            .replace(place, new.clone());
         true
     }
 
@@ -160,8 +164,10 @@ impl Rows {
     }
 
     fn place(&self, row: &Row, sort: Sort) -> Option<(usize, usize)> {
-        let at = self.spine.partition_point(|chunk| before(chunk.rows.last(), row, sort));
-        let rows = &self.spine.get(at)?.rows;
+        let at = self
+            .spine
+            .partition_point(|chunk| before(chunk.rows().last(), row, sort));
+        let rows = self.spine.get(at)?.rows();
         let place = rows.partition_point(|known| sort.order(known, row) == Ordering::Less);
         (rows.get(place)?.id == row.id).then_some((at, place))
     }

@@ -8,10 +8,10 @@ mod columns;
 mod empty;
 mod export;
 mod hints;
+mod marks;
 mod part;
 mod usage;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use ratatui::layout::Rect;
 use self::cell::strip;
 pub(crate) use self::cell::{sign, table_cell};
 use self::columns::Extent;
+use self::marks::Marks;
 use super::{Data, Input, Look, Motion, Mouse, MouseKind, Reply, Target, View, ViewCommand, Vocabulary, not_here};
 use crate::cluster::{ClusterId, Namespaces, Place, Resource};
 use crate::error::{Error, Result};
@@ -50,7 +51,7 @@ pub struct Browser {
     hidden: Option<ObjectId>,
     index: usize,
     top: usize,
-    marks: BTreeMap<ObjectId, Arc<Row>>,
+    marks: Marks,
     wide: bool,
     /// Columns after the name that are scrolled out of sight.
     left: usize,
@@ -101,7 +102,7 @@ impl Browser {
             hidden: None,
             index: 0,
             top: 0,
-            marks: BTreeMap::new(),
+            marks: Marks::default(),
             wide: false,
             left: 0,
             label_columns: Vec::new(),
@@ -280,7 +281,7 @@ impl Browser {
                 cells,
                 spine: Some(sign(row.health, theme)),
                 cursor: self.cursor.as_ref().is_some_and(|cursor| cursor.id == row.id),
-                marked: self.marks.contains_key(&row.id),
+                marked: self.marks.has(&row.id),
                 role: (row.health == Health::Done || part::is_stale(row, look.data)).then_some(Role::Dim),
             }
         })
@@ -352,7 +353,7 @@ impl View for Browser {
         let rows: Vec<&Arc<Row>> = if self.marks.is_empty() {
             self.cursor.iter().collect()
         } else {
-            self.marks.values().collect()
+            self.marks.rows().collect()
         };
         rows.into_iter()
             .map(|row| Target {
@@ -482,11 +483,12 @@ impl View for Browser {
             .as_ref()
             .and_then(|row| listing.position(&row.id, self.index));
         match found {
-            // Not there yet is not gone.
-            None if self
-                .cursor
-                .as_ref()
-                .is_some_and(|row| *listing.state_of(&row.id) == FeedState::Loading) => {}
+            // Not there yet is not gone; neither is what moves on just now.
+            None if listing.is_behind()
+                || self
+                    .cursor
+                    .as_ref()
+                    .is_some_and(|row| *listing.state_of(&row.id) == FeedState::Loading) => {}
             Some(at) => {
                 self.index = at;
                 self.cursor = listing.get(at).cloned();
@@ -507,21 +509,16 @@ impl View for Browser {
                 }
             }
         }
-        // Marks follow their objects; a vanished object loses its mark once its absence is certain.
-        if !self.marks.is_empty() {
-            self.marks.retain(|id, row| match listing.find(id) {
-                Some(newest) => {
-                    *row = newest;
-                    true
-                }
-                None => *listing.state_of(id) != FeedState::Live,
-            });
-        }
+        self.marks.follow(&listing, data.now());
         self.usage.sync(&self.resource, &self.need.query.place, data);
         self.notes = part::notes(&listing, data);
         self.height = self.area.height.saturating_sub(1 + self.notes.len() as u16);
         self.keep_visible(listing.len());
         self.measure(&listing, data, false);
+    }
+
+    fn work(&mut self, data: &dyn Data) -> bool {
+        self.marks.work(&data.listing(&self.need), data.now())
     }
 
     fn settle(&mut self, data: &dyn Data) {
@@ -581,15 +578,13 @@ impl View for Browser {
             }
             ViewCommand::Move(motion) => self.move_to(&listing, motion.apply(self.index, page)),
             ViewCommand::Mark => {
-                if let Some(row) = self.cursor.clone()
-                    && self.marks.remove(&row.id).is_none()
-                {
-                    self.marks.insert(row.id.clone(), row);
+                if let Some(row) = &self.cursor {
+                    self.marks.toggle(row);
                 }
                 self.move_to(&listing, self.index + 1);
             }
-            ViewCommand::MarkAll => self.marks = listing.iter().map(|row| (row.id.clone(), row.clone())).collect(),
-            ViewCommand::MarkClear => self.marks.clear(),
+            ViewCommand::MarkAll => self.marks = Marks::all(&listing),
+            ViewCommand::MarkClear => self.marks = Marks::default(),
             // The cursor stays where the filter has put it.
             ViewCommand::FilterKeep => self.hidden = None,
             ViewCommand::Wide => {

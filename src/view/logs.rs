@@ -2,6 +2,8 @@
 
 mod line;
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -22,6 +24,12 @@ use crate::text;
 use crate::theme::{Role, Theme};
 use crate::widget::{Pager, PagerState, put, scrollbar, scrolled_to};
 
+/// Bytes of text that are looked through at a time, between keys: about a millisecond.
+const SLICE: usize = 256 << 10;
+
+/// Around no line.
+const NOTHING: (u64, u64) = (u64::MAX, 0);
+
 /// The lines of a log session.
 #[derive(Debug)]
 pub struct Logs {
@@ -36,11 +44,12 @@ pub struct Logs {
     matcher: Matcher,
     /// Lines before and after one that matches that are shown with it.
     context: u64,
-    /// Numbers of the lines that the filter shows, as far as they have been looked at.
-    matches: Vec<u64>,
-    /// The lines before this number are around one that matches.
-    around: u64,
-    scanned: u64,
+    /// Numbers of the lines that the filter shows, as far as they have been looked at: from the newest back, so that what is on the
+    /// screen is there at once.
+    matches: VecDeque<u64>,
+    scanned: Range<u64>,
+    /// The lines from the first number on, and before the second, are around one that matches.
+    around: (u64, u64),
     /// Lines before this number are hidden (`logs.clear`).
     cleared: u64,
     timestamps: bool,
@@ -62,9 +71,9 @@ impl Logs {
             filter: String::new(),
             matcher: Matcher::All,
             context: 0,
-            matches: Vec::new(),
-            around: 0,
-            scanned: 0,
+            matches: VecDeque::new(),
+            scanned: 0..0,
+            around: NOTHING,
             cleared: 0,
             timestamps: false,
             wrap: true,
@@ -118,24 +127,64 @@ impl Logs {
         let start = self.start();
         let gone = self.matches.partition_point(|number| *number < start);
         self.matches.drain(..gone);
-        for number in self.scanned.max(start)..self.end() {
+        for number in self.scanned.end.max(start)..self.end() {
             if self.line(number).is_some_and(|line| self.matcher.keeps(&line.text)) {
-                let next = self.matches.last().map_or(start, |last| last + 1);
+                let next = self.matches.back().map_or(start, |last| last + 1);
                 self.matches
                     .extend(next.max(number.saturating_sub(self.context)).max(start)..=number);
-                self.around = number + 1 + self.context;
-            } else if number < self.around {
-                self.matches.push(number);
+                self.around.1 = number + 1 + self.context;
+            } else if number < self.around.1 {
+                self.matches.push_back(number);
             }
         }
-        self.scanned = self.end();
+        self.scanned.end = self.end();
     }
 
-    /// Looks at all lines again: what is shown of them is another.
+    /// Looks at some older lines; whether there are more.
+    fn look_back(&mut self) -> bool {
+        if matches!(self.matcher, Matcher::All) {
+            return false;
+        }
+        let mut looked = 0;
+        while looked < SLICE && self.scanned.start > self.start() {
+            self.scanned.start -= 1;
+            let Some(line) = self.line(self.scanned.start) else {
+                continue;
+            };
+            // An empty line costs something as well.
+            looked += line.text.len() + 16;
+            let number = self.scanned.start;
+            if self.matcher.keeps(&line.text) {
+                let last = (number + self.context).min(self.end().saturating_sub(1));
+                self.around.0 = number.saturating_sub(self.context);
+                self.around.1 = self.around.1.max(number + 1 + self.context);
+                (number..=last).rev().for_each(|number| self.show_before(number));
+            } else if number >= self.around.0 {
+                self.show_before(number);
+            }
+        }
+        self.scanned.start > self.start()
+    }
+
+    /// Shows a line before those that are shown already.
+    fn show_before(&mut self, number: u64) {
+        if self.matches.front().is_none_or(|first| number < *first) {
+            self.matches.push_front(number);
+        }
+    }
+
+    /// The lines that the filter leaves, all of them.
+    fn kept(&mut self) -> impl Iterator<Item = &LogLine> {
+        while self.look_back() {}
+        let all: &Self = self;
+        (0..all.count()).filter_map(move |at| all.line(all.nth(at)?))
+    }
+
+    /// Looks at all lines again, the newest first: what is shown of them is another.
     fn rescan(&mut self) {
         self.matches.clear();
-        (self.scanned, self.around) = (0, 0);
-        self.scan();
+        (self.scanned, self.around) = (self.end()..self.end(), NOTHING);
+        self.look_back();
     }
 
     fn bottom(&self) -> usize {
@@ -297,6 +346,10 @@ impl View for Logs {
         })
     }
 
+    fn work(&mut self, _data: &dyn Data) -> bool {
+        self.look_back()
+    }
+
     fn layout(&mut self, area: Rect, _data: &dyn Data) -> Reply {
         self.area = area;
         Reply::Done
@@ -368,22 +421,19 @@ impl View for Logs {
             ViewCommand::Save(path) => {
                 let name = format!("{}.log", self.target_name().replace('/', "-"));
                 let path = path.clone().unwrap_or(name);
-                let content =
-                    (0..self.count())
-                        .filter_map(|at| self.line(self.nth(at)?))
-                        .fold(String::new(), |mut all, line| {
-                            if let (true, Some(time)) = (self.timestamps, line.time) {
-                                all.push_str(&format!("{time} "));
-                            }
-                            all.push_str(&line.text);
-                            all.push('\n');
-                            all
-                        });
+                let timestamps = self.timestamps;
+                let content = self.kept().fold(String::new(), |mut all, line| {
+                    if let (true, Some(time)) = (timestamps, line.time) {
+                        all.push_str(&format!("{time} "));
+                    }
+                    all.push_str(&line.text);
+                    all.push('\n');
+                    all
+                });
                 return Ok(Reply::Run(Line::with("file.save", [path, content])));
             }
             ViewCommand::Copy => {
-                let lines = (0..self.count()).filter_map(|at| self.line(self.nth(at)?));
-                let content: Vec<&str> = lines.map(|line| &*line.text).collect();
+                let content: Vec<&str> = self.kept().map(|line| &*line.text).collect();
                 return Ok(Reply::Run(Line::with("clipboard.set", [content.join("\n")])));
             }
             _ => return Err(not_here("this")),

@@ -1,8 +1,11 @@
 //! One term of a filter, and what it tests.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use memchr::memmem::Finder;
 use regex::Regex;
 
 use crate::store::{Cell, Row};
@@ -121,6 +124,23 @@ impl Term {
         passes != self.inverse
     }
 
+    /// What is to be looked for in the texts of the rows, when that is all there is to it.
+    pub(super) fn scan(&self) -> Option<Scan<'_>> {
+        match &self.test {
+            // The ends of the texts are marked by line ends, which no text has.
+            Test::Text(text) if !text.is_empty() && !text.contains('\n') => Some(Scan {
+                needle: Finder::new(text),
+                inverse: self.inverse,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether time alone may change what passes.
+    pub(super) fn is_timely(&self) -> bool {
+        matches!(&self.test, Test::Column { column: Column::Cell(_), value, .. } if value.duration.is_some())
+    }
+
     pub(super) fn flip(&self, row: &Row, now: Timestamp) -> Option<Timestamp> {
         let Test::Column {
             column: Column::Cell(at),
@@ -142,10 +162,40 @@ impl Term {
     }
 }
 
+/// A text to be looked for.
+pub(super) struct Scan<'a> {
+    pub(super) needle: Finder<'a>,
+    /// Rows without it pass.
+    pub(super) inverse: bool,
+}
+
+/// Adds what [`Test::Text`] looks at in a row, in lower case, each text with a line end.
+pub(in crate::store) fn texts(row: &Row, out: &mut Vec<u8>) {
+    let out = RefCell::new(out);
+    // Nothing is ever found, so every text comes by.
+    anywhere(row, true, |text| {
+        let mut out = out.borrow_mut();
+        let start = out.len();
+        if text.is_ascii() {
+            out.extend_from_slice(text.as_bytes());
+            out[start..].make_ascii_lowercase();
+        } else {
+            out.extend_from_slice(text.to_lowercase().as_bytes());
+        }
+        out.push(b'\n');
+        false
+    });
+}
+
 /// Whether the namespace, the name or the text of a cell passes. Ages are left out: they change by themselves, and `3m`
 /// would be found in every image tag and every second age.
 fn anywhere(row: &Row, numbers: bool, passes: impl Fn(&str) -> bool) -> bool {
-    let skip = |cell: &Cell| !numbers && matches!(cell, Cell::Int(_) | Cell::Counted(..) | Cell::Ratio(..));
+    let skip = |cell: &Cell| match cell {
+        Cell::Int(_) | Cell::Counted(..) | Cell::Ratio(..) => !numbers,
+        // The name is in most rows a second time.
+        Cell::Text(text) => Arc::ptr_eq(text, &row.id.name),
+        _ => false,
+    };
     let mut cells = row.cells.iter().filter(|cell| !skip(cell));
     passes(&row.id.name) || passes(&row.id.namespace) || cells.any(|cell| text_of(cell, &passes))
 }

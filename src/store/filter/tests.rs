@@ -58,6 +58,10 @@ fn row() -> Row {
 fn check(text: &str, kept: bool) {
     let filter = Filter::parse(text, &TITLES).unwrap();
     assert_eq!(filter.keeps(&row(), now()), kept, "{text}");
+    // Many rows are looked through otherwise, to the same end.
+    let mut picked = Vec::new();
+    filter.pick(&Block::new(vec![Arc::new(row())]), now(), &mut picked);
+    assert_eq!(picked.len(), usize::from(kept), "{text} in a block");
 }
 
 #[test]
