@@ -125,8 +125,10 @@ fn must_run(target: &Target, container: &str) -> Result<()> {
     Err(Error::usage(format!("container {container} is not running: {reason}")).hint(hint))
 }
 
-/// Lines read of a log's past: more than fits no screen, less than fills a network.
+/// Lines read of the past of logs: more than fits no screen, less than fills a network.
 const TAIL: u64 = 100_000;
+/// Logs that are followed at once: each is a connection of its own.
+const MOST_LOGS: usize = 50;
 
 /// One container of a pod, in the order of start.
 struct Container {
@@ -249,11 +251,18 @@ fn logs(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     if sources.is_empty() {
         return Err(Error::usage("logs come from pods").hint("open its pods with Enter"));
     }
+    if sources.len() > MOST_LOGS {
+        let many = format!(
+            "these are {} containers: {MOST_LOGS} logs are followed at once",
+            sources.len()
+        );
+        return Err(Error::usage(many).hint("mark fewer pods, or name a container with --container"));
+    }
     let spec = LogSpec {
-        sources,
         previous: line.has("--previous"),
         follow: !line.has("--previous"),
-        tail: Some(TAIL),
+        tail: Some(TAIL / sources.len() as u64),
+        sources,
     };
     let id = cx.state.fresh_session();
     cx.effect(Effect::Open(id, Spec::Logs(spec.clone())));

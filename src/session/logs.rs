@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::io::AsyncBufReadExt;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::ring::{CHUNK, Ring};
 use super::shared::Shared;
@@ -13,6 +14,8 @@ use crate::cluster::{Link, Read, encode};
 use crate::error::{Error, ErrorKind};
 use crate::text;
 
+/// Longest pause before it is asked whether a container that has ended was started again, or a broken stream can be read.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// Longest line kept; the rest of a longer one follows as lines of its own.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -88,7 +91,9 @@ pub(super) async fn tail(link: Link, spec: LogSpec, source: u16, lines: Arc<Line
     loop {
         let ended = read(&link, &spec, &target, source, &lines, &shared, &mut last, &mut pause).await;
         match ended {
-            Ok(()) if !spec.follow => return shared.ended(source, Status::Ended(None)),
+            Ok(()) if !spec.follow || is_over(&link, &target).await => {
+                return shared.ended(source, Status::Ended(None));
+            }
             // The container ended; a restarted one goes on in the same log.
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NotFound => {
@@ -107,8 +112,48 @@ pub(super) async fn tail(link: Link, spec: LogSpec, source: u16, lines: Arc<Line
             Err(error) => shared.set(Status::Retrying(error)),
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(10));
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Whether a container that has ended stays so: its pod is over or gone, or it is not to be started again.
+async fn is_over(link: &Link, target: &PodTarget) -> bool {
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}",
+        encode(&target.namespace),
+        encode(&target.pod)
+    );
+    match link.read(&Read::new(path, "read the pod")).await {
+        Ok(bytes) => serde_json::from_slice(&bytes).is_ok_and(|pod| stays_ended(&pod, target.container.as_deref())),
+        Err(error) => error.kind == ErrorKind::NotFound,
+    }
+}
+
+fn stays_ended(pod: &Value, container: Option<&str>) -> bool {
+    if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+        return true;
+    }
+    let entries = |part: &str, list: &str| pod[part][list].as_array().into_iter().flatten();
+    let is_it = |entry: &&Value| container.is_none_or(|name| entry["name"] == name);
+    let ended = |list: &str| {
+        Some(&entries("status", list).find(is_it)?["state"]["terminated"]).filter(|ended| ended.is_object())
+    };
+    if ended("ephemeralContainerStatuses").is_some() {
+        return true;
+    }
+    let well = |ended: &Value| ended["exitCode"] == 0;
+    let policy = pod["spec"]["restartPolicy"].as_str();
+    if let Some(ended) = ended("initContainerStatuses") {
+        let sidecar = entries("spec", "initContainers")
+            .find(is_it)
+            .is_some_and(|init| init["restartPolicy"] == "Always");
+        return !sidecar && (well(ended) || policy == Some("Never"));
+    }
+    ended("containerStatuses").is_some_and(|ended| match policy {
+        Some("Never") => true,
+        Some("OnFailure") => well(ended),
+        _ => false,
+    })
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -233,7 +278,106 @@ fn harmless(line: &str) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use serde_json::json;
+
+    use super::super::shared::Bell;
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_breaks_goes_on_without_repeating_or_losing_a_line_and_ends_with_its_container() {
+        let line = |second: u32, text: &str| format!("2026-01-01T00:00:0{second}.5Z {text}\n");
+        // Three streams: one that breaks, one that the server ends while the container is started again, and the last.
+        let streams = [
+            (vec![line(1, "one"), line(2, "two"), line(3, "thr")], true),
+            (vec![line(2, "two"), line(3, "three"), line(4, "four")], false),
+            (vec![line(4, "four"), line(5, "five")], false),
+        ];
+        let (told, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let (mut streams, mut looked) = (streams.into_iter(), 0);
+        let server = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let pieces: Vec<Result<Frame<Bytes>, std::io::Error>> = if request.uri().path().ends_with("/log") {
+                let _ = told.send(query);
+                let (lines, breaks) = streams.next().expect("three streams");
+                let mut text = lines.concat();
+                if breaks {
+                    // In the middle of a line.
+                    text.pop();
+                }
+                let broken = breaks.then(|| Err(std::io::Error::other("connection reset by peer")));
+                std::iter::once(Ok(Frame::data(text.into()))).chain(broken).collect()
+            } else {
+                looked += 1;
+                let phase = if looked == 1 { "Running" } else { "Succeeded" };
+                vec![Ok(Frame::data(json!({"status": {"phase": phase}}).to_string().into()))]
+            };
+            let body = StreamBody::new(futures::stream::iter(pieces));
+            std::future::ready(Ok::<_, std::io::Error>(http::Response::new(body)))
+        });
+        let link = Link::untried(kube::Client::new(server, "default"));
+        let target = PodTarget {
+            cluster: Default::default(),
+            namespace: "shop".into(),
+            pod: "web".into(),
+            container: None,
+        };
+        let spec = LogSpec {
+            sources: vec![target],
+            previous: false,
+            follow: true,
+            tail: Some(100),
+        };
+        let lines = Arc::new(Lines::default());
+        let shared = Arc::new(Shared::new(Arc::new(Bell::new(Arc::new(|| {}))), 1));
+        tail(link, spec, 0, lines.clone(), shared.clone()).await;
+        let (_, shown) = lines.newer_than(None).expect("lines");
+        let texts: Vec<&str> = (0..shown.len()).filter_map(|at| Some(&*shown.get(at)?.text)).collect();
+        assert_eq!(texts, ["one", "two", "three", "four", "five"]);
+        assert!(matches!(shared.status().0, Status::Ended(None)));
+        let mut queries = Vec::new();
+        while let Some(query) = asked.recv().await {
+            queries.push(query);
+        }
+        assert!(queries[0].contains("tailLines=100"), "{queries:?}");
+        assert!(
+            queries[1].contains("sinceTime=2026-01-01T00%3A00%3A02.5Z"),
+            "{queries:?}"
+        );
+        assert!(
+            queries[2].contains("sinceTime=2026-01-01T00%3A00%3A04.5Z"),
+            "{queries:?}"
+        );
+    }
+
+    #[test]
+    fn an_ended_container_is_over_when_nobody_will_start_it_again() {
+        let pod = |policy: &str, list: &str, code: u8| {
+            json!({
+                "spec": {"restartPolicy": policy, "initContainers": [{"name": "app"}]},
+                "status": {"phase": "Running", list: [{"name": "app", "state": {"terminated": {"exitCode": code}}}]},
+            })
+        };
+        for (policy, list, code, over) in [
+            ("Always", "containerStatuses", 0, false),
+            ("OnFailure", "containerStatuses", 1, false),
+            ("OnFailure", "containerStatuses", 0, true),
+            ("Never", "containerStatuses", 1, true),
+            ("Always", "initContainerStatuses", 0, true),
+            ("Always", "initContainerStatuses", 1, false),
+            ("Always", "ephemeralContainerStatuses", 1, true),
+        ] {
+            assert_eq!(
+                stays_ended(&pod(policy, list, code), Some("app")),
+                over,
+                "{policy} {list} {code}"
+            );
+        }
+        let failed = json!({"status": {"phase": "Failed"}});
+        assert!(stays_ended(&failed, Some("app")) && !stays_ended(&json!({"status": "ok"}), Some("app")));
+    }
 
     #[test]
     fn colours_go_and_other_sequences_become_visible() {
