@@ -1,12 +1,15 @@
 //! Pieces for the partial structs that rows are parsed into: they borrow from the object's JSON and forgive what a row can do without.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
 use jiff::Timestamp;
+use serde::de::value::MapDeserializer;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::store::Cell;
 
@@ -150,10 +153,22 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// Parses the parts of an object's JSON that `T` names; its default when a part is not what it should be, so that one odd object
-/// still has a row.
+/// Parses the parts of an object's JSON that `T` names. Where a part is not what it should be (`status: "ok"`), the others stand.
 pub(super) fn parse<'a, T: Deserialize<'a> + Default>(json: &'a str) -> T {
-    serde_json::from_str(json).unwrap_or_default()
+    serde_json::from_str(json).unwrap_or_else(|_| {
+        let parts: BTreeMap<String, &'a RawValue> = serde_json::from_str(json).unwrap_or_default();
+        let is_whole = |part: &(&String, &&'a RawValue)| gathered::<T>(std::iter::once(*part)).is_ok();
+        gathered(parts.iter().filter(is_whole)).unwrap_or_default()
+    })
+}
+
+fn gathered<'a, 'p, T: Deserialize<'a>>(
+    parts: impl Iterator<Item = (&'p String, &'p &'a RawValue)>,
+) -> serde_json::Result<T>
+where
+    'a: 'p,
+{
+    T::deserialize(MapDeserializer::new(parts.map(|(name, part)| (name.as_str(), *part))))
 }
 
 /// A condition of a status.

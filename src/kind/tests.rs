@@ -278,6 +278,25 @@ fn nothing_panics_whatever_a_field_holds() {
 }
 
 #[test]
+fn the_rest_of_a_row_stands_when_a_part_of_its_object_is_odd() {
+    for (status, spec) in [
+        (r#""ok""#, r#"{"nodeName":"a"}"#),
+        (r#"{"containerStatuses":{"a":1}}"#, r#"{"nodeName":"a"}"#),
+        (r#"{"phase":"Running"}"#, "7"),
+    ] {
+        let json = format!(
+            r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"odd","creationTimestamp":"2016-03-01T08:00:00Z"}},"spec":{spec},"status":{status}}}"#
+        );
+        let object: Value = serde_json::from_str(&json).expect("JSON");
+        let cells = (kind_of(&object).row)(&raw(&object)).1;
+        let shown: Vec<String> = cells.iter().map(|cell| cell.show(now()).into_owned()).collect();
+        assert_eq!((&*shown[0], &*shown[4]), ("odd", "4m"), "{shown:?}");
+        let stands = if spec == "7" { ("Running", 2) } else { ("a", 6) };
+        assert_eq!(shown[stands.1], stands.0, "{shown:?}");
+    }
+}
+
+#[test]
 fn secrets_are_masked_wherever_they_stand() {
     let applied = r#"{"apiVersion":"v1","data":{"password":"aHVudGVyMg=="},"stringData":{"pin":"1234"}}"#;
     let mut secret = serde_json::json!({
