@@ -127,6 +127,7 @@ fn draw_a_frame(bencher: Bencher, size: usize) {
         keymap: &keymap,
         scopes: &scopes,
         caret: std::cell::Cell::default(),
+        beside: None,
     };
     let mut buffer = Buffer::empty(SCREEN);
     bencher.bench_local(|| view.draw(black_box(SCREEN), &mut buffer, &look));
@@ -156,6 +157,7 @@ fn move_the_cursor_and_draw(bencher: Bencher, size: usize) {
             keymap: &keymap,
             scopes: &scopes,
             caret: std::cell::Cell::default(),
+            beside: None,
         };
         view.draw(black_box(SCREEN), &mut buffer, &look);
     });

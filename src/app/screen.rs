@@ -1,6 +1,7 @@
 //! The terminal: taken once, given back whatever happens.
 
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
@@ -22,8 +23,9 @@ pub fn is_lent() -> bool {
 
 /// Holds the terminal; dropping it gives it back.
 pub struct Screen {
-    /// What is drawn to.
-    pub terminal: Terminal<CrosstermBackend<io::Stdout>>,
+    /// What is drawn to. It is never dropped: it would say on standard error that the cursor cannot be shown, and panic when the
+    /// terminal that this goes to is lost.
+    pub terminal: ManuallyDrop<Terminal<CrosstermBackend<io::Stdout>>>,
 }
 
 impl Screen {
@@ -31,7 +33,7 @@ impl Screen {
     pub fn take() -> io::Result<Self> {
         take()?;
         Ok(Self {
-            terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?,
+            terminal: ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?),
         })
     }
 }

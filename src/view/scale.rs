@@ -163,6 +163,7 @@ fn no_key_no_news_and_no_frame_looks_at_all_of_many_rows() {
                 keymap: &keymap,
                 scopes: &scopes,
                 caret: Cell::default(),
+                beside: None,
             };
             view.draw(SCREEN, &mut Buffer::empty(SCREEN), &look);
             check("a frame");

@@ -54,6 +54,13 @@ fn a_stop_gives_the_terminal_back_and_a_continue_takes_it_again() {
     knarr.assert_restored();
 }
 
+#[test]
+fn a_terminal_that_is_lost_ends_it_without_a_panic() {
+    let status = Terminal::lost(&["--embedded", "--ephemeral"]);
+    // What it notices first is chance: that there are no more keys, or that it cannot draw.
+    assert!(matches!(status.code(), Some(0 | 1)), "{status}");
+}
+
 /// Runs one of the programs below on a terminal.
 fn stage(name: &str) -> Terminal {
     let test = std::env::current_exe().expect("this program has a path");

@@ -96,17 +96,9 @@ impl Terminal {
     pub(crate) fn run(command: Command, home: Home, (columns, rows): (u16, u16)) -> Self {
         let (pty, pts) = open().expect("a pseudo-terminal");
         pty.resize(Size::new(rows, columns)).expect("resized");
-        let mut command = command
-            .envs(home.variables())
-            .env("TERM", "xterm-256color")
-            // Nobody is there to answer which ground it has.
-            .env("COLORFGBG", "15;0")
-            .env("RUST_BACKTRACE", "0")
-            .env_remove("NO_COLOR")
-            .env_remove("DISPLAY")
-            .env_remove("WAYLAND_DISPLAY")
-            .current_dir(home.path());
-        let child = command.spawn_borrowed(&pts).expect("the program starts");
+        let child = prepared(command, &home)
+            .spawn_borrowed(&pts)
+            .expect("the program starts");
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process ID"));
         let pty = Arc::new(pty);
         let screen = Arc::new((
@@ -130,6 +122,22 @@ impl Terminal {
             reader: Some(reader),
             home,
         }
+    }
+
+    /// Runs `knarr` on a terminal that is closed as soon as it says that a cluster is being started; how it ends.
+    pub(crate) fn lost(arguments: &[&str]) -> ExitStatus {
+        let home = Home::new();
+        let (mut pty, pts) = open().expect("a pseudo-terminal");
+        pty.resize(Size::new(30, 100)).expect("resized");
+        let command = Command::new(env!("CARGO_BIN_EXE_knarr")).args(arguments);
+        let exit = waiting(prepared(command, &home).spawn(pts).expect("the program starts"));
+        let (mut drawn, mut buffer) = (Vec::new(), [0; 4096]);
+        while !drawn.windows(8).any(|word| word == b"starting") {
+            let read = pty.read(&mut buffer).expect("it draws");
+            drawn.extend_from_slice(&buffer[..read]);
+        }
+        drop(pty);
+        exit.recv_timeout(PATIENCE).expect("it ends with its terminal")
     }
 
     /// Presses keys (`:pods<ret>`). Escape must come last: what follows it in the same breath would be a key with Alt.
@@ -257,6 +265,20 @@ impl Terminal {
             screen.contents()
         })
     }
+}
+
+/// A program in this home, on a terminal of a common kind.
+fn prepared(command: Command, home: &Home) -> Command {
+    command
+        .envs(home.variables())
+        .env("TERM", "xterm-256color")
+        // Nobody is there to answer which ground it has.
+        .env("COLORFGBG", "15;0")
+        .env("RUST_BACKTRACE", "0")
+        .env_remove("NO_COLOR")
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .current_dir(home.path())
 }
 
 impl Drop for Terminal {

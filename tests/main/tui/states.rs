@@ -240,6 +240,30 @@ async fn a_cursor_that_rests_on_many_pods_costs_one_list_of_events() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_minute_in_another_tab_costs_no_list() {
+    let (cluster, clock) = cluster().await;
+    create_pod(cluster.client(), "web").await;
+    let lists = Arc::new(AtomicUsize::new(0));
+    let count = lists.clone();
+    let client = between(cluster.client(), move |request| {
+        // A watch that goes on from a version lists nothing, and the preview wants only its pod.
+        let query = request.uri().query().unwrap_or_default();
+        let lists = !query.contains("&resourceVersion=") && !query.contains("fieldSelector");
+        if request.uri().path().ends_with("/default/pods") && lists {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        Meddle::Pass
+    });
+    let mut tui = Tui::on(client, clock, Setup::default());
+    tui.until_line(&["web", "Running"]).await;
+    assert_eq!(lists.load(Ordering::SeqCst), 1);
+    tui.keys("s").await.until("2 sh:web").await;
+    tui.wait(Duration::from_secs(60)).await;
+    tui.keys("<C-]>").await.until_line(&["web", "Running"]).await;
+    assert_eq!(lists.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn read_only_mode_sends_nothing_that_changes_anything() {
     let (cluster, clock) = cluster().await;
     create_pod(cluster.client(), "web").await;
