@@ -10,7 +10,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use knarr::cluster::Source;
+use knarr::cluster::{Size, Source};
 use knarr::error::{Error, Result};
 
 /// A keyboard-driven Kubernetes workstation in the terminal, with a whole mini-cluster inside.
@@ -35,6 +35,12 @@ pub(crate) struct Place {
     /// Keep nothing of the embedded cluster
     #[arg(long, requires = "embedded")]
     ephemeral: bool,
+    /// Nodes the embedded cluster has at least
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "embedded", value_parser = clap::value_parser!(u16).range(1..=255))]
+    nodes: u16,
+    /// Nodes it has besides, whose pods go through their states without processes
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "embedded")]
+    hollow: u16,
     /// Kubeconfig file to use
     #[arg(long, value_name = "FILE", conflicts_with = "embedded")]
     kubeconfig: Option<std::path::PathBuf>,
@@ -62,6 +68,10 @@ impl Place {
             Some(name) => Source::Embedded {
                 name: name.clone(),
                 ephemeral: self.ephemeral,
+                size: Size {
+                    nodes: self.nodes.into(),
+                    hollow: self.hollow.into(),
+                },
             },
             None => Source::Kubeconfig {
                 path: self.kubeconfig.clone(),

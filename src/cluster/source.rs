@@ -26,6 +26,8 @@ pub enum Source {
         name: String,
         /// Keep nothing.
         ephemeral: bool,
+        /// How large it is at least.
+        size: Size,
     },
     /// A client that is there already: of a cluster in this process, or of any service that answers as one. Made for tests and for
     /// programs that bring their own.
@@ -35,6 +37,21 @@ pub enum Source {
         /// The clients, of which the name chooses one.
         clients: Given,
     },
+}
+
+/// How large a cluster inside this program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Nodes.
+    pub nodes: usize,
+    /// Nodes besides, whose pods are no processes.
+    pub hollow: usize,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { nodes: 1, hollow: 0 }
+    }
 }
 
 /// Clients to connect with, by the names of their contexts. Two are equal when they are clones of one.
@@ -113,6 +130,7 @@ impl Source {
         Some(Source::Embedded {
             name: name.to_owned(),
             ephemeral: false,
+            size: Size::default(),
         })
     }
 }
@@ -215,7 +233,7 @@ pub async fn connect(
             let link = open(&options, client, &user, address.trim_end_matches('/'), &namespace).await?;
             Ok((link, name, running))
         }
-        Source::Embedded { name, ephemeral } => embedded(name, *ephemeral, options, running).await,
+        Source::Embedded { name, ephemeral, size } => embedded(name, *ephemeral, *size, options, running).await,
         Source::Given { name, clients } => {
             let client = clients.client(name)?;
             let link = open(&options, client, "", name, "default").await?;
@@ -282,12 +300,14 @@ async fn open(
 async fn embedded(
     name: &str,
     ephemeral: bool,
+    size: Size,
     options: ConnectOptions,
     running: Option<Arc<Running>>,
 ) -> Result<(Link, String, Option<Arc<Running>>)> {
     let label = Source::Embedded {
         name: name.into(),
         ephemeral,
+        size,
     }
     .name();
     let same = running.filter(|running| running.name == name);
@@ -317,6 +337,8 @@ async fn embedded(
             };
             plan.clock = options.clock.clone();
             plan.logs = options.logs.clone();
+            plan.nodes = knarr_cluster::node::names(size.nodes);
+            plan.hollow = size.hollow;
             if ephemeral {
                 plan.storage = knarr_cluster::Storage::Memory;
             }
@@ -526,8 +548,9 @@ pub fn clusters_dir() -> Option<PathBuf> {
 pub mod background {
     use std::path::Path;
 
-    use super::{Error, ErrorKind, Result};
+    use super::{Error, ErrorKind, Result, Size};
     use knarr_cluster::daemon;
+    pub use knarr_cluster::daemon::node::NewNode;
 
     fn failed(error: &knarr_cluster::Error) -> Error {
         use std::error::Error as _;
@@ -542,8 +565,13 @@ pub mod background {
     }
 
     /// Starts it; what to tell the user.
-    pub fn start(name: &str) -> Result<String> {
-        let path = daemon::start(name).map_err(|error| failed(&error))?;
+    pub fn start(name: &str, size: Size) -> Result<String> {
+        let options = daemon::StartOptions {
+            nodes: size.nodes,
+            hollow: size.hollow,
+            ..daemon::StartOptions::default()
+        };
+        let path = daemon::start_with(name, &options).map_err(|error| failed(&error))?;
         Ok(format!(
             "cluster {name} is running
 export KUBECONFIG={}",
@@ -601,6 +629,42 @@ export KUBECONFIG={}",
     /// Its objects as manifests for another cluster.
     pub fn export(name: &str, namespace: Option<&str>) -> Result<String> {
         daemon::export(name, namespace).map_err(|error| failed(&error))
+    }
+
+    /// Its nodes.
+    pub mod node {
+        use super::{NewNode, Result, daemon, failed};
+
+        /// A table of them.
+        pub fn list(cluster: &str) -> Result<String> {
+            daemon::node::list(cluster).map_err(|error| failed(&error))
+        }
+
+        /// Adds one; what to tell the user.
+        pub fn add(cluster: &str, new: &NewNode) -> Result<String> {
+            daemon::node::add(cluster, new).map_err(|error| failed(&error))?;
+            Ok(format!("node {} is ready\n", new.name))
+        }
+
+        /// Removes one; what to tell the user.
+        pub fn remove(cluster: &str, name: &str) -> Result<String> {
+            daemon::node::remove(cluster, name).map_err(|error| failed(&error))?;
+            Ok(format!("node {name} is removed\n"))
+        }
+
+        /// Cuts one off; what to tell the user.
+        pub fn cut(cluster: &str, name: &str) -> Result<String> {
+            daemon::node::cut(cluster, name).map_err(|error| failed(&error))?;
+            Ok(format!(
+                "node {name} is cut off: it is NotReady in less than a minute, and its pods are evicted five minutes later\n"
+            ))
+        }
+
+        /// Lets one come back; what to tell the user.
+        pub fn heal(cluster: &str, name: &str) -> Result<String> {
+            daemon::node::heal(cluster, name).map_err(|error| failed(&error))?;
+            Ok(format!("node {name} comes back\n"))
+        }
     }
 
     /// The path of its kubeconfig.

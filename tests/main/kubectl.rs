@@ -11,6 +11,7 @@ mod durable;
 mod hostile;
 mod identity;
 mod network;
+mod nodes;
 mod object;
 mod old;
 mod policy;

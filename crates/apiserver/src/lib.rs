@@ -30,6 +30,7 @@ mod registry;
 mod server;
 mod store;
 mod subresource;
+mod usage;
 mod verb;
 mod webhook;
 
@@ -150,6 +151,11 @@ impl ApiServer {
     /// Registers what serves logs, exec, attach, port-forward and proxy requests for the pods of a node.
     pub fn set_backend(&self, node: &str, backend: Arc<dyn Backend>) {
         self.server.set_backend(node, backend);
+    }
+
+    /// Takes it back: the node cannot be reached.
+    pub fn remove_backend(&self, node: &str) {
+        self.server.remove_backend(node);
     }
 
     /// Forgets the watch history, as an etcd compaction does: older watches get 410 Gone and list again.

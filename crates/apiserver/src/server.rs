@@ -201,6 +201,11 @@ impl Server {
         backends.insert(node.to_owned(), backend);
     }
 
+    pub(crate) fn remove_backend(&self, node: &str) {
+        let mut backends = self.backends.write().unwrap_or_else(PoisonError::into_inner);
+        backends.remove(node);
+    }
+
     pub(crate) fn backend(&self, node: &str) -> Option<Arc<dyn Backend>> {
         let backends = self.backends.read().unwrap_or_else(PoisonError::into_inner);
         backends.get(node).cloned()

@@ -87,7 +87,6 @@ pub(crate) struct Note {
     pub(crate) pid: i32,
     pub(crate) server: Option<String>,
     pub(crate) mode: String,
-    pub(crate) nodes: Vec<String>,
     pub(crate) started: String,
 }
 

@@ -52,6 +52,8 @@ mod directory;
 mod error;
 mod export;
 mod kubeconfig;
+mod line;
+pub mod node;
 mod pki;
 mod plane;
 mod runtime;
@@ -100,8 +102,10 @@ pub struct Options {
     pub runtime: RuntimeChoice,
     /// Where to serve TLS. Port 0 means the one that was used last, or a free one. `None`: clients of this process only.
     pub listen: Option<SocketAddr>,
-    /// Names of its nodes.
+    /// Names of nodes that it has, besides those that were added before: see [`node`]. Without any it runs no pods.
     pub nodes: Vec<String>,
+    /// How many nodes whose pods are no processes it has at least.
+    pub hollow: usize,
     /// Shown as the logs of the components' pods.
     pub logs: Option<Logs>,
     /// How long a node may be silent before it is given up.
@@ -128,7 +132,8 @@ impl Options {
             clock: Clock::system(),
             runtime: RuntimeChoice::Hollow,
             listen: None,
-            nodes: vec!["knarr".into()],
+            nodes: node::names(1),
+            hollow: 0,
             logs: None,
             node_grace: std::time::Duration::from_secs(50),
         }

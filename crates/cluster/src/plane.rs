@@ -2,14 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use knarr_apiserver::{ApiServer, Token, UserInfo};
 use knarr_image::ImageStore;
-use knarr_node::Kubelet;
 use knarr_runtime::{Mode, Runtime};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::await_condition;
@@ -18,17 +17,17 @@ use kube::{Api, Client};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::storage;
 use crate::directory::{self, DATABASE, Directory, Lock, Note, TEMPORARY};
 use crate::error::{Doing, Error};
+use crate::node::{self, Machines};
 use crate::pki::{Identity, SECRETS, SERVICE_IP};
 use crate::{Options, RuntimeChoice, Storage, kubeconfig, runtime};
 
-/// The addresses that the runtime gives to pods.
-const POD_CIDR: &str = "10.244.0.0/24";
 const MASTERS: &str = "system:masters";
 const NO_GROUPS: &[&str] = &[];
 /// The label of a node that runs the control plane. Nodes may not say so of themselves.
@@ -39,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A running cluster. Ends in good order with [`Cluster::stop`]; dropping it ends it without waiting.
 pub struct Cluster {
     server: ApiServer,
-    kubelets: Vec<Kubelet>,
+    machines: Arc<Machines>,
     nodes: Vec<String>,
     mode: Mode,
     refusals: Vec<String>,
@@ -282,29 +281,41 @@ impl Cluster {
 
         let images = ImageStore::open(&state.join("images")).doing(|| "cannot open the image store".into())?;
         let images = Arc::new(images);
-        let mut kubelets = Vec::new();
-        for (index, name) in options.nodes.iter().enumerate() {
-            let mut node = knarr_node::Options::new(name.clone(), state.join(name));
-            node.clock = options.clock.clone();
-            node.node_ip = chosen.runtime.node_ip();
-            node.cluster_dns = dns.into_iter().collect();
-            // The components and the static pods belong to the first node.
-            if index == 0 {
-                node.components = components(&options, address, networked);
-                node.pod_cidr = networked.then(|| POD_CIDR.into());
-                node.manifest_dir = Some(directory.create_sub("manifests")?);
-            }
-            let user = format!("system:node:{name}");
-            let client = server.client(UserInfo::authenticated(&user, &["system:nodes"]));
-            let runtime = chosen.runtime.clone();
-            let kubelet = Kubelet::start(client, runtime, images.clone(), node, control.clone()).await;
-            let kubelet = kubelet.doing(|| format!("the node {name:?} does not start"))?;
-            server.set_backend(name, Arc::new(kubelet.clone()));
-            kubelets.push(kubelet);
+        // The components and the static pods of the cluster belong to the first node.
+        let first = options.nodes.first().cloned().unwrap_or_default();
+        let own = knarr_node::Options {
+            clock: options.clock.clone(),
+            node_ip: chosen.runtime.node_ip(),
+            pod_cidr: chosen.runtime.pod_cidr(),
+            cluster_dns: dns.into_iter().collect(),
+            components: components(&options, address, networked),
+            manifest_dir: Some(directory.create_sub("manifests")?),
+            ..knarr_node::Options::new(first.clone(), state.join(&first))
+        };
+        let machines = Arc::new(Machines {
+            server: server.clone(),
+            runtime: chosen.runtime.clone(),
+            images,
+            options: own,
+            directory: directory.create_sub("node/nodes")?,
+            shutdown: control.clone(),
+            running: Mutex::default(),
+            hollow: watch::Sender::default(),
+        });
+        let admin = server.client(UserInfo::authenticated(kubeconfig::ADMIN, &[MASTERS]));
+        if let Some((first, further)) = options.nodes.split_first() {
+            let started = machines.start_first().await;
+            started.doing(|| format!("the node {first:?} does not start"))?;
+            let made = node::ensure(&admin, further, options.hollow).await;
+            made.doing(|| "cannot make the nodes".into())?;
+            let (machines, ended, client) = (machines.clone(), control.clone(), admin.clone());
+            tasks.spawn(async move {
+                let both = async { tokio::join!(machines.follow(client.clone()), machines.drive_hollow(client)) };
+                ended.run_until_cancelled(both).await;
+            });
         }
         if let (Some(first), Some(_)) = (options.nodes.first(), &options.logs) {
-            let admin = UserInfo::authenticated(kubeconfig::ADMIN, &[MASTERS]);
-            let marking = mark_control_plane(Api::all(server.client(admin)), first.clone());
+            let marking = mark_control_plane(Api::all(admin), first.clone());
             let ended = control.clone();
             tasks.spawn(async move {
                 ended.run_until_cancelled(marking).await;
@@ -313,7 +324,7 @@ impl Cluster {
 
         let cluster = Self {
             server,
-            kubelets,
+            machines,
             nodes: options.nodes,
             mode,
             refusals: chosen.refusals,
@@ -504,7 +515,7 @@ impl Cluster {
         wait.doing(|| "the default service account does not appear".into())?;
         for name in &self.nodes {
             let nodes: Api<Node> = Api::all(self.client());
-            let wait = await_condition(nodes, name, |node: Option<&Node>| node.is_some_and(is_ready)).await;
+            let wait = await_condition(nodes, name, |node: Option<&Node>| node.is_some_and(node::is_ready)).await;
             wait.doing(|| format!("the node {name:?} does not become ready"))?;
         }
         Ok(())
@@ -519,7 +530,7 @@ impl Cluster {
                 tracing::warn!(%error, "cannot note that the cluster stops");
             }
         }
-        futures::future::join_all(self.kubelets.iter().map(Kubelet::stop)).await;
+        self.machines.stop().await;
         self.control.cancel();
         self.server.shutdown().await;
         self.listeners.cancel();
@@ -538,7 +549,6 @@ impl Cluster {
             pid: own_pid(),
             server: self.address.map(|address| format!("https://{}", reachable(address))),
             mode: self.mode.name().to_string(),
-            nodes: self.nodes.clone(),
             started: clock.now_seconds().to_string(),
         };
         let json = serde_json::to_vec_pretty(&note).doing(|| "cannot describe the cluster".into())?;
@@ -558,12 +568,4 @@ impl Drop for Cluster {
 
 fn own_pid() -> i32 {
     i32::try_from(std::process::id()).unwrap_or_default()
-}
-
-fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
-    let tainted = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
-    let mut tainted = tainted.filter(|taint| taint.key == "node.kubernetes.io/not-ready");
-    ready.any(|condition| condition.status == "True") && tainted.next().is_none()
 }

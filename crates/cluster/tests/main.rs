@@ -4,6 +4,8 @@
 
 #[path = "main/conformance.rs"]
 mod conformance;
+#[path = "main/node.rs"]
+mod node;
 #[path = "main/service.rs"]
 mod service;
 

@@ -19,6 +19,16 @@ pub(crate) struct Backends {
     pub(crate) addresses: Vec<SocketAddr>,
     /// How long a client stays with its backend.
     pub(crate) affinity: Option<Duration>,
+    /// Only those on the client's own node: `internalTrafficPolicy: Local`.
+    pub(crate) local: bool,
+}
+
+/// Whether two addresses are of the same node: each has a block of its own for itself and its pods.
+pub(crate) fn on_one_node(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        _ => one == other,
+    }
 }
 
 /// Takes traffic. A condition that is not given counts as met.
@@ -64,6 +74,7 @@ pub(crate) fn backends(entry: &Entry, port: &ServicePort) -> Backends {
     Backends {
         addresses: chosen,
         affinity: affinity(&entry.service),
+        local: false,
     }
 }
 
@@ -96,6 +107,9 @@ impl Balancer {
     /// The backends in the order in which to try them.
     pub(crate) fn order(&mut self, client: IpAddr, backends: &Backends) -> Vec<SocketAddr> {
         let mut order = backends.addresses.clone();
+        if backends.local {
+            order.retain(|address| on_one_node(address.ip(), client));
+        }
         if order.is_empty() {
             return order;
         }
@@ -184,6 +198,7 @@ mod tests {
         let mut backends = Backends {
             addresses: vec![address(2), address(3), address(4)],
             affinity: None,
+            local: false,
         };
         let (alice, bob) = (IpAddr::from([10, 244, 0, 9]), IpAddr::from([10, 244, 0, 8]));
         let mut balancer = Balancer::new(0);
@@ -212,6 +227,22 @@ mod tests {
         let home = first(alice, &backends);
         backends.addresses.retain(|address| *address != home);
         assert_ne!(first(alice, &backends), home, "a backend that is gone is left");
+    }
+
+    #[test]
+    fn local_traffic_stays_on_the_client_s_node() {
+        let backends = Backends {
+            addresses: vec![([10, 244, 0, 2], 80).into(), ([10, 244, 1, 2], 80).into()],
+            affinity: None,
+            local: true,
+        };
+        let mut balancer = Balancer::new(0);
+        for (client, expected) in [
+            ([10, 244, 1, 9], vec![backends.addresses[1]]),
+            ([10, 244, 2, 9], vec![]),
+        ] {
+            assert_eq!(balancer.order(client.into(), &backends), expected, "{client:?}");
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What the API says about services, indexed for the questions asked here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use knarr_client::key::Key;
 use kube::runtime::reflector::{self, Store};
@@ -30,6 +30,8 @@ pub(crate) struct View {
     pub(crate) services: BTreeMap<Key, Entry>,
     /// The services that an address belongs to: as their own, or as an endpoint's.
     pub(crate) by_address: HashMap<IpAddr, Vec<Key>>,
+    /// The addresses of the nodes that are ready.
+    pub(crate) nodes: BTreeSet<IpAddr>,
     /// Grows with every change.
     pub(crate) version: u32,
 }
@@ -114,10 +116,21 @@ pub(crate) async fn follow(client: Client, publish: watch::Sender<Arc<View>>) {
     let stream = stream.modify(|service| service.metadata.managed_fields = None);
     let service_news = news(reflector::reflector(writer, stream), "services");
     let (slices, writer) = reflector::store::<EndpointSlice>();
-    let stream = watch_objects(Api::<EndpointSlice>::all(client), watcher::Config::default()).default_backoff();
+    let stream = watch_objects(Api::<EndpointSlice>::all(client.clone()), watcher::Config::default()).default_backoff();
     let stream = stream.modify(|slice| slice.metadata.managed_fields = None);
     let slice_news = news(reflector::reflector(writer, stream), "endpoint slices");
-    let mut news = std::pin::pin!(futures::stream::select(service_news, slice_news));
+    let (nodes, writer) = reflector::store::<Node>();
+    let stream = watch_objects(Api::<Node>::all(client), watcher::Config::default()).default_backoff();
+    let stream = stream.modify(|node| node.metadata.managed_fields = None);
+    let node_news = news(reflector::reflector(writer, stream), "nodes");
+    // Nodes are written all the time, and their addresses hardly ever change.
+    let (mut known, there) = (None, nodes.clone());
+    let node_news = node_news.filter(move |()| {
+        let now = Some(ready_addresses(&nodes.state()));
+        std::future::ready(std::mem::replace(&mut known, now.clone()) != now)
+    });
+    let others = futures::stream::select(slice_news, node_news);
+    let mut news = std::pin::pin!(futures::stream::select(service_news, others));
     for version in 1_u32.. {
         let mut changed = news.next().await;
         while changed.is_some() {
@@ -131,10 +144,26 @@ pub(crate) async fn follow(client: Client, publish: watch::Sender<Arc<View>>) {
             return;
         }
         if is_complete(&services) && is_complete(&slices) {
-            let view = View::new(services.state(), slices.state(), version);
+            let view = View {
+                nodes: ready_addresses(&there.state()),
+                ..View::new(services.state(), slices.state(), version)
+            };
             publish.send_replace(Arc::new(view));
         }
     }
+}
+
+/// The addresses of the nodes that are ready.
+fn ready_addresses(nodes: &[Arc<Node>]) -> BTreeSet<IpAddr> {
+    let ready = nodes.iter().filter_map(|node| {
+        let status = node.status.as_ref()?;
+        let mut conditions = status.conditions.iter().flatten();
+        conditions.find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+        let mut addresses = status.addresses.iter().flatten();
+        let own = addresses.find(|address| address.type_ == "InternalIP")?;
+        own.address.parse().ok()
+    });
+    ready.collect()
 }
 
 fn is_complete<K>(store: &Store<K>) -> bool

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use knarr_runtime::{ExecSpec, RuntimeError, Started};
 use knarr_stream::backend::{
-    Backend, BackendError, Duplex, ExecOptions, Exit, LogOptions, LogStream, NodeAnswer, PodRef, Process, TerminalSize,
+    Backend, BackendError, Duplex, ExecOptions, Exit, LogOptions, LogStream, NodeAnswer, NodeUsage, PodRef, Process,
+    TerminalSize,
 };
 use tokio::sync::mpsc;
 
@@ -121,6 +122,10 @@ impl Backend for Kubelet {
 
     async fn node(&self, path: &str) -> Result<NodeAnswer, BackendError> {
         server::answer(&self.cx, path).await
+    }
+
+    async fn usage(&self) -> Result<NodeUsage, BackendError> {
+        Ok(server::usage(&self.cx).await)
     }
 
     async fn dial(&self, pod: &PodRef, port: u16) -> Result<Duplex, BackendError> {

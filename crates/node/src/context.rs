@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::PodStatus;
 use knarr_client::event::Recorder;
 use knarr_clock::Clock;
 use knarr_image::ImageStore;
@@ -16,8 +17,9 @@ use crate::env::Place;
 use crate::object::Objects;
 use crate::options::{Capacity, Options};
 use crate::pod::Registry;
-use crate::server::Samples;
+use crate::sample::Samples;
 use crate::service::Services;
+use crate::status::Reporter;
 
 /// Shared by the kubelet's tasks.
 pub(crate) struct Context {
@@ -50,6 +52,12 @@ impl Context {
             .split_once("://")
             .map_or("knarr", |(scheme, _)| scheme)
             .to_owned()
+    }
+
+    /// The way of a pod's status to the API server, which has `reported`.
+    pub(crate) fn reporter(&self, reported: PodStatus) -> Reporter {
+        let (workers, shutdown) = (self.workers.clone(), self.shutdown.clone());
+        Reporter::new(reported, self.client.clone(), workers, shutdown)
     }
 
     /// Where everything of one pod but its logs is kept.

@@ -14,9 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
 use crate::object::Objects;
-use crate::options::Options;
+use crate::options::{Capacity, Options};
 use crate::pod::{self, Dispatcher, Registry};
-use crate::server::Samples;
+use crate::sample::Samples;
 use crate::service::Services;
 use crate::{mirror, node, volume};
 
@@ -70,7 +70,9 @@ impl Kubelet {
             runtime,
             images,
             clock: options.clock.clone(),
-            capacity: options.capacity.unwrap_or_else(|| node::capacity(&options.state_dir)),
+            capacity: options
+                .capacity
+                .unwrap_or_else(|| Capacity::of_host(&options.state_dir)),
             events,
             objects: Objects::new(client.clone(), shutdown.clone()),
             services: Services::start(client.clone(), shutdown.clone()),

@@ -8,6 +8,9 @@ use knarr_clock::Clock;
 
 use crate::component::ComponentPod;
 
+/// `kubeletVersion` where nothing else is said.
+pub(crate) const VERSION: &str = "v1.37.0+knarr";
+
 /// How to run a [`Kubelet`](crate::Kubelet).
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -48,7 +51,7 @@ impl Options {
             capacity: None,
             node_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             pod_cidr: None,
-            version: "v1.37.0+knarr".into(),
+            version: VERSION.into(),
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".into(),
             manifest_dir: None,

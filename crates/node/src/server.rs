@@ -2,44 +2,18 @@
 //!
 //! <https://kubernetes.io/docs/reference/instrumentation/node-metrics/>, and `k8s.io/kubelet/pkg/apis/stats/v1alpha1` for the summary.
 
-use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use knarr_runtime::Usage;
-use knarr_stream::backend::{BackendError, NodeAnswer};
+use knarr_stream::backend::{BackendError, NodeAnswer, NodeUsage, PodRef, PodUsage, Used};
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::node;
-
-/// Rates from samples closer together than this would be noise.
-const CLOSE: f64 = 0.05;
-
-/// What containers used when somebody asked last, for rates.
-#[derive(Default)]
-pub(crate) struct Samples(Mutex<HashMap<String, (Timestamp, u64)>>);
-
-impl Samples {
-    /// Billionths of a core used since the last sample; since `started`, when this is the first.
-    fn rate(&self, id: &str, now: Timestamp, started: Timestamp, cpu_nanos: u64) -> u64 {
-        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, before) = samples.get(id).copied().unwrap_or((started, 0));
-        let seconds = now.duration_since(since).as_secs_f64();
-        if seconds < CLOSE {
-            return 0;
-        }
-        samples.insert(id.to_owned(), (now, cpu_nanos));
-        (cpu_nanos.saturating_sub(before) as f64 / seconds) as u64
-    }
-
-    fn keep(&self, living: &[Measured]) {
-        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.retain(|id, _| id == NODE || living.iter().any(|one| one.id == *id));
-    }
-}
+use crate::node::{self, MachineUsage};
+use crate::pod;
+use crate::sample::{self, Rate};
 
 /// The node's own sample.
 const NODE: &str = "node";
@@ -51,6 +25,14 @@ struct Measured {
     id: String,
     since: Timestamp,
     usage: Usage,
+    rate: Rate,
+}
+
+/// What there is to measure at one moment.
+struct Survey {
+    at: Timestamp,
+    containers: Vec<Measured>,
+    machine: Option<(MachineUsage, Rate)>,
 }
 
 /// Answers one request.
@@ -178,32 +160,97 @@ async fn measure(cx: &Context) -> Vec<Measured> {
                 id: instance.id.clone(),
                 since: instance.since,
                 usage,
+                rate: Rate::default(),
             });
         }
     }
     running.sort_by(|a, b| (&a.pod.metadata.name, &a.container).cmp(&(&b.pod.metadata.name, &b.container)));
-    cx.samples.keep(&running);
     running
 }
 
-async fn summary(cx: &Context) -> Value {
-    let running = measure(cx).await;
+/// Measures everything, with rates.
+async fn survey(cx: &Context) -> Survey {
+    let mut containers = measure(cx).await;
+    let mut machine = node::machine_usage();
     let now = cx.clock.now();
+    if cx.samples.are_stale(now) {
+        let counters = containers.iter().map(|one| (one.id.clone(), one.usage.cpu_nanos));
+        let own = machine.iter().map(|machine| (NODE.to_owned(), machine.cpu_nanos));
+        cx.samples.begin(now, counters.chain(own));
+        tokio::time::sleep(sample::MOMENT).await;
+        containers = measure(cx).await;
+        machine = node::machine_usage();
+    }
+    let at = cx.clock.now();
+    for one in &mut containers {
+        one.rate = cx.samples.rate(&one.id, at, one.since, one.usage.cpu_nanos);
+    }
+    let machine = machine.map(|machine| {
+        let rate = cx.samples.rate(NODE, at, machine.boot, machine.cpu_nanos);
+        (machine, rate)
+    });
+    cx.samples
+        .keep(|id| id == NODE || containers.iter().any(|one| one.id == id));
+    Survey {
+        at,
+        containers,
+        machine,
+    }
+}
+
+/// The working set of the whole machine.
+fn working_set(cx: &Context, machine: &MachineUsage) -> u64 {
+    cx.capacity.memory_bytes.saturating_sub(machine.available_bytes)
+}
+
+/// What the node and its pods use.
+pub(crate) async fn usage(cx: &Context) -> NodeUsage {
+    let survey = survey(cx).await;
+    let mut pods: Vec<PodUsage> = Vec::new();
+    for one in &survey.containers {
+        let (namespace, name) = pod::key(&one.pod);
+        let uid = pod::uid(&one.pod).to_owned();
+        let index = pods.iter().position(|known| known.pod.uid == uid).unwrap_or_else(|| {
+            pods.push(PodUsage {
+                pod: PodRef { namespace, name, uid },
+                window: one.rate.window,
+                containers: Vec::new(),
+            });
+            pods.len() - 1
+        });
+        let own = &mut pods[index];
+        own.window = own.window.min(one.rate.window);
+        let used = Used {
+            nano_cores: one.rate.nano_cores,
+            memory_bytes: one.usage.memory_bytes,
+        };
+        own.containers.push((one.container.clone(), used));
+    }
+    let node = survey.machine.as_ref().map(|(machine, rate)| Used {
+        nano_cores: rate.nano_cores,
+        memory_bytes: working_set(cx, machine),
+    });
+    NodeUsage {
+        at: survey.at,
+        window: survey.machine.map(|(_, rate)| rate.window).unwrap_or_default(),
+        node,
+        pods,
+    }
+}
+
+async fn summary(cx: &Context) -> Value {
+    let survey = survey(cx).await;
     let time = cx.clock.now_seconds().to_string();
-    let cpu = |id: &str, since: Timestamp, nanos: u64| {
-        let rate = cx.samples.rate(id, now, since, nanos);
-        json!({ "time": time, "usageNanoCores": rate, "usageCoreNanoSeconds": nanos })
-    };
+    let cpu = |rate: u64, nanos: u64| json!({ "time": time, "usageNanoCores": rate, "usageCoreNanoSeconds": nanos });
     let memory = |bytes: u64| json!({ "time": time, "usageBytes": bytes, "workingSetBytes": bytes, "rssBytes": bytes });
     let mut pods: Vec<(String, Value, Vec<Value>, u64, u64, u64)> = Vec::new();
-    for one in &running {
+    for one in &survey.containers {
         let meta = &one.pod.metadata;
-        let container_cpu = cpu(&one.id, one.since, one.usage.cpu_nanos);
-        let rate = container_cpu["usageNanoCores"].as_u64().unwrap_or(0);
+        let rate = one.rate.nano_cores;
         let container = json!({
             "name": one.container,
             "startTime": one.since.to_string(),
-            "cpu": container_cpu,
+            "cpu": cpu(rate, one.usage.cpu_nanos),
             "memory": memory(one.usage.memory_bytes),
         });
         let uid = meta.uid.clone().unwrap_or_default();
@@ -226,20 +273,20 @@ async fn summary(cx: &Context) -> Value {
         .into_iter()
         .map(|(_, mut pod, containers, nanos, rate, bytes)| {
             pod["containers"] = containers.into();
-            pod["cpu"] = json!({ "time": time, "usageNanoCores": rate, "usageCoreNanoSeconds": nanos });
+            pod["cpu"] = cpu(rate, nanos);
             pod["memory"] = memory(bytes);
             pod
         })
         .collect();
     let mut node = json!({ "nodeName": cx.options.node_name });
-    if let Some(machine) = node::machine_usage() {
+    if let Some((machine, rate)) = &survey.machine {
         node["startTime"] = machine.boot.to_string().into();
-        node["cpu"] = cpu(NODE, machine.boot, machine.cpu_nanos);
+        node["cpu"] = cpu(rate.nano_cores, machine.cpu_nanos);
         node["memory"] = json!({
             "time": time,
             "availableBytes": machine.available_bytes,
             "usageBytes": cx.capacity.memory_bytes.saturating_sub(machine.free_bytes),
-            "workingSetBytes": cx.capacity.memory_bytes.saturating_sub(machine.available_bytes),
+            "workingSetBytes": working_set(cx, machine),
         });
     }
     if let Some((capacity, available)) = node::disk(&cx.options.state_dir) {
@@ -316,7 +363,7 @@ async fn resource_metrics(cx: &Context) -> String {
         each(&|one| one.since.as_millisecond() as f64 / 1e3),
     );
     if let Some(machine) = node::machine_usage() {
-        let memory = cx.capacity.memory_bytes.saturating_sub(machine.available_bytes);
+        let memory = working_set(cx, &machine);
         family(
             "node_cpu_usage_seconds_total",
             "counter",

@@ -149,9 +149,9 @@ impl ResourceInfo {
         self.subresources.iter().find(|s| s.name == name)
     }
 
-    /// Whether its objects are stored; reviews and bindings are only ever created and answered.
+    /// Whether its objects are stored; reviews and bindings are only ever created and answered, and usage is measured when asked for.
     pub fn stored(&self) -> bool {
-        self.has_verb("get")
+        !self.storage.is_empty()
     }
 
     /// Turns an object of this version into the stored one.

@@ -123,6 +123,14 @@ const AUTHENTICATION: Row = Row {
     ..AUTHORIZATION
 };
 
+/// Measured when asked for: nothing is stored.
+const METRICS: Row = Row {
+    group: "metrics.k8s.io",
+    version: "v1beta1",
+    verbs: &["get", "list"],
+    ..ROW
+};
+
 const RBAC: Row = Row {
     group: "rbac.authorization.k8s.io",
     ..ROW
@@ -731,6 +739,17 @@ static ROWS: &[Row] = &[
         storage: "volumeattributesclasses",
         strategy: || Arc::new(VolumeAttributesClass),
         ..STORAGE
+    },
+    Row {
+        plural: "nodes",
+        kind: "NodeMetrics",
+        namespaced: false,
+        ..METRICS
+    },
+    Row {
+        plural: "pods",
+        kind: "PodMetrics",
+        ..METRICS
     },
 ];
 

@@ -77,6 +77,15 @@ impl Mode {
     }
 }
 
+/// A node beside the first, on the same host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// Chooses its addresses: 1 to 254.
+    pub number: u8,
+    /// What its pods may use together.
+    pub limits: Limits,
+}
+
 /// A pod's shared namespaces: network, UTS, IPC.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SandboxSpec {
@@ -352,6 +361,27 @@ pub trait Runtime: Send + Sync + 'static {
     fn status(&self) -> watch::Receiver<RuntimeStatus> {
         static ALWAYS: LazyLock<watch::Sender<RuntimeStatus>> = LazyLock::new(watch::Sender::default);
         ALWAYS.subscribe()
+    }
+
+    /// Makes a node beside this one, with a network of its own that reaches this one's, until it is removed by
+    /// [`Runtime::remove_node`]. `None` where nodes have no networks of their own: then this one serves the pods of all.
+    async fn add_node(&self, _spec: NodeSpec) -> Result<Option<Arc<dyn Runtime>>, RuntimeError> {
+        Ok(None)
+    }
+
+    /// Removes this node, which is not the first and whose pods are gone.
+    async fn remove_node(&self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    /// Lets this node's network reach the other nodes', or cuts it off. The first node's is never cut.
+    async fn connect(&self, _connected: bool) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    /// The addresses that this node's pods get, as a CIDR block, when they have any of their own.
+    fn pod_cidr(&self) -> Option<String> {
+        None
     }
 
     /// Creates the pod's shared namespaces and gives it an IP. Idempotent per ID.

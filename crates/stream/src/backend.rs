@@ -134,6 +134,39 @@ pub struct NodeAnswer {
     pub body: Bytes,
 }
 
+/// What is used: processors at a rate, memory now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Billionths of a core.
+    pub nano_cores: u64,
+    /// Working set in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What one pod uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodUsage {
+    /// The pod.
+    pub pod: PodRef,
+    /// Over how long the rates were measured.
+    pub window: Duration,
+    /// Its running containers, by name.
+    pub containers: Vec<(String, Used)>,
+}
+
+/// What a node and its pods use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeUsage {
+    /// When that was measured.
+    pub at: Timestamp,
+    /// Over how long the node's rate was measured.
+    pub window: Duration,
+    /// All of the node; `None` where its system does not tell.
+    pub node: Option<Used>,
+    /// Its pods that run.
+    pub pods: Vec<PodUsage>,
+}
+
 /// What a node offers. All methods may be called concurrently.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -147,6 +180,10 @@ pub trait Backend: Send + Sync + 'static {
     async fn dial(&self, pod: &PodRef, port: u16) -> Result<Duplex, BackendError>;
     /// What the node tells of itself at a path of its own HTTP server, such as `/stats/summary`.
     async fn node(&self, _path: &str) -> Result<NodeAnswer, BackendError> {
+        Err(BackendError::NotFound("404 page not found\n".into()))
+    }
+    /// What the node and its pods use.
+    async fn usage(&self) -> Result<NodeUsage, BackendError> {
         Err(BackendError::NotFound("404 page not found\n".into()))
     }
 }

@@ -66,8 +66,21 @@ impl Cluster {
 
     /// The same, which may fail.
     pub(crate) fn try_knarr(&self, verb: &str) -> Output {
+        self.run_knarr(&[verb, self.name])
+    }
+
+    /// `knarr cluster node ARGUMENTS`, which must succeed; what it prints.
+    pub(crate) fn node(&self, arguments: &[&str]) -> String {
+        let output = self.run_knarr(&[&["node", "--cluster", self.name], arguments].concat());
+        let said = text(&output.stdout);
+        assert!(output.status.success(), "{arguments:?}: {said}{}", text(&output.stderr));
+        said
+    }
+
+    fn run_knarr(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_knarr"))
-            .args(["cluster", verb, self.name])
+            .arg("cluster")
+            .args(arguments)
             .env("KNARR_DATA_DIR", self.data.path())
             .stdin(Stdio::null())
             .output()

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::Stream;
 use jiff::Timestamp;
 use knarr::app::{App, Event, Host, Settings};
-use knarr::cluster::{Plugin, Source};
+use knarr::cluster::{Plugin, Size, Source};
 use knarr::error::Result;
 use knarr::keys::{Chord, Keymap, parse_chords};
 use knarr::theme::Theme;
@@ -194,6 +194,7 @@ impl Tui {
         let source = Source::Embedded {
             name: "default".into(),
             ephemeral: true,
+            size: Size::default(),
         };
         Self::open(source, nobody(), clock(), setup)
     }

@@ -20,6 +20,7 @@ use crate::http::{body, render};
 use crate::refusal;
 use crate::server::Server;
 use crate::subresource::binding;
+use crate::usage;
 
 /// Answers a request for a resource itself.
 pub(crate) async fn answer(server: Arc<Server>, call: RequestInfo, body: Body) -> Result<Response<Body>, Status> {
@@ -42,6 +43,9 @@ fn deprecation(call: &RequestInfo) -> Option<&'static str> {
 async fn dispatch(server: Arc<Server>, call: RequestInfo, body: Body) -> Result<Response<Body>, Status> {
     if call.resource.plural == "bindings" {
         return binding::post(&server, &call, body::read(body).await?).await;
+    }
+    if call.resource.group == usage::GROUP {
+        return usage::answer(&server, &call).await;
     }
     if !call.resource.stored() {
         return review::answer(&server, &call, body::read(body).await?);

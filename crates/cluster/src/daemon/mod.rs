@@ -7,6 +7,7 @@
 //!
 //! All functions block; call them from `main` or from a thread for blocking work.
 
+pub mod node;
 #[cfg_attr(not(target_os = "linux"), path = "number.rs")]
 mod process;
 mod serve;
@@ -50,8 +51,10 @@ pub struct StartOptions {
     pub listen: Option<SocketAddr>,
     /// What runs the containers.
     pub runtime: RuntimeChoice,
-    /// Names of its nodes; empty means one.
-    pub nodes: Vec<String>,
+    /// How many nodes it is to have at least; those that were added before come back by themselves.
+    pub nodes: usize,
+    /// And how many whose pods are no processes.
+    pub hollow: usize,
 }
 
 /// A cluster and how it is.
@@ -96,8 +99,6 @@ pub enum State {
         server: Option<String>,
         /// How its containers are isolated.
         mode: String,
-        /// Its nodes.
-        nodes: Vec<String>,
         /// Since when (RFC 3339).
         started: String,
     },
@@ -109,7 +110,8 @@ struct Order {
     name: String,
     listen: Option<SocketAddr>,
     runtime: String,
-    nodes: Vec<String>,
+    nodes: usize,
+    hollow: usize,
 }
 
 /// What the child reports.
@@ -134,8 +136,8 @@ pub fn start(name: &str) -> Result<PathBuf, Error> {
     start_with(name, &StartOptions::default())
 }
 
-/// Starts a cluster in the background and returns its kubeconfig when its node is ready. One that runs already is left
-/// as it is; one that is being stopped is waited for, and started again.
+/// Starts a cluster in the background and returns its kubeconfig when its node is ready. One that runs already gets the nodes that it
+/// lacks, and is left as it is otherwise; one that is being stopped is waited for, and started again.
 pub fn start_with(name: &str, options: &StartOptions) -> Result<PathBuf, Error> {
     let directory = Directory::of(name)?;
     let begin = Instant::now();
@@ -143,7 +145,10 @@ pub fn start_with(name: &str, options: &StartOptions) -> Result<PathBuf, Error> 
         directory.create()?;
         match directory.holder()? {
             Some(pid) if directory.is_stopping(pid) => end(name, &directory, pid)?,
-            Some(pid) => wait_served(name, &directory, pid)?,
+            Some(pid) => {
+                wait_served(name, &directory, pid)?;
+                node::ensure(name, options)?;
+            }
             None => match launch(name, &directory, options)? {
                 Launched::Ready => {}
                 Launched::Beaten => std::thread::park_timeout(TICK),
@@ -180,7 +185,8 @@ fn launch(name: &str, directory: &Directory, options: &StartOptions) -> Result<L
             RuntimeChoice::Hollow => "hollow",
         }
         .into(),
-        nodes: options.nodes.clone(),
+        nodes: options.nodes,
+        hollow: options.hollow,
     };
     let order = serde_json::to_string(&order).doing(|| "cannot start the cluster".into())?;
     let path = directory.log();
@@ -301,7 +307,6 @@ pub fn status(name: &str) -> Result<Status, Error> {
             pid,
             server: note.server,
             mode: note.mode,
-            nodes: note.nodes,
             started: note.started,
         },
         (Some(pid), _) => State::Starting { pid },
@@ -330,15 +335,13 @@ fn describe(name: &str, directory: &Directory, state: &State) -> String {
             pid,
             server,
             mode,
-            nodes,
             started,
         } => {
             let server = server.as_deref().unwrap_or("none: it serves its own process only");
             format!(
                 "cluster {name} is running since {started} (process {pid})\n  server      {server}\n  \
-                 kubeconfig  {}\n  nodes       {}\n  containers  {mode}\n  data        {data}",
+                 kubeconfig  {}\n  containers  {mode}\n  data        {data}",
                 directory.kubeconfig().display(),
-                nodes.join(", "),
             )
         }
     }
@@ -382,14 +385,20 @@ pub fn kubeconfig(name: &str) -> Result<PathBuf, Error> {
 
 /// The objects of a running cluster, or of one of its namespaces, as manifests for another one: YAML.
 pub fn export(name: &str, namespace: Option<&str>) -> Result<String, Error> {
+    let kubeconfig = running(name)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.doing(|| "cannot start".into())?;
+    runtime.block_on(crate::export::export(&kubeconfig, namespace))
+}
+
+/// The kubeconfig of a cluster that serves.
+fn running(name: &str) -> Result<PathBuf, Error> {
     let directory = Directory::of(name)?;
     if directory.note().is_none_or(|note| note.server.is_none()) || directory.holder()?.is_none() {
         return Err(Error::new(format!("cluster {name} is not running"))
             .with_hint(format!("start it first: knarr cluster start {name}")));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.doing(|| "cannot start".into())?;
-    runtime.block_on(crate::export::export(&directory.kubeconfig(), namespace))
+    Ok(directory.kubeconfig())
 }
 
 /// The kubeconfig of a cluster of that name that runs in another process. `None` when none does, or when it serves only

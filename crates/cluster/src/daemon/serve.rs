@@ -74,9 +74,8 @@ async fn serve(order: Order, logs: Logs) -> Result<(), Error> {
         "hollow" => RuntimeChoice::Hollow,
         _ => RuntimeChoice::Auto,
     };
-    if !order.nodes.is_empty() {
-        options.nodes = order.nodes;
-    }
+    options.nodes = crate::node::names(order.nodes);
+    options.hollow = order.hollow;
     let context = || "cannot wait for signals".to_string();
     let mut terminate = signal(SignalKind::terminate()).doing(context)?;
     let mut interrupt = signal(SignalKind::interrupt()).doing(context)?;

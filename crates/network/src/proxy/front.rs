@@ -1,10 +1,10 @@
 //! The addresses that services should be reachable at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::endpoint::{Backends, backends};
+use crate::endpoint::{Backends, backends, on_one_node};
 use crate::view::{Entry, View};
 use knarr_client::key::Key;
 
@@ -44,18 +44,41 @@ pub(super) struct Wanted {
 /// All fronts of all services that have somewhere to send their traffic.
 pub(super) fn wanted(view: &View, node_ip: IpAddr, taken: &dyn Fn(IpAddr) -> bool) -> BTreeMap<Front, Wanted> {
     let mut fronts = BTreeMap::new();
+    // Those of other networks, simulated ones for instance, are nowhere to listen at.
+    let mut nodes: BTreeSet<IpAddr> = view
+        .nodes
+        .iter()
+        .copied()
+        .filter(|ip| are_neighbours(*ip, node_ip))
+        .collect();
+    nodes.insert(node_ip);
     for (key, entry) in &view.services {
         let cluster_ips = entry.cluster_ips();
         if cluster_ips.is_empty() || cluster_ips.iter().any(|ip| taken(*ip)) {
             continue;
         }
-        add(&mut fronts, key, entry, &cluster_ips, node_ip);
+        add(&mut fronts, key, entry, &cluster_ips, &nodes);
     }
     fronts
 }
 
-fn add(fronts: &mut BTreeMap<Front, Wanted>, key: &Key, entry: &Entry, cluster_ips: &[IpAddr], node_ip: IpAddr) {
+/// Whether two nodes are on one link.
+fn are_neighbours(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..2] == other.octets()[..2],
+        _ => false,
+    }
+}
+
+fn add(
+    fronts: &mut BTreeMap<Front, Wanted>,
+    key: &Key,
+    entry: &Entry,
+    cluster_ips: &[IpAddr],
+    nodes: &BTreeSet<IpAddr>,
+) {
     let Some(spec) = &entry.service.spec else { return };
+    let is_local = |policy: &Option<String>| policy.as_deref() == Some("Local");
     let outside = matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer"));
     for port in spec.ports.iter().flatten() {
         let datagrams = match port.protocol.as_deref() {
@@ -63,8 +86,8 @@ fn add(fronts: &mut BTreeMap<Front, Wanted>, key: &Key, entry: &Entry, cluster_i
             Some("UDP") => true,
             Some(_) => continue,
         };
-        let backends = backends(entry, port);
-        let mut open = |place: Place, ip: IpAddr, number: i32| {
+        let all = backends(entry, port);
+        let mut open = |place: Place, ip: IpAddr, number: i32, backends: &Backends| {
             let number = u16::try_from(number).unwrap_or_default();
             if number == 0 || (backends.addresses.is_empty() && place != Place::Balancer) {
                 return;
@@ -79,14 +102,25 @@ fn add(fronts: &mut BTreeMap<Front, Wanted>, key: &Key, entry: &Entry, cluster_i
             fronts.insert(front, Wanted { service, backends });
         };
         for ip in cluster_ips {
-            open(Place::Node, *ip, port.port);
+            let inside = Backends {
+                local: is_local(&spec.internal_traffic_policy),
+                ..all.clone()
+            };
+            open(Place::Node, *ip, port.port, &inside);
         }
         if let Some(number) = port.node_port.filter(|_| outside) {
-            open(Place::Node, node_ip, number);
-            open(Place::Host, Ipv4Addr::LOCALHOST.into(), number);
+            for node in nodes {
+                let mut own = all.clone();
+                if is_local(&spec.external_traffic_policy) {
+                    own.addresses.retain(|address| on_one_node(address.ip(), *node));
+                }
+                open(Place::Node, *node, number, &own);
+            }
+            // The host stands for a client outside, who is led to a node that has what it wants.
+            open(Place::Host, Ipv4Addr::LOCALHOST.into(), number, &all);
         }
         if let Some(ip) = balancer_ip(entry) {
-            open(Place::Balancer, ip.into(), port.port);
+            open(Place::Balancer, ip.into(), port.port, &all);
         }
     }
 }
@@ -123,11 +157,14 @@ mod tests {
             "addressType": "IPv4", "ports": [{ "port": 8080, "protocol": "TCP" }, { "port": 53, "protocol": "UDP" }],
             "endpoints": [{ "addresses": ["10.244.0.2"], "conditions": { "ready": ready } }],
         });
-        let view = View::new(
-            vec![Arc::new(serde_json::from_value(service).unwrap())],
-            vec![Arc::new(serde_json::from_value(slice).unwrap())],
-            1,
-        );
+        let view = View {
+            nodes: [[10, 244, 1, 1].into(), [10, 64, 0, 1].into()].into(),
+            ..View::new(
+                vec![Arc::new(serde_json::from_value(service).unwrap())],
+                vec![Arc::new(serde_json::from_value(slice).unwrap())],
+                1,
+            )
+        };
         let taken = |ip: IpAddr| ip == IpAddr::from([10, 96, 0, 1]);
         let wanted = wanted(&view, [10, 244, 0, 1].into(), &taken);
         let lines = wanted.into_iter().map(|(front, wanted)| {
@@ -142,12 +179,23 @@ mod tests {
         let ports = json!([{ "port": 80, "nodePort": 30080 }]);
         let inside = "Node 10.96.0.7:80/tcp -> 10.244.0.2:8080";
         let node = "Node 10.244.0.1:30080/tcp -> 10.244.0.2:8080";
+        let other = "Node 10.244.1.1:30080/tcp -> 10.244.0.2:8080";
         let host = "Host 127.0.0.1:30080/tcp -> 10.244.0.2:8080";
         let balancer = "Balancer 127.96.0.7:80/tcp -> 10.244.0.2:8080";
         let spec = |kind: &str| json!({ "type": kind, "clusterIP": "10.96.0.7", "ports": ports });
         assert_eq!(fronts(spec("ClusterIP"), true), [inside]);
-        assert_eq!(fronts(spec("NodePort"), true), [inside, node, host]);
-        assert_eq!(fronts(spec("LoadBalancer"), true), [inside, node, host, balancer]);
+        assert_eq!(fronts(spec("NodePort"), true), [inside, node, other, host]);
+        assert_eq!(
+            fronts(spec("LoadBalancer"), true),
+            [inside, node, other, host, balancer]
+        );
+        let mut local = spec("NodePort");
+        local["externalTrafficPolicy"] = "Local".into();
+        assert_eq!(
+            fronts(local, true),
+            [inside, node, host],
+            "only a node with an endpoint answers"
+        );
         for kind in ["ClusterIP", "NodePort"] {
             assert!(
                 fronts(spec(kind), false).is_empty(),

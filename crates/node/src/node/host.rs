@@ -9,14 +9,16 @@ use crate::options::Capacity;
 /// Pods per node, as kubelets have it by default.
 const PODS: u32 = 110;
 
-/// The machine's processors and memory, and the size of the file system that holds `dir`.
-pub(crate) fn capacity(dir: &Path) -> Capacity {
-    let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    Capacity {
-        cpu_millis: cpus * 1000,
-        memory_bytes: memory().unwrap_or(0),
-        storage_bytes: disk(dir).map_or(0, |(size, _)| size),
-        pods: PODS,
+impl Capacity {
+    /// The machine's processors and memory, and the size of the file system that holds `dir`.
+    pub fn of_host(dir: &Path) -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        Self {
+            cpu_millis: cpus * 1000,
+            memory_bytes: memory().unwrap_or(0),
+            storage_bytes: disk(dir).map_or(0, |(size, _)| size),
+            pods: PODS,
+        }
     }
 }
 
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_machine_has_processors_memory_and_a_disk() {
-        let found = capacity(Path::new("/"));
+        let found = Capacity::of_host(Path::new("/"));
         assert!(
             found.cpu_millis >= 1000 && found.memory_bytes > 1 << 20 && found.storage_bytes > 1 << 20,
             "{found:?}"

@@ -18,8 +18,9 @@ use tokio::time::Instant;
 
 use crate::context::Context;
 
-pub(crate) use host::{capacity, disk, machine_usage};
-pub(crate) use lease::renew;
+pub(crate) use host::{MachineUsage, disk, machine_usage};
+pub(crate) use lease::{RENEWAL, acquire, renew, touch};
+pub(crate) use object::{arch, conditions, resources};
 
 /// The status is written this often even if nothing has changed.
 const REFRESH: Duration = Duration::from_secs(300);
@@ -169,6 +170,10 @@ pub(crate) async fn refresh(cx: Arc<Context>, mut seen: Seen) {
                     let now = Seen::of(&node, &RuntimeStatus::default());
                     seen.uid = now.uid;
                     seen.schedulable(&cx, now.schedulable);
+                    // While this kubelet was not heard it was given up.
+                    if object::is_given_up(&node) {
+                        due = Instant::now();
+                    }
                 }
                 continue;
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -20,7 +20,7 @@ const IMAGES: usize = 50;
 const PORT: i32 = 10250;
 
 /// Go's name of the processor architecture.
-fn arch() -> &'static str {
+pub(crate) fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -68,7 +68,8 @@ pub(super) fn metadata(cx: &Context) -> ObjectMeta {
     }
 }
 
-fn resources(capacity: Capacity) -> BTreeMap<String, Quantity> {
+/// What there is of each resource, as a Node says it.
+pub(crate) fn resources(capacity: Capacity) -> BTreeMap<String, Quantity> {
     let cpu = if capacity.cpu_millis.is_multiple_of(1000) {
         (capacity.cpu_millis / 1000).to_string()
     } else {
@@ -116,7 +117,8 @@ fn readiness(runtime: &RuntimeStatus) -> (&'static str, &'static str, String) {
     }
 }
 
-fn conditions(previous: &NodeStatus, runtime: &RuntimeStatus, now: Timestamp) -> Vec<NodeCondition> {
+/// How the node is. Times of what has not changed are `previous`'s.
+pub(crate) fn conditions(previous: &NodeStatus, runtime: &RuntimeStatus, now: Timestamp) -> Vec<NodeCondition> {
     let (ready, reason, message) = readiness(runtime);
     [
         (
@@ -142,6 +144,14 @@ fn conditions(previous: &NodeStatus, runtime: &RuntimeStatus, now: Timestamp) ->
     .into_iter()
     .map(|(kind, status, reason, message)| condition(kind, status, reason, message, previous, now))
     .collect()
+}
+
+/// Whether somebody has written that nobody knows how the node is.
+pub(super) fn is_given_up(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|known| known.type_ == "Ready" && known.status == "Unknown")
 }
 
 /// The condition that a kubelet leaves behind.

@@ -44,7 +44,7 @@ impl HostPorts {
             let target = SocketAddr::new(ip, target);
             let wanted: Option<IpAddr> = port.host_ip.as_deref().and_then(|ip| ip.parse().ok());
             let everywhere = wanted.is_none_or(|ip| ip.is_unspecified());
-            let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+            let loopback = outside(cx.options.node_ip);
             let node = (matches!(mode, Mode::Root | Mode::UserNamespace), cx.options.node_ip);
             for (inside, address) in [node, (false, loopback)] {
                 let address = match wanted {
@@ -68,6 +68,17 @@ impl HostPorts {
             }
         }
         open
+    }
+}
+
+/// The host's loopback address that stands for a node's outside: 127.0.0.1 for the first, 127.244.3.1 for the one at 10.244.3.1.
+fn outside(node: IpAddr) -> IpAddr {
+    match node {
+        IpAddr::V4(ip) if ip.octets()[2] > 0 => {
+            let [_, b, c, d] = ip.octets();
+            Ipv4Addr::new(127, b, c, d).into()
+        }
+        _ => Ipv4Addr::LOCALHOST.into(),
     }
 }
 

@@ -178,7 +178,7 @@ pub(crate) fn spawn(cx: &Arc<Context>, pod: Arc<Pod>, api: Option<Arc<Pod>>) {
         changes: None,
         followed: Vec::new(),
         runtime: cx.runtime.status(),
-        reporter: Reporter::new(status.clone()),
+        reporter: cx.reporter(status.clone()),
         status,
         tell,
         events,
@@ -260,7 +260,7 @@ impl Worker {
         if mirror_replaced {
             let status = desired.api.as_ref().and_then(|api| api.status.clone());
             self.status = status.unwrap_or_default();
-            self.reporter = Reporter::new(self.status.clone());
+            self.reporter = self.cx.reporter(self.status.clone());
         }
         self.api = desired.api;
         if self.pod.metadata.labels != pod.metadata.labels || self.pod.metadata.annotations != pod.metadata.annotations
@@ -311,7 +311,7 @@ impl Worker {
         let finished = self.work == Work::TerminatedPod;
         if status != self.status || finished {
             self.status = status.clone();
-            self.reporter.set(&self.cx, api, status, finished);
+            self.reporter.set(api, status, finished);
         }
     }
 

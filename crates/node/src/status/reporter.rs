@@ -10,9 +10,10 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::patch;
-use crate::context::Context;
 
 /// How long the API server may take for a status.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +38,12 @@ struct Slot {
 }
 
 /// The way of one pod's status to the API server.
-pub(crate) struct Reporter(Arc<Mutex<Slot>>);
+pub(crate) struct Reporter {
+    slot: Arc<Mutex<Slot>>,
+    client: Client,
+    workers: TaskTracker,
+    shutdown: CancellationToken,
+}
 
 enum Sent {
     Done,
@@ -46,27 +52,33 @@ enum Sent {
 }
 
 impl Reporter {
-    /// `reported` is what the API server has.
-    pub(crate) fn new(reported: PodStatus) -> Self {
-        Self(Arc::new(Mutex::new(Slot {
+    /// `reported` is what the API server has. Reports are sent by `workers` until `shutdown`.
+    pub(crate) fn new(reported: PodStatus, client: Client, workers: TaskTracker, shutdown: CancellationToken) -> Self {
+        let slot = Slot {
             reported,
             next: None,
             sending: false,
             gone: false,
-        })))
+        };
+        Self {
+            slot: Arc::new(Mutex::new(slot)),
+            client,
+            workers,
+            shutdown,
+        }
     }
 
     /// Reports the status, if it differs from what the API server has. A pod that is `finished` is then deleted for good.
-    pub(crate) fn set(&self, cx: &Arc<Context>, pod: Arc<Pod>, status: PodStatus, finished: bool) {
-        let mut slot = lock(&self.0);
+    pub(crate) fn set(&self, pod: Arc<Pod>, status: PodStatus, finished: bool) {
+        let mut slot = lock(&self.slot);
         if slot.gone {
             return;
         }
         slot.next = Some(Report { pod, status, finished });
         if !std::mem::replace(&mut slot.sending, true) {
-            let (client, slot) = (cx.client.clone(), self.0.clone());
-            let sending = send_all(client, slot);
-            cx.workers.spawn(cx.shutdown.clone().run_until_cancelled_owned(sending));
+            let sending = send_all(self.client.clone(), self.slot.clone());
+            self.workers
+                .spawn(self.shutdown.clone().run_until_cancelled_owned(sending));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! (it hangs, or somebody has stopped it). Then every call fails, every container counts as killed, and another one is started after a
 //! back-off. [`RuntimeStatus`] tells whoever cares.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::node;
 use super::wire::{self, Answer, Call, Failure, Message, Request};
-use crate::{ExitStatus, Mode, Probe, RuntimeError, RuntimeStatus, descriptor};
+use crate::{ExitStatus, Mode, NodeSpec, Probe, RuntimeError, RuntimeStatus, descriptor};
 
 /// How often the node process is asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -262,6 +262,8 @@ pub(super) struct Link {
     session: Mutex<Option<Arc<Session>>>,
     next: AtomicU64,
     status: watch::Sender<RuntimeStatus>,
+    /// The further nodes, and whether each is connected: what every node process has to be told.
+    nodes: Mutex<BTreeMap<u8, (NodeSpec, bool)>>,
 }
 
 impl Link {
@@ -272,7 +274,40 @@ impl Link {
             session: Mutex::new(None),
             next: AtomicU64::new(NOBODY + 1),
             status: watch::Sender::new(RuntimeStatus::default()),
+            nodes: Mutex::default(),
         })
+    }
+
+    /// Makes a further node, now and in every node process to come.
+    pub(super) async fn add_node(&self, spec: NodeSpec) -> Result<(), RuntimeError> {
+        lock(&self.nodes).insert(spec.number, (spec.clone(), true));
+        self.call(Request::AddNode(spec)).await.map(drop)
+    }
+
+    pub(super) async fn remove_node(&self, node: u8) -> Result<(), RuntimeError> {
+        lock(&self.nodes).remove(&node);
+        self.call(Request::RemoveNode { node }).await.map(drop)
+    }
+
+    pub(super) async fn connect_node(&self, node: u8, connected: bool) -> Result<(), RuntimeError> {
+        if let Some((_, state)) = lock(&self.nodes).get_mut(&node) {
+            *state = connected;
+        }
+        self.call(Request::ConnectNode { node, connected }).await.map(drop)
+    }
+
+    /// Tells a node process, fresh or not, which nodes there are besides the first.
+    async fn introduce(&self, session: &Session) -> Result<(), RuntimeError> {
+        let nodes: Vec<(NodeSpec, bool)> = lock(&self.nodes).values().cloned().collect();
+        for (spec, connected) in nodes {
+            let node = spec.number;
+            session.call(self.number(), Request::AddNode(spec)).await?;
+            if !connected {
+                let request = Request::ConnectNode { node, connected };
+                session.call(self.number(), request).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Where a container's writable layer is kept.
@@ -421,8 +456,12 @@ impl Link {
         let open = Request::Open {
             state_dir: self.state_dir.clone(),
         };
+        let prepare = async {
+            session.call(self.number(), open).await?;
+            self.introduce(&session).await
+        };
         let opened = tokio::select! {
-            opened = session.call(self.number(), open) => opened.map(drop),
+            opened = prepare => opened,
             reason = &mut serving => Err(RuntimeError::Io {
                 context: "open the state directory".into(),
                 source: io::Error::other(reason.unwrap_or_else(|| "the node process has ended".into())),

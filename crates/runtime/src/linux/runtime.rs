@@ -14,16 +14,22 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::link::{First, Link};
-use super::node::network::NODE_IP;
+use super::node::network::{FIRST, node_ip};
 use super::wire::{Answer, Ends, Request};
 use crate::terminal::Terminal;
 use crate::{
-    Connection, ContainerSpec, ExecSpec, ExitStatus, Mode, Runtime, RuntimeError, RuntimeStatus, Sandbox, SandboxSpec,
-    Started, Usage, io_error,
+    Connection, ContainerSpec, ExecSpec, ExitStatus, Mode, NodeSpec, Runtime, RuntimeError, RuntimeStatus, Sandbox,
+    SandboxSpec, Started, Usage, io_error,
 };
 
-/// Containers by namespaces. Dropping it ends them all.
+/// Containers by namespaces: those of one of the nodes that a node process has. Dropping the last of these ends them all.
 pub struct LinuxRuntime {
+    process: Arc<NodeProcess>,
+    /// Which of its nodes.
+    node: u8,
+}
+
+struct NodeProcess {
     mode: Mode,
     refusals: Vec<String>,
     weaknesses: Vec<String>,
@@ -31,7 +37,7 @@ pub struct LinuxRuntime {
     supervisor: JoinHandle<()>,
 }
 
-impl Drop for LinuxRuntime {
+impl Drop for NodeProcess {
     fn drop(&mut self) {
         // The supervisor holds the link; closing that is what ends the node process.
         self.supervisor.abort();
@@ -51,22 +57,26 @@ impl LinuxRuntime {
         let Some(mode) = greeting.mode else {
             return Ok(Err(greeting.refusals));
         };
-        Ok(Ok(Self {
+        let process = NodeProcess {
             mode,
             refusals: greeting.refusals,
             weaknesses: greeting.weaknesses,
             link,
             supervisor,
+        };
+        Ok(Ok(Self {
+            process: Arc::new(process),
+            node: FIRST,
         }))
     }
 
     /// Why it could not be a better mode.
     pub fn refusals(&self) -> &[String] {
-        &self.refusals
+        &self.process.refusals
     }
 
     async fn launch(&self, process: u64, request: Request, stdin: bool) -> Result<Started, RuntimeError> {
-        let (Answer::Started(ends), descriptors, exit) = self.link.start(process, request).await? else {
+        let (Answer::Started(ends), descriptors, exit) = self.process.link.start(process, request).await? else {
             return Err(unexpected());
         };
         // Without the node process there are no containers either.
@@ -86,13 +96,14 @@ impl LinuxRuntime {
 
     async fn sockets(&self, sandbox: Option<&str>) -> Result<Vec<OwnedFd>, RuntimeError> {
         let request = Request::Sockets {
+            node: self.node,
             sandbox: sandbox.map(str::to_owned),
         };
-        Ok(self.link.call(request).await?.1)
+        Ok(self.process.link.call(request).await?.1)
     }
 
     async fn bound(&self, address: SocketAddr, datagram: bool) -> Result<OwnedFd, RuntimeError> {
-        let (_, sockets) = self.link.call(Request::Bind { address, datagram }).await?;
+        let (_, sockets) = self.process.link.call(Request::Bind { address, datagram }).await?;
         sockets.into_iter().next().ok_or_else(unexpected)
     }
 }
@@ -169,12 +180,12 @@ fn dialled(address: SocketAddr) -> impl FnOnce(std::io::Error) -> RuntimeError {
 #[async_trait]
 impl Runtime for LinuxRuntime {
     fn mode(&self) -> Mode {
-        self.mode
+        self.process.mode
     }
 
     fn weaknesses(&self) -> Vec<String> {
-        let mut all = self.weaknesses.clone();
-        if self.mode == Mode::UserNamespace {
+        let mut all = self.process.weaknesses.clone();
+        if self.process.mode == Mode::UserNamespace {
             all.push(
                 "containers run in a user namespace with one user and one group: every runAsUser is that user to the host, \
                  and fsGroup and supplementalGroups cannot be had besides runAsGroup"
@@ -189,30 +200,62 @@ impl Runtime for LinuxRuntime {
     }
 
     fn status(&self) -> watch::Receiver<RuntimeStatus> {
-        self.link.status()
+        self.process.link.status()
     }
 
     fn node_ip(&self) -> IpAddr {
-        NODE_IP.into()
+        node_ip(self.node).into()
+    }
+
+    fn pod_cidr(&self) -> Option<String> {
+        let [a, b, c, _] = node_ip(self.node).octets();
+        Some(format!("{a}.{b}.{c}.0/24"))
+    }
+
+    async fn add_node(&self, spec: NodeSpec) -> Result<Option<Arc<dyn Runtime>>, RuntimeError> {
+        let node = spec.number;
+        self.process.link.add_node(spec).await?;
+        Ok(Some(Arc::new(Self {
+            process: self.process.clone(),
+            node,
+        })))
+    }
+
+    async fn remove_node(&self) -> Result<(), RuntimeError> {
+        self.process.link.remove_node(self.node).await
+    }
+
+    async fn connect(&self, connected: bool) -> Result<(), RuntimeError> {
+        if self.node == FIRST {
+            return Ok(());
+        }
+        self.process.link.connect_node(self.node, connected).await
     }
 
     async fn create_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
         let id = spec.id.clone();
-        match self.link.call(Request::CreateSandbox(spec)).await?.0 {
+        match self
+            .process
+            .link
+            .call(Request::CreateSandbox { node: self.node, spec })
+            .await?
+            .0
+        {
             Answer::Sandbox { ip } => Ok(Sandbox { id, ip }),
             _ => Err(unexpected()),
         }
     }
 
     async fn remove_sandbox(&self, id: &str) -> Result<(), RuntimeError> {
-        self.link
+        self.process
+            .link
             .call(Request::RemoveSandbox { id: id.to_owned() })
             .await
             .map(drop)
     }
 
     async fn start(&self, spec: ContainerSpec) -> Result<Started, RuntimeError> {
-        let process = self.link.number();
+        let process = self.process.link.number();
         let stdin = spec.stdin;
         self.launch(
             process,
@@ -226,7 +269,8 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn signal(&self, container: &str, signal: i32) -> Result<(), RuntimeError> {
-        self.link
+        self.process
+            .link
             .call(Request::Signal {
                 container: container.to_owned(),
                 signal,
@@ -236,7 +280,8 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn remove(&self, container: &str) -> Result<(), RuntimeError> {
-        self.link
+        self.process
+            .link
             .call(Request::Remove {
                 container: container.to_owned(),
             })
@@ -245,7 +290,7 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn exec(&self, container: &str, spec: ExecSpec) -> Result<Started, RuntimeError> {
-        let process = self.link.number();
+        let process = self.process.link.number();
         let stdin = spec.stdin;
         self.launch(
             process,
@@ -299,11 +344,12 @@ impl Runtime for LinuxRuntime {
     }
 
     fn layer(&self, container: &str) -> Option<PathBuf> {
-        Some(self.link.layer(container))
+        Some(self.process.link.layer(container))
     }
 
     async fn usage(&self, container: &str) -> Result<Usage, RuntimeError> {
         match self
+            .process
             .link
             .call(Request::Usage {
                 container: container.to_owned(),

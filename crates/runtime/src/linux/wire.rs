@@ -17,7 +17,7 @@ use nix::sys::socket::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerSpec, ExecSpec, ExitStatus, Mode, RuntimeError, SandboxSpec, Usage};
+use crate::{ContainerSpec, ExecSpec, ExitStatus, Mode, NodeSpec, RuntimeError, SandboxSpec, Usage};
 
 /// Largest body sent inside the packet itself; well under the smallest default socket buffer.
 const INLINE: usize = 32 * 1024;
@@ -43,7 +43,21 @@ pub(crate) enum Request {
     Open {
         state_dir: PathBuf,
     },
-    CreateSandbox(SandboxSpec),
+    /// A further node. Does nothing when it is there.
+    AddNode(NodeSpec),
+    /// Whose pods are gone.
+    RemoveNode {
+        node: u8,
+    },
+    /// Whether a further node's network and the others' reach each other.
+    ConnectNode {
+        node: u8,
+        connected: bool,
+    },
+    CreateSandbox {
+        node: u8,
+        spec: SandboxSpec,
+    },
     RemoveSandbox {
         id: String,
     },
@@ -66,9 +80,10 @@ pub(crate) enum Request {
     },
     /// Two unconnected TCP sockets, IPv4 and IPv6, made in a sandbox's network; in the node's when `None`.
     Sockets {
+        node: u8,
         sandbox: Option<String>,
     },
-    /// A bound socket in the node's network.
+    /// A bound socket in the network of the node whose address it is; in the first one's when it is nobody's.
     Bind {
         address: SocketAddr,
         datagram: bool,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use knarr_runtime::{Mode, RuntimeError};
+use knarr_runtime::{Mode, NodeSpec, RuntimeError, SandboxSpec};
 use libtest_mimic::Failed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -17,6 +17,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_host_network_pod_has_the_node_s_address", host_network),
     ("the_node_listens_on_any_service_address", services),
     ("sandboxes_are_made_once_per_id", idempotent),
+    ("pods_of_two_nodes_reach_each_other_until_one_is_cut_off", two_nodes),
 ];
 
 /// What plain processes can do too.
@@ -59,6 +60,46 @@ fn pod_to_pod(stage: &Stage) -> Result<(), Failed> {
         assert_eq!(seen, format!("hello {}", stage.runtime.node_ip()));
         stage.runtime.remove_sandbox(&a.id).await?;
         Ok(stage.runtime.remove_sandbox(&b.id).await?)
+    })
+}
+
+fn two_nodes(stage: &Stage) -> Result<(), Failed> {
+    stage.run(async {
+        let spec = NodeSpec {
+            number: 9,
+            ..NodeSpec::default()
+        };
+        let second = stage.runtime.add_node(spec).await?.expect("a network of its own");
+        assert_eq!(second.node_ip(), IpAddr::from([10, 244, 9, 1]));
+        let here = stage.sandbox().await;
+        let there = SandboxSpec {
+            id: "there".into(),
+            hostname: "there".into(),
+            ..SandboxSpec::default()
+        };
+        let there = second.create_sandbox(there).await?;
+        assert_eq!(there.ip, IpAddr::from([10, 244, 9, 2]));
+        let mut serving = stage.start(&stage.shell(&there, &server("0.0.0.0", 80))).await;
+        read_until(&mut serving.stdout, "ready").await;
+        let ended = stage.finish(&stage.shell(&here, &client(there.ip, 80))).await;
+        assert_eq!(ended.out, format!("hello {}\n", here.ip), "{}", ended.err);
+        // Each node has ports of its own.
+        let port = |ip: IpAddr| SocketAddr::new(ip, 7070);
+        let _first = stage.runtime.listen_node(port(stage.runtime.node_ip())).await?;
+        let _second = second.listen_node(port(second.node_ip())).await?;
+
+        second.connect(false).await?;
+        let own = greeting(second.dial_node((there.ip, 80).into()).await?).await;
+        assert_eq!(own, "hello 10.244.9.1", "a node that is cut off reaches its own pods");
+        let ended = stage.finish(&stage.shell(&here, &client(there.ip, 80))).await;
+        assert_eq!(ended.out, "", "and nobody else does");
+        second.connect(true).await?;
+        let ended = stage.finish(&stage.shell(&here, &client(there.ip, 80))).await;
+        assert_eq!(ended.out, format!("hello {}\n", here.ip), "{}", ended.err);
+
+        stage.runtime.remove_sandbox(&here.id).await?;
+        second.remove_sandbox(&there.id).await?;
+        Ok(second.remove_node().await?)
     })
 }
 

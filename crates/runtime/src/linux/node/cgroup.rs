@@ -16,6 +16,8 @@ use crate::{Limits, Mode, Usage};
 const MOUNT: &str = "/sys/fs/cgroup";
 /// A node's group is named by this and its guard's process ID.
 const PREFIX: &str = "knarr-";
+/// Groups in a node's group: of a further node, of a pod, of a container.
+const DEPTH: usize = 3;
 /// Length of the scheduling period that a CPU limit is a share of.
 const PERIOD_MICROS: u64 = 100_000;
 
@@ -153,9 +155,9 @@ impl Groups {
         }
     }
 
-    /// Removes what [`Groups::create`] made, and the empty groups of pods and containers in it.
+    /// Removes what [`Groups::create`] made, and the empty groups of nodes, pods and containers in it.
     pub(super) fn remove_all(&self) {
-        self.directories().for_each(|directory| remove_group(directory, 2));
+        self.directories().for_each(|directory| remove_group(directory, DEPTH));
     }
 
     /// A group inside this one. `None` where none can be made.
@@ -244,7 +246,7 @@ fn remove_stale(parent: &Path) {
             .to_str()
             .and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
         if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
-            remove_group(&entry.path(), 2);
+            remove_group(&entry.path(), DEPTH);
         }
     }
 }

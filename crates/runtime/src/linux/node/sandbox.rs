@@ -15,12 +15,12 @@ use nix::unistd::sethostname;
 
 use super::container::end;
 use super::namespace::Shared;
-use super::network::{NODE_IP, connect_pod};
+use super::network::{Addresses, FIRST, connect_node, connect_pod, join_node, node_at, node_ip};
 use super::root;
 use super::service::{Node, Outcome};
-use super::state::Sandbox;
+use super::state::{Member, Sandbox};
 use crate::linux::wire::{Answer, Context, Failure};
-use crate::{SandboxSpec, Tmpfs};
+use crate::{NodeSpec, SandboxSpec, Tmpfs};
 
 const BACKLOG: i32 = 1024;
 /// Bytes of a pod's `/dev/shm`.
@@ -67,7 +67,46 @@ impl Node {
         Ok(state.join(kind).join(id))
     }
 
-    pub(super) fn create_sandbox(&mut self, spec: &SandboxSpec) -> Result<Outcome, Failure> {
+    pub(super) fn add_node(&mut self, spec: &NodeSpec) -> Result<Outcome, Failure> {
+        if !self.members.contains_key(&spec.number) {
+            let network = join_node(&self.home, spec.number)?;
+            let name = format!("node{}", spec.number);
+            let groups = self.groups.add(&name, &spec.limits).unwrap_or_default();
+            groups.hand_down();
+            let addresses = Addresses::new(spec.number);
+            let member = Member {
+                network,
+                addresses,
+                groups,
+            };
+            self.members.insert(spec.number, member);
+        }
+        Ok(Outcome::DONE)
+    }
+
+    pub(super) fn remove_node(&mut self, number: u8) -> Result<Outcome, Failure> {
+        if number != FIRST
+            && let Some(member) = self.members.remove(&number)
+        {
+            // Dropping the namespace takes its network down.
+            member.groups.remove();
+        }
+        Ok(Outcome::DONE)
+    }
+
+    pub(super) fn connect_node(&self, number: u8, connected: bool) -> Result<Outcome, Failure> {
+        self.member(number)?;
+        connect_node(number, connected)?;
+        Ok(Outcome::DONE)
+    }
+
+    fn member(&self, number: u8) -> Result<&Member, Failure> {
+        self.members
+            .get(&number)
+            .ok_or_else(|| Failure::NotFound(format!("node {number}")))
+    }
+
+    pub(super) fn create_sandbox(&mut self, node: u8, spec: &SandboxSpec) -> Result<Outcome, Failure> {
         if !self.sandboxes.contains_key(&spec.id) {
             let own = self.directory("sandboxes", &spec.id)?.join("shm");
             let shm = if spec.host_ipc {
@@ -75,14 +114,15 @@ impl Node {
             } else {
                 make_shm(own)?
             };
-            match self.isolate(spec) {
+            match self.isolate(node, spec) {
                 Ok((shared, address)) => {
                     let sandbox = Sandbox {
+                        node,
                         shared,
                         address,
                         shm,
                         host_ipc: spec.host_ipc,
-                        group: self.groups.add(&format!("pod{}", spec.id), &spec.limits),
+                        group: self.member(node)?.groups.add(&format!("pod{}", spec.id), &spec.limits),
                         memory: HashSet::new(),
                         pause: None,
                         removers: Vec::new(),
@@ -100,11 +140,16 @@ impl Node {
                 }
             }
         }
-        let ip = self.sandbox(&spec.id)?.address.unwrap_or(NODE_IP);
+        let sandbox = self.sandbox(&spec.id)?;
+        let ip = sandbox.address.unwrap_or(node_ip(sandbox.node));
         Ok(Outcome::Now(Answer::Sandbox { ip: IpAddr::V4(ip) }, Vec::new()))
     }
 
-    fn isolate(&mut self, spec: &SandboxSpec) -> Result<(Shared, Option<std::net::Ipv4Addr>), Failure> {
+    fn isolate(&mut self, node: u8, spec: &SandboxSpec) -> Result<(Shared, Option<std::net::Ipv4Addr>), Failure> {
+        let member = self
+            .members
+            .get_mut(&node)
+            .ok_or_else(|| Failure::NotFound(format!("node {node}")))?;
         let mut kinds = CloneFlags::CLONE_NEWUTS;
         if !spec.host_ipc {
             kinds |= CloneFlags::CLONE_NEWIPC;
@@ -113,6 +158,7 @@ impl Node {
             kinds |= CloneFlags::CLONE_NEWNET;
         }
         let shared = self.home.visit(|| {
+            member.network.enter_network()?;
             unshare(kinds).context("make the pod's namespaces")?;
             sethostname(&spec.hostname).context("set the host name")?;
             // Those of the network again when that stands: it comes up with defaults of its own.
@@ -122,17 +168,17 @@ impl Node {
         if spec.host_network {
             return Ok((shared, None));
         }
-        let address = self
+        let address = member
             .addresses
             .take()
             .ok_or_else(|| Failure::other("find a pod address", "all 253 are in use"))?;
-        let connected = connect_pod(&self.home, &shared, address).and_then(|()| {
+        let connected = connect_pod(&self.home, &member.network, &shared, address).and_then(|()| {
             self.home.visit(|| {
                 shared.enter_network()?;
                 set_sysctls(spec, |name| name.starts_with("net."))
             })
         });
-        connected.inspect_err(|_| self.addresses.give_back(address))?;
+        connected.inspect_err(|_| member.addresses.give_back(address))?;
         Ok((shared, Some(address)))
     }
 
@@ -201,8 +247,8 @@ impl Node {
         }
         // Its containers are gone, and their groups with them.
         sandbox.group.as_ref().map(super::cgroup::Groups::remove);
-        if let Some(address) = sandbox.address {
-            self.addresses.give_back(address);
+        if let (Some(address), Some(member)) = (sandbox.address, self.members.get_mut(&sandbox.node)) {
+            member.addresses.give_back(address);
         }
         for call in sandbox.removers {
             self.answer(call, Ok(Answer::Done), &[]);
@@ -210,7 +256,7 @@ impl Node {
         // Dropping the namespaces takes the pod's network down: the kernel does it once no socket in it is left.
     }
 
-    pub(super) fn sockets(&mut self, sandbox: Option<&str>) -> Result<Outcome, Failure> {
+    pub(super) fn sockets(&self, node: u8, sandbox: Option<&str>) -> Result<Outcome, Failure> {
         let make = |family| stream(family).context("make a socket");
         let made = |()| {
             let mut sockets = vec![make(AddressFamily::Inet)?];
@@ -218,47 +264,57 @@ impl Node {
             sockets.extend(make(AddressFamily::Inet6).ok());
             Ok(sockets)
         };
-        let sockets = match sandbox {
-            None => made(())?,
-            Some(id) => {
-                let shared = &self.sandbox(id)?.shared;
-                self.home.visit(|| shared.enter_network().and_then(made))?
-            }
+        let network = match sandbox {
+            None => &self.member(node)?.network,
+            Some(id) => &self.sandbox(id)?.shared,
         };
+        let sockets = self.home.visit(|| network.enter_network().and_then(made))?;
         Ok(Outcome::Now(Answer::Done, sockets))
     }
 
-    pub(super) fn bind(&mut self, address: SocketAddr, datagram: bool) -> Result<Outcome, Failure> {
-        let family = if address.is_ipv4() {
-            AddressFamily::Inet
-        } else {
-            AddressFamily::Inet6
+    pub(super) fn bind(&self, address: SocketAddr, datagram: bool) -> Result<Outcome, Failure> {
+        let owner = node_at(address.ip()).and_then(|number| self.members.get(&number));
+        let socket = match owner {
+            Some(member) => self
+                .home
+                .visit(|| member.network.enter_network().and_then(|()| bound(address, datagram))),
+            None => bound(address, datagram),
         };
-        let (kind, name) = if datagram {
-            (SockType::Datagram, "udp")
-        } else {
-            (SockType::Stream, "tcp")
-        };
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let doing = || format!("listen {name} {address}");
-        let socket = socket(family, kind, flags, None).with_context(doing)?;
-        if !datagram {
-            setsockopt(&socket, sockopt::ReuseAddr, &true).with_context(doing)?;
-        }
-        match bind(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
-            Err(nix::Error::EADDRINUSE) => {
-                return Err(Failure::AddressInUse(format!(
-                    "listen {name} {address}: bind: address already in use"
-                )));
-            }
-            other => other.with_context(doing)?,
-        }
-        if !datagram {
-            let backlog = Backlog::new(BACKLOG).with_context(doing)?;
-            listen(&socket, backlog).with_context(doing)?;
-        }
-        Ok(Outcome::Now(Answer::Done, vec![socket]))
+        Ok(Outcome::Now(Answer::Done, vec![socket?]))
     }
+}
+
+/// A socket that listens in the network this process is in.
+fn bound(address: SocketAddr, datagram: bool) -> Result<OwnedFd, Failure> {
+    let family = if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let (kind, name) = if datagram {
+        (SockType::Datagram, "udp")
+    } else {
+        (SockType::Stream, "tcp")
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let doing = || format!("listen {name} {address}");
+    let socket = socket(family, kind, flags, None).with_context(doing)?;
+    if !datagram {
+        setsockopt(&socket, sockopt::ReuseAddr, &true).with_context(doing)?;
+    }
+    match bind(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Err(nix::Error::EADDRINUSE) => {
+            return Err(Failure::AddressInUse(format!(
+                "listen {name} {address}: bind: address already in use"
+            )));
+        }
+        other => other.with_context(doing)?,
+    }
+    if !datagram {
+        let backlog = Backlog::new(BACKLOG).with_context(doing)?;
+        listen(&socket, backlog).with_context(doing)?;
+    }
+    Ok(socket)
 }
 
 fn stream(family: AddressFamily) -> nix::Result<OwnedFd> {

@@ -13,10 +13,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::cgroup::Groups;
-use super::namespace::Home;
-use super::network::Addresses;
+use super::namespace::{Home, Shared};
+use super::network::{Addresses, FIRST};
 use super::privilege::Users;
-use super::state::{Container, Process, Sandbox, exit_status};
+use super::state::{Container, Member, Process, Sandbox, exit_status};
 use crate::linux::wire::{self, Answer, Call, Context, Failure, Message, Request};
 use crate::{ExitStatus, Mode};
 
@@ -40,7 +40,8 @@ pub(super) struct Node {
     pub(super) groups: Groups,
     /// Where layers live; set by the first request.
     pub(super) state_dir: Option<PathBuf>,
-    pub(super) addresses: Addresses,
+    /// The nodes by their numbers.
+    pub(super) members: HashMap<u8, Member>,
     pub(super) sandboxes: HashMap<String, Sandbox>,
     pub(super) containers: HashMap<String, Container>,
     pub(super) processes: HashMap<Pid, Process>,
@@ -56,13 +57,18 @@ enum Wake {
 impl Node {
     /// A node in the namespaces this process is in.
     pub(super) fn new(link: OwnedFd, mode: Mode, groups: Groups) -> Result<Self, Failure> {
+        let first = Member {
+            network: Shared::current()?,
+            addresses: Addresses::new(FIRST),
+            groups: groups.clone(),
+        };
         Ok(Self {
             link,
             home: Home::current()?,
             users: Users::of(mode),
             groups,
             state_dir: None,
-            addresses: Addresses::new(),
+            members: HashMap::from([(FIRST, first)]),
             sandboxes: HashMap::new(),
             containers: HashMap::new(),
             processes: HashMap::new(),
@@ -129,7 +135,10 @@ impl Node {
     fn handle(&mut self, call: Call) {
         let result = match call.request {
             Request::Open { state_dir } => self.open(state_dir),
-            Request::CreateSandbox(spec) => self.create_sandbox(&spec),
+            Request::AddNode(spec) => self.add_node(&spec),
+            Request::RemoveNode { node } => self.remove_node(node),
+            Request::ConnectNode { node, connected } => self.connect_node(node, connected),
+            Request::CreateSandbox { node, spec } => self.create_sandbox(node, &spec),
             Request::RemoveSandbox { id } => self.remove_sandbox(call.id, &id),
             Request::Start { process, spec } => self.start(call.id, process, *spec),
             Request::Exec {
@@ -139,7 +148,7 @@ impl Node {
             } => self.exec(call.id, process, &container, &spec),
             Request::Signal { container, signal } => self.signal(&container, signal),
             Request::Remove { container } => self.remove(call.id, &container),
-            Request::Sockets { sandbox } => self.sockets(sandbox.as_deref()),
+            Request::Sockets { node, sandbox } => self.sockets(node, sandbox.as_deref()),
             Request::Bind { address, datagram } => self.bind(address, datagram),
             Request::Usage { container } => self.usage(&container),
             Request::Ping => Ok(Outcome::DONE),

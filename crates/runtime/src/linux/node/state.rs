@@ -10,12 +10,25 @@ use nix::unistd::Pid;
 use super::cgroup::Groups;
 use super::member::Membership;
 use super::namespace::Shared;
+use super::network::Addresses;
 use crate::linux::wire::{Ends, Failure};
 use crate::{ContainerSpec, ExitStatus, Processes};
+
+/// A node: the first, or one beside it on this host.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// Of which only the network is its own.
+    pub(super) network: Shared,
+    pub(super) addresses: Addresses,
+    /// What its pods may use together. The first node's is the parent of the others'.
+    pub(super) groups: Groups,
+}
 
 /// A pod's shared part.
 #[derive(Debug)]
 pub(super) struct Sandbox {
+    /// The number of its node.
+    pub(super) node: u8,
     pub(super) shared: Shared,
     /// `None` on the host network: the node's address then.
     pub(super) address: Option<Ipv4Addr>,

@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::namespace::{Home, Shared};
-use super::network::{Addresses, connect_pod};
+use super::network::{Addresses, FIRST, connect_pod};
 use super::privilege::{self, Users};
 use super::program::Identity;
 use super::root::{self, Parts};
@@ -126,10 +126,10 @@ fn rehearse(mode: Mode, writer: &OwnedFd) -> Result<(), Failure> {
             .context("make the pod's namespaces")?;
         Shared::current()
     })?;
-    let address = Addresses::new()
+    let address = Addresses::new(FIRST)
         .take()
         .ok_or_else(|| Failure::other("find a pod address", "none"))?;
-    connect_pod(&home, &shared, address)?;
+    connect_pod(&home, &Shared::current()?, &shared, address)?;
 
     // In this process's mount namespace only: the host's /tmp stays as it is.
     let scratch = Path::new("/tmp");
