@@ -34,7 +34,7 @@ pub(crate) async fn answer(server: &Server, call: &RequestInfo) -> Result<Respon
     let usage = ask(server, nodes.collect()).await;
     let mut items = objects.iter().filter_map(|object| match of_pods {
         true => pod_metrics(object, usage.get(node_of(object))?),
-        false => node_metrics(object, usage.get(name(object))?),
+        false => Some(node_metrics(object, usage.get(name(object))?)),
     });
     if call.verb == "get" {
         let item = items.next().ok_or_else(|| not_found(call))?;
@@ -113,10 +113,10 @@ fn usage(used: &Used) -> Value {
     json!({ "cpu": format!("{}n", used.nano_cores), "memory": format!("{}Ki", used.memory_bytes / 1024) })
 }
 
-fn node_metrics(node: &Value, measured: &NodeUsage) -> Option<Value> {
+fn node_metrics(node: &Value, measured: &NodeUsage) -> Value {
     let mut metrics = metrics(node, measured.at, measured.window);
-    metrics["usage"] = usage(measured.node.as_ref()?);
-    Some(metrics)
+    metrics["usage"] = usage(&measured.node);
+    metrics
 }
 
 /// `None` for a pod of which nothing runs.
@@ -153,7 +153,7 @@ mod tests {
         let measured = NodeUsage {
             at,
             window: Duration::from_secs(30),
-            node: Some(used),
+            node: used,
             pods: vec![PodUsage {
                 pod: reference,
                 window: Duration::from_millis(15_123),
@@ -172,7 +172,7 @@ mod tests {
                 "containers": [{ "name": "c", "usage": usage }],
             }))
         );
-        let node = node_metrics(&json!({ "metadata": { "name": "n" } }), &measured).unwrap();
+        let node = node_metrics(&json!({ "metadata": { "name": "n" } }), &measured);
         assert_eq!((&node["usage"], &node["window"]), (&usage, &json!("30s")));
         let other = json!({ "metadata": { "name": "web", "namespace": "shop", "uid": "another" } });
         assert_eq!(

@@ -10,6 +10,7 @@ use knarr_clock::Clock;
 use knarr_image::ImageStore;
 use knarr_runtime::Runtime;
 use kube::Client;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) services: Services,
     /// What containers used when somebody asked last.
     pub(crate) samples: Samples,
+    /// Told when the API server can be reached again.
+    pub(crate) reached: Notify,
     /// The pods of this node.
     pub(crate) pods: Registry,
     /// Makes the pod workers end their containers and then themselves.

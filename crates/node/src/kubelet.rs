@@ -8,7 +8,7 @@ use knarr_client::event::Recorder;
 use knarr_image::ImageStore;
 use knarr_runtime::Runtime;
 use kube::Client;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -77,6 +77,7 @@ impl Kubelet {
             objects: Objects::new(client.clone(), shutdown.clone()),
             services: Services::start(client.clone(), shutdown.clone()),
             samples: Samples::default(),
+            reached: Notify::new(),
             pods: Registry::default(),
             stopping: CancellationToken::new(),
             shutdown,

@@ -32,7 +32,29 @@ struct Measured {
 struct Survey {
     at: Timestamp,
     containers: Vec<Measured>,
+    /// The whole machine, where it is the node's own.
     machine: Option<(MachineUsage, Rate)>,
+}
+
+impl Survey {
+    /// What all containers use together.
+    fn sum(&self) -> (Used, u64) {
+        self.containers
+            .iter()
+            .fold(<(Used, u64)>::default(), |(mut used, nanos), one| {
+                used.nano_cores += one.rate.nano_cores;
+                used.memory_bytes += one.usage.memory_bytes;
+                (used, nanos + one.usage.cpu_nanos)
+            })
+    }
+}
+
+/// What the machine uses. `None` when its system does not tell, and for a node that is only a part of it.
+fn machine_usage(cx: &Context) -> Option<MachineUsage> {
+    match cx.options.capacity {
+        Some(_) => None,
+        None => node::machine_usage(),
+    }
 }
 
 /// Answers one request.
@@ -171,7 +193,7 @@ async fn measure(cx: &Context) -> Vec<Measured> {
 /// Measures everything, with rates.
 async fn survey(cx: &Context) -> Survey {
     let mut containers = measure(cx).await;
-    let mut machine = node::machine_usage();
+    let mut machine = machine_usage(cx);
     let now = cx.clock.now();
     if cx.samples.are_stale(now) {
         let counters = containers.iter().map(|one| (one.id.clone(), one.usage.cpu_nanos));
@@ -179,7 +201,7 @@ async fn survey(cx: &Context) -> Survey {
         cx.samples.begin(now, counters.chain(own));
         tokio::time::sleep(sample::MOMENT).await;
         containers = measure(cx).await;
-        machine = node::machine_usage();
+        machine = machine_usage(cx);
     }
     let at = cx.clock.now();
     for one in &mut containers {
@@ -226,13 +248,22 @@ pub(crate) async fn usage(cx: &Context) -> NodeUsage {
         };
         own.containers.push((one.container.clone(), used));
     }
-    let node = survey.machine.as_ref().map(|(machine, rate)| Used {
-        nano_cores: rate.nano_cores,
-        memory_bytes: working_set(cx, machine),
-    });
+    let (node, window) = match &survey.machine {
+        Some((machine, rate)) => {
+            let used = Used {
+                nano_cores: rate.nano_cores,
+                memory_bytes: working_set(cx, machine),
+            };
+            (used, rate.window)
+        }
+        None => {
+            let windows = survey.containers.iter().map(|one| one.rate.window);
+            (survey.sum().0, windows.min().unwrap_or_default())
+        }
+    };
     NodeUsage {
         at: survey.at,
-        window: survey.machine.map(|(_, rate)| rate.window).unwrap_or_default(),
+        window,
         node,
         pods,
     }
@@ -288,6 +319,12 @@ async fn summary(cx: &Context) -> Value {
             "usageBytes": cx.capacity.memory_bytes.saturating_sub(machine.free_bytes),
             "workingSetBytes": working_set(cx, machine),
         });
+    } else {
+        let (used, nanos) = survey.sum();
+        node["cpu"] = cpu(used.nano_cores, nanos);
+        node["memory"] = memory(used.memory_bytes);
+        let available = cx.capacity.memory_bytes.saturating_sub(used.memory_bytes);
+        node["memory"]["availableBytes"] = available.into();
     }
     if let Some((capacity, available)) = node::disk(&cx.options.state_dir) {
         let used = capacity.saturating_sub(available);
@@ -362,20 +399,22 @@ async fn resource_metrics(cx: &Context) -> String {
         "Start time of the container since unix epoch in seconds",
         each(&|one| one.since.as_millisecond() as f64 / 1e3),
     );
-    if let Some(machine) = node::machine_usage() {
-        let memory = working_set(cx, &machine);
-        family(
-            "node_cpu_usage_seconds_total",
-            "counter",
-            "Cumulative cpu time consumed by the node in core-seconds",
-            vec![(String::new(), seconds(machine.cpu_nanos))],
-        );
-        family(
-            "node_memory_working_set_bytes",
-            "gauge",
-            "Current working set of the node in bytes",
-            vec![(String::new(), memory as f64)],
-        );
-    }
+    let sum = |value: &dyn Fn(&Measured) -> u64| running.iter().map(value).sum::<u64>();
+    let (nanos, memory) = match machine_usage(cx) {
+        Some(machine) => (machine.cpu_nanos, working_set(cx, &machine)),
+        None => (sum(&|one| one.usage.cpu_nanos), sum(&|one| one.usage.memory_bytes)),
+    };
+    family(
+        "node_cpu_usage_seconds_total",
+        "counter",
+        "Cumulative cpu time consumed by the node in core-seconds",
+        vec![(String::new(), seconds(nanos))],
+    );
+    family(
+        "node_memory_working_set_bytes",
+        "gauge",
+        "Current working set of the node in bytes",
+        vec![(String::new(), memory as f64)],
+    );
     text
 }

@@ -161,8 +161,8 @@ pub struct NodeUsage {
     pub at: Timestamp,
     /// Over how long the node's rate was measured.
     pub window: Duration,
-    /// All of the node; `None` where its system does not tell.
-    pub node: Option<Used>,
+    /// All of the node.
+    pub node: Used,
     /// Its pods that run.
     pub pods: Vec<PodUsage>,
 }

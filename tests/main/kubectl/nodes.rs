@@ -16,15 +16,15 @@ spec:
       tolerations: [{key: gpu, operator: Exists}]
       containers:
       - name: c
-        image: "busybox:1.28"
-        command: [sh, -c, "mkdir /www; hostname > /www/index.html; exec httpd -f -p 8080 -h /www"]
+        image: nginx
+        command: [sh, -c, "hostname > /usr/share/nginx/html/index.html; exec nginx -g 'daemon off;'"]
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: agent}
 spec:
   selector: {app: agent}
-  ports: [{port: 80, targetPort: 8080}]
+  ports: [{port: 80, targetPort: 80}]
 "#;
 
 #[test]
@@ -48,7 +48,7 @@ fn a_node_is_added_used_cut_off_healed_kept_and_removed() {
     let worker = |path: &str| cluster.value(&["node", "worker"], path);
     assert_eq!(
         worker("{.status.allocatable.cpu} {.status.allocatable.memory} {.status.allocatable.pods}"),
-        "1500m 524288Ki 20"
+        "1500m 512Mi 20"
     );
     assert_eq!(worker("{.metadata.labels.disk} {.spec.taints[*].key}"), "ssd gpu");
     assert!(cluster.node(&["list"]).contains("worker"));
@@ -79,11 +79,11 @@ fn a_node_is_added_used_cut_off_healed_kept_and_removed() {
                 .to_owned()
         };
         assert_eq!(
-            get(&here, &on("worker", ip), "8080"),
+            get(&here, &on("worker", ip), "80"),
             there,
             "pods of two nodes reach each other"
         );
-        assert_eq!(get(&there, &on("knarr", ip), "8080"), here);
+        assert_eq!(get(&there, &on("knarr", ip), "80"), here);
         let answer = get(&there, "agent", "80");
         assert!(answer == here || answer == there, "and services, by name: {answer}");
     }
@@ -107,7 +107,7 @@ fn a_node_is_added_used_cut_off_healed_kept_and_removed() {
     };
     cluster.until("nobody reaches the worker", || answers(false));
     if networked {
-        let url = format!("http://{}:8080/", on("worker", ip));
+        let url = format!("http://{}:80/", on("worker", ip));
         cluster.fails(&["exec", &here, "--", "wget", "-T", "2", "-qO-", &url], b"");
     }
     cluster.node(&["heal", "worker"]);

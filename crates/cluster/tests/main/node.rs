@@ -156,8 +156,11 @@ async fn a_node_that_is_cut_off_is_given_up_and_its_stateful_pod_is_replaced_whe
 
     cut(&client, "worker", None).await;
     ready(&client, "worker", "True").await;
-    let second = pod_on(&pods, "app=db", "worker").await;
-    assert_ne!(second.uid(), first.uid());
+    let second = until(async || {
+        let pod = pods.get_opt("db-0").await.unwrap()?;
+        (pod.uid() != first.uid()).then_some(pod)
+    })
+    .await;
 
     // By force.
     cut(&client, "worker", Some("")).await;

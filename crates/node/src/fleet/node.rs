@@ -172,7 +172,7 @@ impl Backend for Door {
         Ok(NodeUsage {
             at: now,
             window: WINDOW,
-            node: Some(all),
+            node: all,
             pods,
         })
     }

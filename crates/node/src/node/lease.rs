@@ -22,7 +22,7 @@ pub(crate) const RENEWAL: Duration = Duration::from_secs(10);
 pub(crate) async fn renew(cx: Arc<Context>) {
     let mut renewals = tokio::time::interval(RENEWAL);
     renewals.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut known = false;
+    let (mut known, mut lost) = (false, false);
     loop {
         renewals.tick().await;
         let (client, name, clock) = (&cx.client, &cx.options.node_name, &cx.clock);
@@ -31,9 +31,14 @@ pub(crate) async fn renew(cx: Arc<Context>) {
             false => acquire(client, name, clock).await,
         };
         match renewed {
-            Ok(()) => known = true,
+            Ok(()) => {
+                known = true;
+                if std::mem::take(&mut lost) {
+                    cx.reached.notify_one();
+                }
+            }
             Err(error) => {
-                known = false;
+                (known, lost) = (false, true);
                 tracing::debug!(%error, "lease not renewed");
             }
         }

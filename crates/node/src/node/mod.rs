@@ -177,6 +177,7 @@ pub(crate) async fn refresh(cx: Arc<Context>, mut seen: Seen) {
                 }
                 continue;
             }
+            () = cx.reached.notified() => {}
             () = tokio::time::sleep_until(due) => {}
         }
         let status = runtime.borrow_and_update().clone();
