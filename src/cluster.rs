@@ -31,8 +31,8 @@ pub use plan::{Change, ObjectRef, Pace, Plan, Write, subject};
 pub use plugin::{Credential, PLUGIN, PLUGIN_SECONDS, Plugin};
 pub use request::{Read, encode};
 pub use source::{
-    ComponentLogs, ConnectOptions, Contexts, Given, Running, Size, Source, background, clusters_dir, connect, plugin_of,
-    reexec,
+    ComponentLogs, ConnectOptions, Contexts, Given, Running, Size, Source, background, clusters_dir, connect,
+    plugin_of, reexec,
 };
 
 /// Who changes objects, as their managed fields remember it.
