@@ -67,28 +67,62 @@ pub struct Config {
     pub columns: BTreeMap<String, Vec<ColumnChoice>>,
     /// Contexts where every change must be asked for by name; `*` stands for anything (`prod*`).
     pub protected: Vec<String>,
+    /// The colours by which contexts are known (`"staging*" = "yellow"`); what is called production is red without one.
+    pub contexts: BTreeMap<String, ContextColour>,
+}
+
+/// A colour by which a context is known in the top line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContextColour {
+    /// As what is broken.
+    Red,
+    /// As what needs a look.
+    Yellow,
+    /// As what is healthy.
+    Green,
+    /// As what is on its way.
+    Cyan,
+    /// As any context.
+    Blue,
+    /// As what is not known.
+    Violet,
+}
+
+/// The colour of a context: that of the first pattern that it is like, else red for production.
+pub fn context_colour(rules: &BTreeMap<String, ContextColour>, name: &str) -> Option<ContextColour> {
+    let told = rules.iter().find(|(pattern, _)| is_like(pattern, name));
+    let production = || {
+        let mut words = name.split(|ch: char| !ch.is_ascii_alphanumeric());
+        words.any(|word| matches!(&*word.to_ascii_lowercase(), "prod" | "production" | "prd" | "live"))
+    };
+    told.map(|(_, colour)| *colour)
+        .or_else(|| production().then_some(ContextColour::Red))
 }
 
 /// Whether one of the patterns is the name; `*` stands for any number of characters.
 pub fn is_protected(patterns: &[String], name: &str) -> bool {
-    patterns.iter().any(|pattern| {
-        let mut parts = pattern.split('*');
-        let first = parts.next().unwrap_or_default();
-        let Some(mut rest) = name.strip_prefix(first) else {
-            return false;
-        };
-        let parts: Vec<&str> = parts.collect();
-        let Some((last, middle)) = parts.split_last() else {
-            return rest.is_empty();
-        };
-        for part in middle {
-            match rest.find(part) {
-                Some(at) => rest = &rest[at + part.len()..],
-                None => return false,
-            }
+    patterns.iter().any(|pattern| is_like(pattern, name))
+}
+
+/// Whether the pattern is the name.
+fn is_like(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
         }
-        rest.ends_with(last)
-    })
+    }
+    rest.ends_with(last)
 }
 
 impl Default for Config {
@@ -101,6 +135,7 @@ impl Default for Config {
             aliases: BTreeMap::new(),
             columns: BTreeMap::new(),
             protected: Vec::new(),
+            contexts: BTreeMap::new(),
         }
     }
 }
@@ -136,7 +171,7 @@ impl Config {
         let refused = |error: &toml::de::Error| {
             Error::new(ErrorKind::Config, format!("{} cannot be understood", path.display()))
                 .because(error)
-                .hint("settings are theme, keymap, ascii, read_only, protected, aliases and columns")
+                .hint("settings are theme, keymap, ascii, read_only, protected, contexts, aliases and columns")
         };
         let mut table: toml::Table = toml::from_str(text).map_err(|error| refused(&error))?;
         let columns: Columns = toml::from_str(text).map_err(|error| refused(&error))?;
@@ -165,6 +200,15 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn production_is_red_unless_the_user_says_otherwise() {
+        let rules = BTreeMap::from([("prod-eu*".to_owned(), ContextColour::Violet)]);
+        assert_eq!(context_colour(&rules, "prod-eu-1"), Some(ContextColour::Violet));
+        assert_eq!(context_colour(&rules, "shop-prod"), Some(ContextColour::Red));
+        assert_eq!(context_colour(&rules, "gke_PROD_x"), Some(ContextColour::Red));
+        assert_eq!(context_colour(&rules, "products"), None);
+    }
 
     #[test]
     fn protected_contexts_are_found_by_pattern() {

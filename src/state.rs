@@ -74,6 +74,8 @@ pub struct State {
     pub namespaces: Namespaces,
     /// Command lines typed.
     pub history: History,
+    /// The column each kind was last sorted by, and whether downwards, by its full name.
+    pub sorts: BTreeMap<String, (String, bool)>,
     /// The user's own short forms, and the lines they stand for.
     pub aliases: Vec<(String, String)>,
     /// What happens when a request is answered.
@@ -134,6 +136,7 @@ impl State {
             said: 0,
             namespaces: Namespaces::all(),
             history: History::default(),
+            sorts: BTreeMap::new(),
             aliases: Vec::new(),
             waiting: BTreeMap::new(),
             operations: BTreeMap::new(),

@@ -44,6 +44,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::cluster::{ClusterId, Discovery, LinkState, Namespaces, ObjectRef, Place, Read, Resource};
+use crate::config::ContextColour;
 use crate::error::{Error, Result};
 use crate::keys::{Chord, Keymap, Line, Scope};
 use crate::kind::outline::{Of, Outline};
@@ -149,6 +150,8 @@ pub struct ClusterInfo {
     pub read_only: bool,
     /// Whether every change is asked for by its name.
     pub protected: bool,
+    /// The colour it is known by.
+    pub colour: Option<ContextColour>,
     /// As whom requests are sent.
     pub user: Arc<str>,
     /// How the way to it is.
@@ -349,6 +352,10 @@ pub trait View: Debug + Send {
     }
     /// The resource it lists.
     fn resource(&self) -> Option<Arc<Resource>> {
+        None
+    }
+    /// The column it is sorted by, and whether downwards, when it can be sorted.
+    fn sorted(&self) -> Option<(String, bool)> {
         None
     }
     /// Where it looks, when it looks for objects.

@@ -70,6 +70,9 @@ pub(super) const FORWARDS: Command = Command::new(
 )
 .aliases(&["forwards", "pf", "sessions"]);
 
+pub(super) const OWNER: Command =
+    Command::new("object.owner", &[], "Go to what the object belongs to", owner).aliases(&["owner"]);
+
 /// `view.open pods web -l app=x /crash`: arguments in any order.
 fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
     let mut words = line.args.iter().map(String::as_str).peekable();
@@ -121,6 +124,7 @@ fn open(cx: &mut Cx<'_>, line: &Line) -> Result<()> {
         return Err(Error::usage(format!("{} cannot be listed", resource.plural)));
     }
     let place = Place::new(cx.data.cluster().id, namespaces).across(&clusters);
+    let sort = sort.or_else(|| cx.state.sorts.get(&resource.full_name()).cloned());
     let mut view = Browser::new(resource, place);
     if !labels.is_empty() {
         view = view.with_labels(&labels);
@@ -196,15 +200,8 @@ pub(super) fn drill(cx: &mut Cx<'_>) -> Result<()> {
                 word("/involvedObject/kind"),
                 word("/involvedObject/name"),
             );
-            let discovery = cx.data.discovery_of(target.id.cluster);
-            let resource = discovery
-                .by_kind(&api, &kind)
-                .or_else(|| discovery.find(&kind))
-                .cloned();
-            let resource =
-                resource.ok_or_else(|| Error::usage(format!("the cluster does not serve {kind} any more")))?;
             let space = here.within(&*word("/involvedObject/namespace"));
-            cx.push(Browser::new(resource, space).with_fields(&format!("metadata.name={name}"), &name));
+            return show_one(cx, space, (&api, &kind), &name);
         }
         Drill::Containers => {
             let view = Containers::new(target, cx.data);
@@ -213,6 +210,39 @@ pub(super) fn drill(cx: &mut Cx<'_>) -> Result<()> {
         Drill::Describe => return action::run(cx, &Line::bare("object.describe")),
     }
     Ok(())
+}
+
+/// Opens the table of a kind on one of its objects.
+fn show_one(cx: &mut Cx<'_>, place: Place, (api, kind): (&str, &str), name: &str) -> Result<()> {
+    let cluster = place.clusters.first().copied().unwrap_or(cx.data.cluster().id);
+    let discovery = cx.data.discovery_of(cluster);
+    let resource = discovery.by_kind(api, kind).or_else(|| discovery.find(kind)).cloned();
+    let resource = resource.ok_or_else(|| Error::usage(format!("the cluster does not serve {kind} any more")))?;
+    cx.push(Browser::new(resource, place).with_fields(&format!("metadata.name={name}"), name));
+    Ok(())
+}
+
+/// Opens the object that controls this one: the ReplicaSet of a pod, the Deployment of a ReplicaSet, the node of a static pod.
+fn owner(cx: &mut Cx<'_>, _line: &Line) -> Result<()> {
+    let target = cx.target()?;
+    let object = target.object.value();
+    let owners = object
+        .pointer("/metadata/ownerReferences")
+        .and_then(|owners| owners.as_array());
+    let owners = owners.map_or(&[][..], Vec::as_slice);
+    let owner = owners
+        .iter()
+        .find(|owner| owner["controller"] == true)
+        .or(owners.first());
+    let Some(owner) = owner else {
+        return Err(Error::usage(format!(
+            "nothing owns {} {}",
+            target.resource.singular, target.id.name
+        )));
+    };
+    let word = |field: &str| owner[field].as_str().unwrap_or_default();
+    let place = Place::new(target.id.cluster, target.id.namespace().map(Arc::from));
+    show_one(cx, place, (word("apiVersion"), word("kind")), word("name"))
 }
 
 /// Opens the prompt, on the beginning of a line when one is given.

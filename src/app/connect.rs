@@ -124,6 +124,7 @@ impl App {
                 connection.heard = now;
                 connection.running = running;
                 connection.info.user = link.user.clone();
+                connection.info.colour = crate::config::context_colour(&self.settings.contexts, &name);
                 connection.info.protected = crate::config::is_protected(&self.settings.protected, &name);
                 connection.info.name = name;
                 connection.info.namespace = link.namespace.clone();

@@ -59,6 +59,7 @@ impl Connection {
                 embedded: matches!(source, Source::Embedded { .. }),
                 read_only,
                 protected: false,
+                colour: None,
                 user: "".into(),
                 state: LinkState::Connecting,
                 namespace: "default".into(),

@@ -95,7 +95,7 @@ pub(super) fn frame(
     }
     toast::draw(area, buf, state, &look);
     let column = state.panes().focused().area.x + crate::widget::GUTTER;
-    let row = state.view().focus().map(|row| (column.saturating_sub(2), row));
+    let row = state.view().focus().map(|row| (column.saturating_sub(1), row));
     for layer in &state.layers {
         // What is not about what is under the cursor stands in the middle.
         look.beside = row.filter(|_| !layer.pinned.is_empty() || layer.overlay.is_about_cursor());
@@ -217,8 +217,7 @@ struct Hint {
 
 /// The hints that fit. The keys that lead to all others keep their place however narrow it is.
 fn hints(row: Rect, state: &State, look: &Look<'_>, trouble: bool) -> Vec<Hint> {
-    let offers: Vec<(&str, &str)> = nothing::OFFERS
-        .iter()
+    let offers: Vec<(&str, &str)> = nothing::offers(look)
         .map(|(action, word, _)| (*action, *word))
         .collect();
     let offered = if trouble { &offers[..] } else { state.view().hints() };

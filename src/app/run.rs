@@ -23,7 +23,7 @@ use crate::action;
 use crate::cluster::{
     ClusterId, ComponentLogs, Credential, Discovery, Journal, Namespaces, Place, Plugin, Resource, Source,
 };
-use crate::config::ColumnChoice;
+use crate::config::{ColumnChoice, ContextColour};
 use crate::error::{Error, Result};
 use crate::keys::Keymap;
 use crate::kind;
@@ -51,6 +51,8 @@ pub struct Settings {
     pub read_only: bool,
     /// Contexts where every change must be asked for by name; `*` stands for anything.
     pub protected: Vec<String>,
+    /// The colours of contexts; `*` stands for anything.
+    pub contexts: BTreeMap<String, ContextColour>,
     /// User and groups to impersonate.
     pub impersonate: (Option<String>, Vec<String>),
     /// Command to run at start.
@@ -150,7 +152,14 @@ impl App {
             None => Namespaces::from("default"),
         };
         let pods = built_in.find("pods").cloned().expect("built-in discovery has pods");
-        let view = Browser::new(pods, Place::new(cluster, namespaces.clone()));
+        let memory = Memory::at(settings.state_dir.clone());
+        // What is damaged is not worth a word.
+        let sorts: BTreeMap<String, (String, bool)> =
+            serde_json::from_str(&memory.recall("sorts.json")).unwrap_or_default();
+        let mut view = Browser::new(pods, Place::new(cluster, namespaces.clone()));
+        if let Some((column, descending)) = sorts.get("pods") {
+            view.sort(column, *descending);
+        }
         let mut state = State::new(
             Box::new(view),
             settings.source.clone(),
@@ -165,7 +174,7 @@ impl App {
             Some(dir) => Journal::at(dir.join("journal.jsonl")),
             None => Journal::default(),
         };
-        let memory = Memory::at(settings.state_dir.clone());
+        state.sorts = sorts;
         state.history = History::parse(&memory.recall("history"));
         state.aliases.clone_from(&settings.aliases);
         state.journal = journal.path().map(Into::into);

@@ -21,6 +21,7 @@ fn settings(source: crate::cluster::Source) -> Settings {
         // The actions and the dialogs believe that everything is allowed.
         read_only: false,
         protected: Vec::new(),
+        contexts: std::collections::BTreeMap::new(),
         impersonate: (None, Vec::new()),
         start: None,
         theme: Theme::load("dark", None).expect("a theme"),

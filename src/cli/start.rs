@@ -249,6 +249,7 @@ fn settings(flags: &Flags, paths: &Paths, start: Option<String>) -> Result<Setti
         namespace,
         read_only: flags.read_only || config.read_only,
         protected: config.protected,
+        contexts: config.contexts,
         impersonate: (place.as_user.clone(), place.as_group.clone()),
         start,
         theme,

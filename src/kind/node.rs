@@ -14,6 +14,7 @@ use super::part::{Condition, Meta, Str, condition, parse};
 use super::{Column, Drill, Kind, Related, Subject};
 use crate::document::Document;
 use crate::store::{Cell, Health, Object};
+use crate::text::parse_quantity;
 use crate::theme::Role;
 
 pub(super) static KIND: Kind = Kind {
@@ -168,6 +169,17 @@ fn roles<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>) -> String {
     roles.join(",")
 }
 
+/// An amount as people read it: bytes with a unit that suits them.
+fn shown(resource: &str, quantity: &Value) -> String {
+    let written = scalar(quantity);
+    let is_bytes = ["memory", "storage", "hugepages"].iter().any(|word| resource.contains(word));
+    let bytes = parse_quantity(&written).and_then(|thousandths| u64::try_from(thousandths / 1000).ok());
+    match bytes.filter(|_| is_bytes) {
+        Some(bytes) => crate::text::bytes(bytes),
+        None => written.into_owned(),
+    }
+}
+
 fn summary(subject: &Subject<'_>) -> Document {
     let object = subject.object;
     let status = &object["status"];
@@ -187,9 +199,9 @@ fn summary(subject: &Subject<'_>) -> Document {
     brief.gap();
     let allocatable = &status["allocatable"];
     for (name, quantity) in pairs(&status["capacity"]) {
-        let (total, free) = (scalar(quantity), scalar(&allocatable[name]));
+        let (total, free) = (shown(name, quantity), shown(name, &allocatable[name]));
         let line = if free.is_empty() || free == total {
-            total.into_owned()
+            total
         } else {
             format!("{free} of {total}")
         };

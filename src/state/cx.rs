@@ -457,7 +457,20 @@ impl Cx<'_> {
     pub fn view_command(&mut self, command: &ViewCommand) -> Result<Option<Line>> {
         let data = self.data;
         let reply = self.state.view_mut().command(command, data)?;
+        if matches!(command, ViewCommand::Sort(_)) {
+            self.remember_sort();
+        }
         Ok(self.reply(reply))
+    }
+
+    /// The next table of the kind is sorted as this one is, in later runs too.
+    fn remember_sort(&mut self) {
+        let view = self.state.view();
+        if let (Some(resource), Some(sorted)) = (view.resource(), view.sorted()) {
+            self.state.sorts.insert(resource.full_name(), sorted);
+            let text = serde_json::to_string(&self.state.sorts).unwrap_or_default();
+            self.effects.push(Effect::Remember("sorts.json", text));
+        }
     }
 
     /// Does what a view replies; a line it wants run is given back.

@@ -60,6 +60,8 @@ pub struct Browser {
     slid: Option<(Arc<str>, Timestamp)>,
     /// The object the cursor goes to when it shows.
     wanted: Option<ObjectId>,
+    /// How it is to be sorted once a column of that title is known.
+    unsorted: Option<(String, bool)>,
     /// Whether the user has moved the cursor: until then it stays on the first row while rows arrive.
     touched: bool,
     /// What its objects use, by cluster, where that is measured.
@@ -108,6 +110,7 @@ impl Browser {
             label_columns: Vec::new(),
             slid: None,
             wanted: None,
+            unsorted: None,
             touched: false,
             usage: usage::Measured::default(),
             extents: Vec::new(),
@@ -148,6 +151,7 @@ impl Browser {
             .columns
             .iter()
             .position(|column| column.title.eq_ignore_ascii_case(title));
+        self.unsorted = found.is_none().then(|| (title.to_owned(), descending));
         self.need.sort = Sort {
             column: found.filter(|at| *at > 0),
             descending,
@@ -368,6 +372,11 @@ impl View for Browser {
         Some(self.resource.clone())
     }
 
+    fn sorted(&self) -> Option<(String, bool)> {
+        let column = self.columns.get(self.need.sort.column.unwrap_or(0))?;
+        Some((column.title.to_string(), self.need.sort.descending))
+    }
+
     fn place(&self) -> Option<&Place> {
         Some(&self.need.query.place)
     }
@@ -465,6 +474,9 @@ impl View for Browser {
         if !listing.columns.is_empty() && listing.columns != self.columns {
             self.columns = listing.columns.clone();
             self.extents = vec![Extent::default(); self.columns.len() + self.wheres().len()];
+            if let Some((title, descending)) = self.unsorted.take() {
+                self.sort(&title, descending);
+            }
         }
         let loading = listing.state == FeedState::Loading;
         if let Some(at) = self.wanted.as_ref().and_then(|id| listing.position(id, self.index)) {

@@ -124,6 +124,11 @@ impl Card {
                 }
             }
         }
+        for column in &mut columns {
+            while matches!(column.last(), Some(Row::Blank)) {
+                column.pop();
+            }
+        }
         columns.retain(|column| !column.is_empty());
         columns
     }

@@ -51,8 +51,19 @@ pub(super) fn events_of(listing: Option<&Listing>) -> Vec<Value> {
         .flat_map(Listing::iter)
         .map(|row| row.object.value())
         .collect();
-    events.sort_by(|a, b| seen(a).cmp(seen(b)));
+    // Within a second they came in the order in which they were first made: their names end with that.
+    let order = |event: &Value| (seen(event).to_owned(), made(event).to_owned());
+    events.sort_by_cached_key(order);
     events
+}
+
+/// The end of an event's name: the moment it was first made, in hexadecimal.
+fn made(event: &Value) -> &str {
+    let name = event
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    name.rsplit('.').next().unwrap_or_default()
 }
 
 fn seen(event: &Value) -> &str {

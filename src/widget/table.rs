@@ -443,6 +443,26 @@ mod tests {
     }
 
     #[test]
+    fn a_very_long_name_gives_way_to_words_and_headers_to_the_first_column_to_spare() {
+        let mut columns = pods();
+        columns[0] = name(70, 70);
+        columns[4].rank = 0;
+        for (available, expected) in [
+            (140, [Some(70), Some(5), Some(17), Some(8), Some(26)]),
+            (110, [Some(55), Some(5), Some(17), Some(5), Some(12)]),
+            (92, [Some(40), Some(5), Some(17), Some(2), Some(12)]),
+            (84, [Some(43), Some(5), Some(17), Some(8), None]),
+            (76, [Some(40), Some(5), Some(17), Some(4), None]),
+        ] {
+            let widths = fit(&columns, available);
+            // Whoever is wider gives first: what matters is what is whole.
+            assert_eq!(widths[4].is_some(), expected[4].is_some(), "{available}: {widths:?}");
+            assert_eq!(widths[2], expected[2], "{available}: {widths:?}");
+            assert!(widths[0] >= Some(TELLING), "{available}: {widths:?}");
+        }
+    }
+
+    #[test]
     fn a_column_to_spare_with_nothing_in_it_does_not_come() {
         let mut columns = pods();
         columns[4].wanted = 0;

@@ -33,7 +33,7 @@ fn lines_at(area: Rect, buf: &mut Buffer, theme: &Theme, lines: &[TextLine]) {
 }
 
 /// What can be done while there is no cluster.
-pub(super) const OFFERS: &[(&str, &str, &str)] = &[
+const OFFERS: &[(&str, &str, &str)] = &[
     (
         "cluster.embedded",
         "embedded",
@@ -43,6 +43,15 @@ pub(super) const OFFERS: &[(&str, &str, &str)] = &[
     ("cluster.retry", "retry", "try again now"),
     ("app.quit", "leave", "leave"),
 ];
+
+/// Those that lead somewhere now.
+pub(super) fn offers(look: &Look<'_>) -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+    let contexts = look.data.contexts().len();
+    let here = look.data.cluster().embedded;
+    // The one context that there is is the one that does not answer.
+    let leads = move |action: &str| action != "context.pick" || contexts > 1 || (here && contexts > 0);
+    OFFERS.iter().filter(move |(action, ..)| leads(action))
+}
 
 /// There is no cluster yet: what is being tried, why it failed, what can be done.
 pub(super) fn trouble(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
@@ -93,7 +102,7 @@ pub(super) fn trouble(area: Rect, buf: &mut Buffer, look: &Look<'_>) {
     if tall {
         lines.push(TextLine::new());
     }
-    for (action, _, words) in OFFERS {
+    for (action, _, words) in offers(look) {
         let key = text::pad_right(&look.key(action), 4);
         let words = text::cut_end(words, usize::from(inner.width.saturating_sub(6)));
         lines.push(

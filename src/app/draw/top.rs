@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::cluster::{LinkState, Namespaces, Place};
+use crate::config::ContextColour;
 use crate::document::TextLine;
 use crate::keys::Line;
 use crate::session::Status;
@@ -139,7 +140,7 @@ fn left(mut words: Vec<String>, status: &str, room: usize, theme: &Theme, info: 
         line.push(Role::Protected, &format!(" {} ", words[0]));
     } else {
         line.push(Role::Text, " ");
-        line.push(Role::Accent, &words[0]);
+        line.push(info.colour.map_or(Role::Accent, colour), &words[0]);
     }
     for (at, word) in words.iter().enumerate().skip(1) {
         line.push(Role::Dim, &format!(" {} ", theme.signs.step));
@@ -148,6 +149,17 @@ fn left(mut words: Vec<String>, status: &str, room: usize, theme: &Theme, info: 
     }
     line.push(Role::Dim, &format!("  {status}"));
     line
+}
+
+fn colour(colour: ContextColour) -> Role {
+    match colour {
+        ContextColour::Red => Role::Danger,
+        ContextColour::Yellow => Role::Warning,
+        ContextColour::Green => Role::Good,
+        ContextColour::Cyan => Role::Progress,
+        ContextColour::Blue => Role::Accent,
+        ContextColour::Violet => Role::Unknown,
+    }
 }
 
 /// Cuts the longest words until all fit into `room` columns, as far as they stay readable.
@@ -170,7 +182,9 @@ fn right(state: &State, data: &dyn Data) -> Vec<Part> {
     let info = data.cluster();
     let listing = state.view().needs().first().map(|need| data.listing(need));
     let mut parts = Vec::new();
-    if let Some(tally) = listing.as_ref().map(|listing| listing.tally) {
+    // The health of one object stands in its text.
+    let table = listing.as_ref().filter(|_| state.view().resource().is_some());
+    if let Some(tally) = table.map(|listing| listing.tally) {
         parts.extend(health(&tally, theme));
     }
     parts.extend(nodes(data, theme));

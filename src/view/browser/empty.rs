@@ -20,17 +20,19 @@ pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, browser: &Brow
         [only] => format!(" in namespace {only}"),
         _ => format!(" in namespaces {namespaces}"),
     };
-    let (role, title, hints): (Role, String, Vec<String>) = match &listing.state {
+    let key = |line: &str, words: &str| (look.key(line), words.to_owned());
+    let plain = |hints: &[String]| hints.iter().map(|hint| (String::new(), hint.clone())).collect();
+    let (role, title, hints): (Role, String, Vec<(String, String)>) = match &listing.state {
         FeedState::Failed(error) => (
             Role::Failed,
             format!("{} cannot list {plural}: {}", look.theme.signs.failed, error.line()),
-            error.hints.clone(),
+            plain(&error.hints),
         ),
         FeedState::Loading => match &look.data.cluster().state {
             LinkState::Down(_, error) => (
                 Role::Failed,
                 format!("{} {}", look.theme.signs.failed, error.line()),
-                error.hints.clone(),
+                plain(&error.hints),
             ),
             _ => (
                 Role::Dim,
@@ -41,17 +43,17 @@ pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, browser: &Brow
         _ if listing.total > 0 => (
             Role::Dim,
             format!("no {plural} match: {} hidden", listing.total),
-            vec![format!("{} clears the filter", look.key("view.back"))],
+            vec![key("view.back", "clears the filter")],
         ),
         _ => {
             let mut hints = Vec::new();
             if browser.resource.namespaced && !namespaces.is_all() {
-                hints.push(format!("{} all namespaces", look.key("namespace.all")));
+                hints.push(key("namespace.all", "all namespaces"));
             }
             if &**plural == "pods" {
-                hints.push(format!("{} run an image", look.key("pod.run")));
+                hints.push(key("pod.run", "run an image"));
             }
-            hints.push(format!("{} apply a file", look.key("manifest.apply")));
+            hints.push(key("manifest.apply", "apply a file"));
             (Role::Dim, format!("no {plural}{place}"), hints)
         }
     };
@@ -69,17 +71,23 @@ pub(super) fn draw(area: Rect, buf: &mut Buffer, look: &Look<'_>, browser: &Brow
         );
         y += 1;
     }
-    for hint in hints {
-        for piece in text::wrap(&text::clean(&hint), width, 2) {
-            if y < area.bottom() {
+    for (key, words) in hints {
+        let x = match key.is_empty() {
+            true => area.x + 4,
+            false => {
                 put(
                     buf,
                     area.x + 4,
                     y,
                     area.right(),
-                    piece,
-                    base.patch(look.theme.style(Role::Dim)),
-                );
+                    &key,
+                    base.patch(look.theme.style(Role::Key)),
+                ) + 1
+            }
+        };
+        for piece in text::wrap(&text::clean(&words), width, 2) {
+            if y < area.bottom() {
+                put(buf, x, y, area.right(), piece, base.patch(look.theme.style(Role::Dim)));
             }
             y += 1;
         }

@@ -73,6 +73,7 @@ impl Setup {
             namespace: self.namespace,
             read_only: self.read_only,
             protected: self.protected,
+            contexts: std::collections::BTreeMap::new(),
             impersonate: (None, Vec::new()),
             start: self.start,
             theme: match (Theme::load(self.theme, None).expect("a theme"), self.colour) {

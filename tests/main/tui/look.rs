@@ -76,6 +76,47 @@ async fn a_theme_is_seen_while_one_chooses_and_gone_when_one_does_not() {
     assert!(tui.app.state().layers.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_leads_from_a_pod_to_what_owns_it_and_on() {
+    let mut tui = Tui::start(120, 30).await;
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "shop"}},
+            "template": {
+                "metadata": {"labels": {"app": "shop"}},
+                "spec": {"containers": [{"name": "main", "image": "nginx"}]},
+            },
+        },
+    });
+    let api: kube::Api<k8s_openapi::api::apps::v1::Deployment> = kube::Api::default_namespaced(tui.client());
+    let deployment = serde_json::from_value(deployment).expect("a deployment");
+    api.create(&PostParams::default(), &deployment).await.expect("created");
+    tui.until_line(&["shop-", "1/1", "Running"]).await;
+    tui.keys("O")
+        .await
+        .until("▸ replicasets")
+        .await
+        .until_line(&["shop-", "1"])
+        .await;
+    tui.keys("O")
+        .await
+        .until("▸ deployments")
+        .await
+        .until_line(&["shop", "1/1"])
+        .await;
+    tui.keys("O").await.until("nothing owns deployment shop").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_is_sorted_as_the_last_one_of_its_kind_was() {
+    let mut tui = with_a_broken_pod(120, 30).await;
+    tui.keys("oaoa").await.shows(&["AGE↓"]);
+    tui.keys(":nodes<ret>").await.until("VERSION").await.shows(&["NAME↑"]);
+    tui.keys(":pods<ret>").await.until("READY").await.shows(&["AGE↓"]);
+}
+
 /// A pod with two containers, the second of which writes lines.
 async fn with_two_containers(columns: u16, rows: u16) -> Tui {
     let mut tui = Tui::start(columns, rows).await;
@@ -174,6 +215,6 @@ async fn a_search_in_a_log_shows_the_lines_around_what_it_finds() {
     tui.until_line(&["web", "Running"]).await;
     tui.keys("l").await.until("following").await.until("six").await;
     tui.keys("/five<ret>").await.shows(&["1 of 6 lines"]);
-    tui.keys("X").await.shows(&["two", "five", "six", "and 3 around"]);
+    tui.keys("H").await.shows(&["two", "five", "six", "and 3 around"]);
     tui.hides(&["one"]);
 }

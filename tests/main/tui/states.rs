@@ -89,11 +89,11 @@ async fn a_server_that_refuses_is_explained_retried_and_recovered_from() {
         }
     });
     let mut tui = Tui::on(client, clock, Setup::default());
-    tui.until("cannot reach rehearsal").await.shows(&[
-        "start the cluster inside this program",
-        "choose another context",
-        "try again now",
-    ]);
+    tui.until("cannot reach rehearsal")
+        .await
+        .shows(&["start the cluster inside this program", "try again now"]);
+    // There is no other one.
+    tui.hides(&["choose another context"]);
     up.store(true, Ordering::SeqCst);
     tui.until("no pods in namespace default").await.until("live").await;
 }
