@@ -338,7 +338,9 @@ mod tests {
         let mut meanings: std::collections::BTreeMap<String, &'static str> = std::collections::BTreeMap::new();
         for view in VIEWS.iter().filter(|view| !view.contains(&"terminal")) {
             let scopes: Vec<Scope> = view.iter().copied().chain(["global"]).collect();
-            for binding in scopes.iter().flat_map(|scope| keymap.bindings(scope)) {
+            // What follows a prefix is said by the menu that the prefix opens.
+            let bindings = scopes.iter().flat_map(|scope| keymap.bindings(scope));
+            for binding in bindings.filter(|binding| binding.chords.len() == 1) {
                 let crate::keys::Found::Line(line) = keymap.find(&scopes, &binding.chords) else {
                     continue;
                 };
