@@ -274,12 +274,14 @@ impl Overlay for Confirm {
         }
         let option = |key: &str, word: &str, chosen: bool, role: Role| {
             let (open, close) = if chosen { ("[", "]") } else { (" ", " ") };
-            let bracket = if chosen { Role::Selected } else { Role::Text };
-            TextLine::new()
-                .with(bracket, open)
+            let line = TextLine::new()
+                .with(Role::Text, open)
                 .with(Role::Key, key)
                 .with(role, &format!(" {word}"))
-                .with(bracket, close)
+                .with(Role::Text, close);
+            // All of it is chosen, not its brackets: without colours that is what tells.
+            let below = if chosen { look.theme.style(Role::Selected) } else { base };
+            (line, base.patch(below))
         };
         let mut options = vec![option("n", "keep", !self.yes, Role::Text)];
         if self.gone {
@@ -288,7 +290,7 @@ impl Overlay for Confirm {
             options.push(option("y", &self.verb, self.yes, Role::Danger));
         }
         let mut x = inner.x;
-        for option in options {
+        for (option, base) in options {
             x = put_line(buf, x, y, inner.right(), &option, base, look.theme) + 2;
         }
     }
