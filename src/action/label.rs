@@ -36,6 +36,17 @@ impl Task {
         }
     }
 
+    /// The task of a key that leads to others: what its menu is called says it, else the first of them.
+    pub fn leading(menu: &str, first: &Line) -> Self {
+        match menu {
+            "change" => Self::Change,
+            "go to" => Self::Go,
+            "pane" => Self::Arrange,
+            "sort by" => Self::Narrow,
+            _ => Self::of(first),
+        }
+    }
+
     /// The task of a command.
     pub fn of(line: &Line) -> Self {
         let noun = line.name.split('.').next().unwrap_or_default();

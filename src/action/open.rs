@@ -447,7 +447,7 @@ fn card(keymap: &Keymap, scopes: &[Scope]) -> Card {
                 doc: format!("Wait for the keys that follow: {label}"),
                 command: String::new(),
             };
-            add(tasks.entry(Task::of(&line)).or_default(), leads);
+            add(tasks.entry(Task::leading(&label, &line)).or_default(), leads);
             nested.push(Group {
                 heading: heading.clone(),
                 entries: Vec::new(),
