@@ -102,6 +102,7 @@ fn busy() -> Busy {
             namespace: "default".into(),
             id: ClusterId::default(),
             protected: false,
+            colour: None,
             user: Default::default(),
         },
         discovery,
