@@ -742,12 +742,14 @@ static ROWS: &[Row] = &[
     },
     Row {
         plural: "nodes",
+        singular: "nodemetrics",
         kind: "NodeMetrics",
         namespaced: false,
         ..METRICS
     },
     Row {
         plural: "pods",
+        singular: "podmetrics",
         kind: "PodMetrics",
         ..METRICS
     },
