@@ -2,6 +2,7 @@
 
 mod cluster;
 mod ground;
+mod image;
 mod info;
 mod start;
 mod why;
@@ -107,6 +108,8 @@ enum Command {
         #[command(subcommand)]
         action: cluster::Action,
     },
+    /// Work with the images of an embedded cluster: list, pull, push, import, export, build ...
+    Image(image::Images),
     /// Print the paths, files and settings in use
     Info {
         /// List the roles a theme can style
@@ -130,6 +133,7 @@ pub(crate) fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Cluster { action }) => cluster::run(action),
+        Some(Command::Image(images)) => image::run(images),
         Some(Command::Info { roles }) => info::run(&cli.flags, roles).map(|()| ExitCode::SUCCESS),
         Some(Command::Why(ask)) => why::run(ask),
         Some(Command::Completions { shell }) => {

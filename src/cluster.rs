@@ -31,7 +31,7 @@ pub use plan::{Change, ObjectRef, Pace, Plan, Write, subject};
 pub use plugin::{Credential, PLUGIN, PLUGIN_SECONDS, Plugin};
 pub use request::{Read, encode};
 pub use source::{
-    ComponentLogs, ConnectOptions, Contexts, Given, Running, Size, Source, background, clusters_dir, connect,
+    ComponentLogs, ConnectOptions, Contexts, Given, Running, Size, Source, background, clusters_dir, connect, image,
     plugin_of, reexec,
 };
 

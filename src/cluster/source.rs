@@ -188,6 +188,8 @@ pub struct ConnectOptions {
 
 /// The logs of an embedded cluster's control plane; their layer belongs into the program's tracing subscriber.
 pub use knarr_cluster::Logs as ComponentLogs;
+/// The images of an embedded cluster's node.
+pub use knarr_cluster::image;
 
 /// A running embedded cluster; it stops when the last reference goes, after [`Running::stop`] in good order.
 pub struct Running {

@@ -10,6 +10,7 @@ mod crd;
 mod durable;
 mod hostile;
 mod identity;
+mod image;
 mod network;
 mod nodes;
 mod object;

@@ -51,6 +51,7 @@ pub mod daemon;
 mod directory;
 mod error;
 mod export;
+pub mod image;
 mod kubeconfig;
 mod line;
 pub mod node;

@@ -26,7 +26,7 @@ use crate::directory::{self, DATABASE, Directory, Lock, Note, TEMPORARY};
 use crate::error::{Doing, Error};
 use crate::node::{self, Machines};
 use crate::pki::{Identity, SECRETS, SERVICE_IP};
-use crate::{Options, RuntimeChoice, Storage, kubeconfig, runtime};
+use crate::{Options, RuntimeChoice, Storage, image, kubeconfig, runtime};
 
 const MASTERS: &str = "system:masters";
 const NO_GROUPS: &[&str] = &[];
@@ -279,8 +279,13 @@ impl Cluster {
             );
         }
 
-        let images = ImageStore::open(&state.join("images")).doing(|| "cannot open the image store".into())?;
+        let images = ImageStore::open(&state.join(image::STORE)).doing(|| "cannot open the image store".into())?;
         let images = Arc::new(images);
+        // Where nothing really runs, nobody outside is asked for anything either.
+        let registries = match mode {
+            Mode::Hollow => None,
+            _ => Some(Arc::new(image::registries(directory)?)),
+        };
         // The components and the static pods of the cluster belong to the first node.
         let first = options.nodes.first().cloned().unwrap_or_default();
         let own = knarr_node::Options {
@@ -289,6 +294,7 @@ impl Cluster {
             pod_cidr: chosen.runtime.pod_cidr(),
             cluster_dns: dns.into_iter().collect(),
             components: components(&options, address, networked),
+            registries,
             manifest_dir: Some(directory.create_sub("manifests")?),
             ..knarr_node::Options::new(first.clone(), state.join(&first))
         };

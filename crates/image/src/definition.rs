@@ -1,16 +1,21 @@
-//! An image as data: what its files, links and settings are. Its ID is the hash of exactly that.
+//! A built-in image as data: what its files, links and settings are; and the image that is made of that, the same wherever it is made.
+//!
+//! It has two layers: the programs of its kind of system, which many share, and what is its own.
 
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use crate::digest::Digest;
+use crate::oci::{self, Configuration, Descriptor, ImageConfig, Manifest, Platform, RootFsIds};
 
-use crate::{Image, ImageConfig, ImageError};
-
-/// What a program that is a link takes in a layer: a header of tar.
-const LINK_SIZE: u64 = 512;
+/// The label that says where in an image the running program appears: as a file bound over the image's.
+pub(crate) const PROGRAM: &str = "dev.knarr.program";
+/// When the files of built-in images are from: 1 January 2025, so that all are made the same.
+const MADE: u64 = 1_735_689_600;
 
 /// One entry of a root file system.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug)]
 pub(crate) enum Entry {
     Dir { path: String, mode: u32 },
     File { path: String, mode: u32, text: String },
@@ -19,20 +24,17 @@ pub(crate) enum Entry {
 
 impl Entry {
     fn path(&self) -> &str {
-        match self {
-            Self::Dir { path, .. } | Self::File { path, .. } | Self::Link { path, .. } => path,
-        }
+        let (Self::Dir { path, .. } | Self::File { path, .. } | Self::Link { path, .. }) = self;
+        path.trim_start_matches('/')
     }
 }
 
 /// A built-in image.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Definition {
     /// Repository and tags; the first names the digest.
-    #[serde(skip)]
     pub names: Vec<(&'static str, &'static [&'static str])>,
     /// A tag of the first repository besides.
-    #[serde(skip)]
     pub tag: Option<String>,
     pub config: ImageConfig,
     /// Where the knarr binary appears.
@@ -40,7 +42,26 @@ pub(crate) struct Definition {
     /// Programs that are links to it, by directory.
     pub programs: Vec<(&'static str, &'static [&'static str])>,
     pub entries: Vec<Entry>,
+    /// How many of the entries its kind of system has.
+    shared: usize,
 }
+
+/// An image ready for the store.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    /// Its names, in full.
+    pub(crate) names: Vec<String>,
+    pub(crate) manifest: Descriptor,
+    /// Everything it is made of, manifest included.
+    pub(crate) blobs: Vec<(Digest, Arc<[u8]>)>,
+}
+
+/// Layers that have been made for other images already, by what is in them.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(HashMap<System, (Digest, Arc<[u8]>)>);
+
+/// Where the running program appears, and which directories have programs of it.
+type System = (&'static str, Vec<(&'static str, usize)>);
 
 impl Definition {
     /// Starts an image; every image has the directories and files that programs take for granted.
@@ -52,7 +73,9 @@ impl Definition {
             program,
             programs: Vec::new(),
             entries: Vec::new(),
+            shared: 0,
         };
+        definition.config.labels.insert(PROGRAM.to_owned(), program.to_owned());
         for (path, mode) in [
             ("/bin", 0o755),
             ("/dev", 0o755),
@@ -73,21 +96,13 @@ impl Definition {
         ] {
             definition = definition.dir(path, mode);
         }
-        definition
+        definition = definition
             .file(
                 "/etc/passwd",
                 0o644,
                 "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
             )
             .file("/etc/group", 0o644, "root:x:0:\ntty:x:5:\nnobody:x:65534:\n")
-            .file(
-                "/etc/os-release",
-                0o644,
-                &format!(
-                    "ID={}\nPRETTY_NAME=\"{system}\"\nNAME=\"{system}\"\n",
-                    system_id(system)
-                ),
-            )
             // The kubelet's own files are bound over these.
             .file("/etc/hosts", 0o644, "127.0.0.1\tlocalhost\n::1\tlocalhost\n")
             .file("/etc/hostname", 0o644, "")
@@ -97,7 +112,16 @@ impl Definition {
                 "/etc/nsswitch.conf",
                 0o644,
                 "passwd: files\ngroup: files\nhosts: files dns\n",
-            )
+            );
+        definition.shared = definition.entries.len();
+        definition.file(
+            "/etc/os-release",
+            0o644,
+            &format!(
+                "ID={}\nPRETTY_NAME=\"{system}\"\nNAME=\"{system}\"\n",
+                system_id(system)
+            ),
+        )
     }
 
     pub(crate) fn name(mut self, repository: &'static str, tags: &'static [&'static str]) -> Self {
@@ -169,98 +193,120 @@ impl Definition {
         self
     }
 
-    /// Everything but directories, links last.
-    fn links(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.programs.iter().flat_map(move |(dir, names)| {
+    /// Its names, in full.
+    pub(crate) fn references(&self) -> Vec<String> {
+        let listed = self
+            .names
+            .iter()
+            .flat_map(|(repository, tags)| tags.iter().map(move |tag| format!("{repository}:{tag}")));
+        let own = self.tag.iter().zip(&self.names);
+        listed
+            .chain(own.map(|(tag, (repository, _))| format!("{repository}:{tag}")))
+            .collect()
+    }
+
+    /// The layer of its kind of system: directories, accounts, programs as links to where the running program appears.
+    fn system(&self) -> Vec<u8> {
+        let links = self.programs.iter().flat_map(|(directory, names)| {
             names.iter().map(move |name| Entry::Link {
-                path: format!("{dir}/{name}"),
+                path: format!("{directory}/{name}"),
                 to: self.program.to_owned(),
             })
-        })
-    }
-
-    /// The image's identity and settings. Its size is that of its own files: the programs lie in the knarr binary, which no image has alone.
-    pub(crate) fn image(&self) -> Image {
-        let content = serde_json::to_vec(self).unwrap_or_default();
-        let hash = |bytes: &[u8]| -> String {
-            let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-            format!("sha256:{hex}")
-        };
-        let id = hash(&content);
-        // A manifest's digest is not its configuration's: registries name images by the former.
-        let digest = hash(format!("manifest of {id}").as_bytes());
-        let files = self.entries.iter().map(|entry| match entry {
-            Entry::File { text, .. } => text.len() as u64,
-            Entry::Dir { .. } | Entry::Link { .. } => 0,
         });
-        let links = self
-            .links()
-            .chain(self.entries.iter().cloned())
-            .filter(|entry| matches!(entry, Entry::Link { .. }));
-        let size = files.sum::<u64>() + links.count() as u64 * LINK_SIZE;
-        let first = self
-            .names
-            .first()
-            .map_or("docker.io/library/unnamed", |(repository, _)| repository);
-        Image {
-            references: self
-                .names
+        let program = Entry::File {
+            path: self.program.to_owned(),
+            mode: 0o755,
+            text: String::new(),
+        };
+        archive(
+            self.entries[..self.shared]
                 .iter()
-                .flat_map(|(r, tags)| tags.iter().map(move |tag| format!("{r}:{tag}")))
-                .chain(self.tag.iter().map(|tag| format!("{first}:{tag}")))
-                .collect(),
-            id,
-            repo_digest: format!("{first}@{digest}"),
-            size,
-            config: self.config.clone(),
-        }
+                .cloned()
+                .chain([program])
+                .chain(links),
+        )
     }
 
-    /// Writes the root file system under `root`, which is new.
-    pub(crate) fn write(&self, root: &Path) -> Result<(), ImageError> {
-        use std::os::unix::fs::PermissionsExt;
-        let failed = |path: &Path| {
-            let context = format!("cannot write {}", path.display());
-            move |source| ImageError::Io { context, source }
+    /// Makes the image.
+    pub(crate) fn pack(&self, shared: &mut Shared) -> Packed {
+        let named = |bytes: Vec<u8>| (Digest::of(&bytes), Arc::from(bytes));
+        let programs = self.programs.iter().map(|(directory, names)| (*directory, names.len()));
+        let system = shared.0.entry((self.program, programs.collect()));
+        let system = system.or_insert_with(|| named(self.system()));
+        let layers = [
+            system.clone(),
+            named(archive(self.entries[self.shared..].iter().cloned())),
+        ];
+        let describe =
+            |(digest, bytes): &(Digest, Arc<[u8]>)| Descriptor::new(oci::LAYER, digest.clone(), bytes.len() as u64);
+        let descriptors: Vec<Descriptor> = layers.iter().map(describe).collect();
+        let platform = Platform::own();
+        let configuration = Configuration {
+            created: Some("2025-01-01T00:00:00Z".to_owned()),
+            architecture: platform.architecture,
+            os: platform.os,
+            config: self.config.clone(),
+            rootfs: RootFsIds {
+                kind: "layers".to_owned(),
+                // They are not compressed.
+                diff_ids: descriptors.iter().map(|layer| layer.digest.clone()).collect(),
+            },
+            history: Vec::new(),
         };
-        let mut modes = Vec::new();
-        for entry in self.entries.iter().cloned().chain(self.links()) {
-            let path = root.join(entry.path().trim_start_matches('/'));
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent).map_err(failed(parent))?;
-            }
-            match entry {
-                Entry::Dir { mode, .. } => {
-                    std::fs::create_dir_all(&path).map_err(failed(&path))?;
-                    modes.push((path, mode));
-                }
-                Entry::File { mode, text, .. } => {
-                    std::fs::write(&path, text).map_err(failed(&path))?;
-                    modes.push((path, mode));
-                }
-                Entry::Link { to, .. } => {
-                    // The same program may be listed twice.
-                    if let Err(error) = std::os::unix::fs::symlink(&to, &path)
-                        && error.kind() != std::io::ErrorKind::AlreadyExists
-                    {
-                        return Err(failed(&path)(error));
-                    }
-                }
-            }
+        let configuration = named(serde_json::to_vec(&configuration).unwrap_or_default());
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: oci::MANIFEST.to_owned(),
+            config: Some(Descriptor::new(
+                oci::CONFIG,
+                configuration.0.clone(),
+                configuration.1.len() as u64,
+            )),
+            layers: descriptors,
+            manifests: Vec::new(),
+        };
+        let manifest = named(serde_json::to_vec(&manifest).unwrap_or_default());
+        Packed {
+            names: self.references(),
+            manifest: Descriptor::new(oci::MANIFEST, manifest.0.clone(), manifest.1.len() as u64),
+            blobs: layers.into_iter().chain([configuration, manifest]).collect(),
         }
-        // What is bound needs something to be bound onto.
-        let program = root.join(self.program.trim_start_matches('/'));
-        if let Some(parent) = program.parent() {
-            std::fs::create_dir_all(parent).map_err(failed(parent))?;
-        }
-        std::fs::write(&program, "").map_err(failed(&program))?;
-        modes.push((program, 0o755));
-        // Modes last and inner ones first: a directory without write permission could not be filled.
-        for (path, mode) in modes.into_iter().rev() {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(failed(&path))?;
-        }
-        Ok(())
     }
+}
+
+/// A layer's archive. Of a path that is listed twice the first counts.
+fn archive(entries: impl IntoIterator<Item = Entry>) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut seen = HashSet::new();
+    for entry in entries {
+        if !seen.insert(entry.path().to_owned()) {
+            continue;
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_mtime(MADE);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        // Writing to memory fails only for names that no definition has.
+        let _ = match &entry {
+            Entry::Dir { mode, .. } => {
+                header.set_entry_type(tar::EntryType::Directory);
+                header.set_mode(*mode);
+                builder.append_data(&mut header, format!("{}/", entry.path()), io::empty())
+            }
+            Entry::File { mode, text, .. } => {
+                header.set_mode(*mode);
+                header.set_size(text.len() as u64);
+                builder.append_data(&mut header, entry.path(), text.as_bytes())
+            }
+            Entry::Link { to, .. } => {
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_mode(0o777);
+                builder.append_link(&mut header, entry.path(), to)
+            }
+        };
+    }
+    builder.into_inner().unwrap_or_default()
 }
 
 fn system_id(system: &str) -> String {

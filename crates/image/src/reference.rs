@@ -6,7 +6,7 @@ use crate::ImageError;
 
 /// A reference with everything that a short one leaves out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reference {
+pub struct Reference {
     /// Registry and path: `docker.io/library/busybox`.
     pub repository: String,
     /// `latest` when neither tag nor digest is given.
@@ -17,7 +17,7 @@ pub(crate) struct Reference {
 
 impl Reference {
     /// Reads a reference as the container tools do: a first component with a dot or a port, or `localhost`, is a registry.
-    pub(crate) fn parse(text: &str) -> Result<Self, ImageError> {
+    pub fn parse(text: &str) -> Result<Self, ImageError> {
         let invalid = || ImageError::InvalidName(text.to_owned());
         // A reference has at most 255 characters of name, 128 of tag and a digest.
         if text.is_empty() || text.len() > 512 {
@@ -62,6 +62,25 @@ impl Reference {
             tag,
             digest: digest.map(str::to_owned),
         })
+    }
+}
+
+impl Reference {
+    /// The registry's name: what is before the first slash.
+    pub fn registry(&self) -> &str {
+        self.repository
+            .split_once('/')
+            .map_or("docker.io", |(registry, _)| registry)
+    }
+
+    /// The name in the registry, without tag and digest.
+    pub fn path(&self) -> &str {
+        self.repository.split_once('/').map_or("", |(_, path)| path)
+    }
+
+    /// What a registry is asked for: the digest where there is one, else the tag.
+    pub fn version(&self) -> &str {
+        self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
     }
 }
 

@@ -1,11 +1,14 @@
-//! Whether a container's image is here, in the words of a node that has no way to a registry.
+//! Whether a container's image is here, and how it gets here.
 
 use std::sync::Arc;
 
-use knarr_image::{Image, ImageError, ImageStore};
+use k8s_openapi::api::core::v1::Pod;
+use knarr_image::{Image, ImageError, ImageStore, Keyring};
 use tokio::time::Instant;
 
 use crate::backoff;
+use crate::context::Context;
+use crate::object::{Key, Kind};
 
 /// What the kubelet says of an image that it found.
 #[derive(Debug)]
@@ -13,8 +16,6 @@ pub(crate) struct Found {
     pub(crate) image: Arc<Image>,
     /// Its name in statuses: normalised, with the tag.
     pub(crate) name: String,
-    /// It was "pulled", rather than already there.
-    pub(crate) pulled: bool,
     /// The message of the `Pulled` event.
     pub(crate) message: String,
 }
@@ -28,54 +29,49 @@ pub(crate) struct Unusable {
     pub(crate) message: String,
     /// The event that tells of it, before the one that says `Error: REASON`.
     pub(crate) event: (&'static str, String),
-    /// A pull was tried: announced by a `Pulling` event and to be retried after a back-off.
+    /// A pull was tried, to be retried after a back-off.
     pub(crate) tried: bool,
 }
 
-/// Looks for the image of a container. With the policy `Always`, an image that is in the store counts as pulled: the store is
-/// this node's registry.
-pub(crate) fn find(images: &ImageStore, reference: &str, policy: &str) -> Result<Found, Unusable> {
-    let started = Instant::now();
-    let image = match images.find(reference) {
-        Ok(image) => image,
-        Err(error @ ImageError::InvalidName(_)) => {
-            let message = format!("Failed to apply default image tag {reference:?}: {error}");
-            return Err(Unusable {
-                reason: "InvalidImageName",
-                event: ("InspectFailed", message.clone()),
-                message,
-                tried: false,
-            });
+impl Unusable {
+    fn inspect(reason: &'static str, message: String) -> Self {
+        Self {
+            reason,
+            event: ("InspectFailed", message.clone()),
+            message,
+            tried: false,
         }
-        Err(error) => {
-            let message = format!("Failed to inspect image {reference:?}: {error}");
-            return Err(Unusable {
-                reason: "ImageInspectError",
-                event: ("InspectFailed", message.clone()),
-                message,
-                tried: false,
-            });
+    }
+
+    fn pull(reference: &str, message: String) -> Self {
+        Self {
+            reason: "ErrImagePull",
+            event: ("Failed", format!("Failed to pull image {reference:?}: {message}")),
+            message,
+            tried: true,
         }
-    };
-    let pulled = policy == "Always";
-    match image {
-        Some(image) => {
-            let message = if pulled {
-                let took = backoff::go(started.elapsed());
-                let size = image.size;
-                format!(
-                    "Successfully pulled image {reference:?} in {took} ({took} including waiting). Image size: {size} bytes."
-                )
-            } else {
-                format!("Container image {reference:?} already present on machine and can be accessed by the pod")
-            };
-            Ok(Found {
-                name: display(&image, reference),
-                image,
-                pulled,
-                message,
-            })
-        }
+    }
+}
+
+/// Looks for the image of a container; `None` when it is to be pulled.
+pub(crate) fn find(images: &ImageStore, reference: &str, policy: &str) -> Result<Option<Found>, Unusable> {
+    let found = images.find(reference).map_err(|error| match error {
+        ImageError::InvalidName(_) => Unusable::inspect(
+            "InvalidImageName",
+            format!("Failed to apply default image tag {reference:?}: {error}"),
+        ),
+        _ => Unusable::inspect(
+            "ImageInspectError",
+            format!("Failed to inspect image {reference:?}: {error}"),
+        ),
+    })?;
+    match found {
+        Some(_) if policy == "Always" => Ok(None),
+        Some(image) => Ok(Some(Found {
+            name: display(&image, reference),
+            image,
+            message: format!("Container image {reference:?} already present on machine and can be accessed by the pod"),
+        })),
         None if policy == "Never" => {
             let message = format!("Container image {reference:?} is not present with pull policy of Never");
             Err(Unusable {
@@ -85,16 +81,72 @@ pub(crate) fn find(images: &ImageStore, reference: &str, policy: &str) -> Result
                 tried: false,
             })
         }
-        None => {
-            let message = unreachable(reference);
-            Err(Unusable {
-                reason: "ErrImagePull",
-                event: ("Failed", format!("Failed to pull image {reference:?}: {message}")),
-                message,
-                tried: true,
-            })
+        None => Ok(None),
+    }
+}
+
+/// Pulls an image where that takes no time. The store is the registry of what has not come from another; and a node without a way to
+/// registries knows at once that it has none. `None`: a registry is to be asked.
+pub(crate) fn pull_here(cx: &Context, reference: &str) -> Option<Result<Found, Unusable>> {
+    let started = Instant::now();
+    match cx.images.find(reference) {
+        Ok(Some(image)) if !image.from_registry => Some(Ok(pulled(image, reference, started))),
+        _ if cx.options.registries.is_none() => Some(Err(Unusable::pull(reference, unreachable(reference)))),
+        _ => None,
+    }
+}
+
+/// Pulls an image from its registry, as whom the pod's secrets say.
+pub(crate) async fn pull(cx: &Context, pod: &Pod, reference: &str) -> Result<Found, Unusable> {
+    let started = Instant::now();
+    let Some(registries) = &cx.options.registries else {
+        return Err(Unusable::pull(reference, unreachable(reference)));
+    };
+    let (keyring, _) = keyring(cx, pod).await;
+    match registries.pull(&cx.images, reference, &keyring).await {
+        Ok(image) => Ok(pulled(image, reference, started)),
+        Err(error) => Err(Unusable::pull(reference, error.to_string())),
+    }
+}
+
+fn pulled(image: Arc<Image>, reference: &str, started: Instant) -> Found {
+    let (took, size) = (backoff::go(started.elapsed()), image.size);
+    Found {
+        name: display(&image, reference),
+        image,
+        message: format!(
+            "Successfully pulled image {reference:?} in {took} ({took} including waiting). Image size: {size} bytes."
+        ),
+    }
+}
+
+/// What the pod's `imagePullSecrets` hold, and the names of those that are not there. What they would be good for may work without.
+pub(crate) async fn keyring(cx: &Context, pod: &Pod) -> (Keyring, Vec<String>) {
+    let secrets = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.image_pull_secrets.iter().flatten());
+    let (mut keyring, mut missing) = (Keyring::default(), Vec::new());
+    for secret in secrets.filter(|secret| !secret.name.is_empty()) {
+        let key = Key {
+            kind: Kind::Secret,
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            name: secret.name.clone(),
+        };
+        let Ok(data) = cx.objects.read(&key).await else {
+            missing.push(secret.name.clone());
+            continue;
+        };
+        let added = match (data.get(".dockerconfigjson"), data.get(".dockercfg")) {
+            (Some(json), _) => keyring.add_docker_config(json),
+            (None, Some(json)) => keyring.add_docker_cfg(json),
+            (None, None) => Ok(()),
+        };
+        if let Err(error) = added {
+            tracing::warn!(secret = secret.name, %error, "a pull secret cannot be used");
         }
     }
+    (keyring, missing)
 }
 
 /// The name under which the image was asked for, in full; or its first name when it was asked for by ID.

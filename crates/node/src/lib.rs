@@ -38,5 +38,6 @@ mod status;
 mod volume;
 
 pub use component::{ComponentLog, ComponentPod};
+pub use container::image_user;
 pub use kubelet::{Kubelet, StartError};
 pub use options::{Capacity, Options};

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use knarr_clock::Clock;
+use knarr_image::Registries;
 
 use crate::component::ComponentPod;
 
@@ -38,6 +40,8 @@ pub struct Options {
     pub manifest_dir: Option<PathBuf>,
     /// Components of the control plane that run in this process, shown as mirror pods in `kube-system`.
     pub components: Vec<ComponentPod>,
+    /// Where images come from that are not in the store; `None` where nothing outside is to be asked.
+    pub registries: Option<Arc<Registries>>,
 }
 
 impl Options {
@@ -56,6 +60,7 @@ impl Options {
             cluster_domain: "cluster.local".into(),
             manifest_dir: None,
             components: Vec::new(),
+            registries: None,
         }
     }
 }

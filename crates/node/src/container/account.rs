@@ -54,8 +54,8 @@ pub(crate) fn identity(pod: &Pod, container: &Container, image_user: &str, root:
     Ok((uid.filter(|uid| *uid != 0), group.or(image_gid).filter(|gid| *gid != 0)))
 }
 
-/// `USER` of an image: `user`, `uid`, `user:group` or `uid:gid`; names are looked up in the image.
-fn lookup(user: &str, root: &Path) -> Result<Identity, String> {
+/// `USER` of an image: `user`, `uid`, `user:group` or `uid:gid`; names are looked up in the image. Errors are sentences.
+pub fn lookup(user: &str, root: &Path) -> Result<Identity, String> {
     let (user, group) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (user, None),

@@ -10,6 +10,7 @@ mod security;
 mod stop;
 mod termination;
 
+pub use account::lookup as image_user;
 pub(crate) use attach::attach;
 pub(crate) use hook::run as run_hook;
 pub(crate) use instance::Instance;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use knarr_image::{Image, RootFs};
+use knarr_image::{Image, Lease, RootFs};
 use knarr_runtime::{ContainerSpec, Mode, Mount, Processes};
 
 use super::{account, etc, security};
@@ -21,6 +21,8 @@ pub(crate) struct Prepared {
     pub(crate) spec: ContainerSpec,
     /// Where the container leaves its last message.
     pub(crate) termination_file: PathBuf,
+    /// Keeps the image's files where they are.
+    pub(crate) lease: Option<Lease>,
 }
 
 /// Why a container cannot be created: its waiting reason and message.
@@ -164,7 +166,11 @@ pub(crate) async fn prepare(
         limits: security::limits(container),
         security,
     };
-    Ok(Prepared { spec, termination_file })
+    Ok(Prepared {
+        spec,
+        termination_file,
+        lease: root.lease,
+    })
 }
 
 /// The image's files. Simulated containers have none: their root names the image.
@@ -173,6 +179,7 @@ async fn root_fs(cx: &Context, image: &Arc<Image>) -> Result<RootFs, Refused> {
         return Ok(RootFs {
             lower: image.references.first().map(PathBuf::from).unwrap_or_default(),
             binds: Vec::new(),
+            lease: None,
         });
     }
     let (images, image) = (cx.images.clone(), image.clone());
@@ -246,16 +253,11 @@ mod tests {
     #[test]
     fn command_and_args_stand_for_entrypoint_and_cmd() {
         let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let image = Image {
-            references: Vec::new(),
-            id: String::new(),
-            repo_digest: String::new(),
-            size: 0,
-            config: ImageConfig {
-                entrypoint: list(&["/entry"]),
-                cmd: list(&["cmd"]),
-                ..ImageConfig::default()
-            },
+        let mut image = Image::default();
+        image.config = ImageConfig {
+            entrypoint: list(&["/entry"]),
+            cmd: list(&["cmd"]),
+            ..ImageConfig::default()
         };
         let argv = |command: &[&str], args: &[&str]| {
             let container = Container {

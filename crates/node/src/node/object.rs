@@ -174,7 +174,10 @@ pub(super) fn status(cx: &Context, previous: &NodeStatus, runtime: &RuntimeStatu
         type_: kind.to_owned(),
         address,
     };
-    let mut images = cx.images.list();
+    let mut images = cx.images.list().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the images cannot be listed");
+        Vec::new()
+    });
     images.truncate(IMAGES);
     let images = images.iter().map(|image| ContainerImage {
         names: Some([vec![image.repo_digest.clone()], image.references.clone()].concat()),

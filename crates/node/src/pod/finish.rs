@@ -39,14 +39,8 @@ impl Worker {
             .lifecycle
             .as_ref()
             .and_then(|lifecycle| lifecycle.stop_signal.clone());
-        let images = &self.cx.images;
-        let image = || {
-            images
-                .find(spec.image.as_deref()?)
-                .ok()?
-                .map(|image| image.config.stop_signal.clone())
-        };
-        let signal = container::signal_number(&own.or_else(image).unwrap_or_default());
+        let image = &running.image.config.stop_signal;
+        let signal = container::signal_number(own.as_ref().unwrap_or(image));
         let instance = running.instance.clone();
         running.stop = Some(container::stop(self.cx.clone(), pod, spec, instance, signal, grace, ip));
         if let Some(instance) = self.state.containers[index].instance_mut() {

@@ -11,7 +11,7 @@ use super::worker::{ContainerEvent, Logs, PodLifecycleEvent, Running, Worker};
 use super::{key, uid};
 use crate::backoff;
 use crate::container::{self, Instance, Prepared, Refused};
-use crate::image::{self, Unusable};
+use crate::image::{self, Found, Unusable};
 use crate::log::ContainerLog;
 
 /// After a failed pull it is first told that it failed, then that it will be tried again.
@@ -28,17 +28,15 @@ impl Worker {
         let about = self.about_container(&spec.name);
         let now = self.cx.clock.now();
 
-        if self.pull_backs_off(index, &reference) {
+        if !self.pulled.contains_key(&spec.name) && self.pull_backs_off(index, &reference) {
             return;
         }
-        let found = match image::find(&self.cx.images, &reference, &policy) {
-            Ok(found) => found,
-            Err(unusable) => return self.no_image(index, &reference, unusable),
+        let found = match self.image(index, &reference, &policy) {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
+            Err(unusable) => return self.no_image(index, unusable),
         };
         let events = self.cx.events.clone();
-        if found.pulled {
-            events.normal(about.clone(), "Pulling", format!("Pulling image {reference:?}"));
-        }
         events.normal(about.clone(), "Pulled", found.message);
 
         let container = &self.state.containers[index];
@@ -65,6 +63,7 @@ impl Worker {
         let Prepared {
             spec: runtime_spec,
             termination_file,
+            lease,
         } = match prepared {
             Ok(prepared) => prepared,
             Err(refused) => return self.refused(index, refused),
@@ -177,11 +176,44 @@ impl Worker {
             termination_file,
             started: Instant::now(),
             stop: None,
+            image: found.image,
+            _lease: lease,
         };
         self.running.insert(spec.name.clone(), running);
         if !self.state.containers[index].in_hook() {
             self.probe(index);
         }
+    }
+
+    /// The image of a container, found or pulled; `None` while a registry is asked for it.
+    fn image(&mut self, index: usize, reference: &str, policy: &str) -> Result<Option<Found>, Unusable> {
+        let container = &mut self.state.containers[index];
+        let name = container.name.clone();
+        if let Some(pulled) = self.pulled.remove(&name) {
+            return pulled.map(Some);
+        }
+        if let Some(found) = image::find(&self.cx.images, reference, policy)? {
+            return Ok(Some(found));
+        }
+        let message = format!("Pulling image {reference:?}");
+        self.cx.events.normal(self.about_container(&name), "Pulling", message);
+        if let Some(pulled) = image::pull_here(&self.cx, reference) {
+            return pulled.map(Some);
+        }
+        self.state.containers[index].pulling = true;
+        let (cx, pod, tell, reference) = (
+            self.cx.clone(),
+            self.pod.clone(),
+            self.tell.clone(),
+            reference.to_owned(),
+        );
+        let pull = async move {
+            let what = PodLifecycleEvent::Pulled(image::pull(&cx, &pod, &reference).await);
+            let (container, id) = (name, String::new());
+            let _ = tell.send(ContainerEvent { container, id, what }); // the worker is gone: nobody cares
+        };
+        tokio::spawn(self.cx.shutdown.clone().run_until_cancelled_owned(pull));
+        Ok(None)
     }
 
     /// The ID of the container whose processes an ephemeral one is to see: `targetContainerName`.
@@ -224,15 +256,12 @@ impl Worker {
         true
     }
 
-    fn no_image(&mut self, index: usize, reference: &str, unusable: Unusable) {
+    fn no_image(&mut self, index: usize, unusable: Unusable) {
         let now = self.cx.clock.now();
         let name = self.state.containers[index].name.clone();
         let about = self.about_container(&name);
         let events = &self.cx.events;
         let (reason, message) = unusable.event;
-        if unusable.tried {
-            events.normal(about.clone(), "Pulling", format!("Pulling image {reference:?}"));
-        }
         events.warning(about.clone(), reason, message);
         events.warning(about, "Failed", format!("Error: {}", unusable.reason));
         let container = &mut self.state.containers[index];

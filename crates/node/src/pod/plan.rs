@@ -98,6 +98,10 @@ pub(crate) fn plan(pod: &Pod, declared: &[(Role, Container)], containers: &[Cont
         }
     }
     for (index, container) in apps() {
+        // Each waits for the image of the one before it.
+        if container.pulling {
+            break;
+        }
         if container
             .instance()
             .is_some_and(|instance| instance.startup == Startup::PostStart && !instance.stopping)
@@ -115,6 +119,9 @@ pub(crate) fn plan(pod: &Pod, declared: &[(Role, Container)], containers: &[Cont
 impl Plan {
     /// Starts the container now or says when.
     fn consider(&mut self, index: usize, container: &ContainerState, now: Timestamp) {
+        if container.pulling {
+            return;
+        }
         if let Some(at) = container.retry_at.filter(|at| *at > now) {
             self.wake_at(at);
             return;

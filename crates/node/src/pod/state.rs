@@ -129,6 +129,8 @@ pub(crate) struct ContainerState {
     pub(crate) asked_image: String,
     pub(crate) crash: Backoff,
     pub(crate) pull: Backoff,
+    /// Its image is being pulled.
+    pub(crate) pulling: bool,
     /// The last pull has failed: when and why.
     pub(crate) pull_failed: Option<(Timestamp, String)>,
     /// Not to be tried before this time.
@@ -151,6 +153,7 @@ impl ContainerState {
             asked_image: String::new(),
             crash: Backoff::kubelet(),
             pull: Backoff::kubelet(),
+            pulling: false,
             pull_failed: None,
             retry_at: None,
             remind_at: None,

@@ -14,7 +14,8 @@ use super::worker::{ContainerEvent, PodLifecycleEvent, Running, Work, Worker};
 use crate::backoff;
 use crate::container;
 use crate::context::Context;
-use crate::object::{self, Kind};
+use crate::image;
+use crate::object;
 use crate::probe;
 
 /// Containers that one step starts at most; a guard against a plan that never comes to an end.
@@ -193,22 +194,7 @@ impl Worker {
 
     /// Says which secrets for pulling images are not there. What they would be good for may work without.
     async fn look_for_pull_secrets(&self) {
-        let secrets = self
-            .pod
-            .spec
-            .iter()
-            .flat_map(|spec| spec.image_pull_secrets.iter().flatten());
-        let mut missing = Vec::new();
-        for secret in secrets.filter(|secret| !secret.name.is_empty()) {
-            let key = object::Key {
-                kind: Kind::Secret,
-                namespace: self.pod.metadata.namespace.clone().unwrap_or_default(),
-                name: secret.name.clone(),
-            };
-            if self.cx.objects.read(&key).await.is_err() {
-                missing.push(secret.name.as_str());
-            }
-        }
+        let (_, missing) = image::keyring(&self.cx, &self.pod).await;
         if !missing.is_empty() {
             let message = format!(
                 "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
@@ -298,6 +284,11 @@ impl Worker {
         else {
             return;
         };
+        if let PodLifecycleEvent::Pulled(pulled) = event.what {
+            self.state.containers[index].pulling = false;
+            self.pulled.insert(event.container, pulled);
+            return;
+        }
         let current = self
             .running
             .get(&event.container)
@@ -328,6 +319,7 @@ impl Worker {
                 self.end(index, "FailedPostStartHook".into(), grace);
             }
             PodLifecycleEvent::Probed(result) => self.probed(index, result),
+            PodLifecycleEvent::Pulled(_) => {} // above
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, PodStatus};
+use knarr_image::{Image, Lease};
 use knarr_runtime::{ExitStatus, RuntimeStatus};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -22,6 +23,7 @@ use super::{key, uid};
 use crate::backoff::{self, Backoff};
 use crate::container::{Instance, Stop};
 use crate::context::Context;
+use crate::image::{Found, Unusable};
 use crate::log::ContainerLog;
 use crate::object;
 use crate::probe::ProbeResult;
@@ -35,6 +37,8 @@ pub(super) enum PodLifecycleEvent {
     /// `postStart` has ended; `Err` is the message for people.
     PostStart(Result<(), String>),
     Probed(ProbeResult),
+    /// Its image has come, or has not.
+    Pulled(Result<Found, Unusable>),
 }
 
 /// Something that happened, and to which instance of which container.
@@ -87,6 +91,9 @@ pub(super) struct Running {
     pub(super) termination_file: PathBuf,
     pub(super) started: tokio::time::Instant,
     pub(super) stop: Option<Stop>,
+    /// What it was made of.
+    pub(super) image: Arc<Image>,
+    pub(super) _lease: Option<Lease>,
 }
 
 /// The logs that are kept of a container.
@@ -115,6 +122,8 @@ pub(super) struct Worker {
     pub(super) state: PodState,
     pub(super) running: HashMap<String, Running>,
     pub(super) logs: HashMap<String, Logs>,
+    /// Images that have been pulled for containers that have not been started since.
+    pub(super) pulled: HashMap<String, Result<Found, Unusable>>,
     pub(super) volumes: Volumes,
     /// Setting up the volumes.
     pub(super) mount: Attempt,
@@ -171,6 +180,7 @@ pub(crate) fn spawn(cx: &Arc<Context>, pod: Arc<Pod>, api: Option<Arc<Pod>>) {
         state,
         running: HashMap::new(),
         logs: HashMap::new(),
+        pulled: HashMap::new(),
         volumes: Volumes::default(),
         mount: Attempt::new(Duration::from_millis(500), Duration::from_secs(122)),
         sandbox: Attempt::new(Duration::from_secs(1), Duration::from_secs(60)),
