@@ -209,7 +209,7 @@ impl Worker {
         );
         let pull = async move {
             let what = PodLifecycleEvent::Pulled(image::pull(&cx, &pod, &reference).await);
-            let (container, id) = (name, String::new());
+            let (container, id) = (name, reference);
             let _ = tell.send(ContainerEvent { container, id, what }); // the worker is gone: nobody cares
         };
         tokio::spawn(self.cx.shutdown.clone().run_until_cancelled_owned(pull));

@@ -286,7 +286,10 @@ impl Worker {
         };
         if let PodLifecycleEvent::Pulled(pulled) = event.what {
             self.state.containers[index].pulling = false;
-            self.pulled.insert(event.container, pulled);
+            // Another image may have been asked for in the meantime.
+            if self.declared[index].1.image.as_deref() == Some(event.id.as_str()) {
+                self.pulled.insert(event.container, pulled);
+            }
             return;
         }
         let current = self

@@ -37,7 +37,7 @@ pub(super) enum PodLifecycleEvent {
     /// `postStart` has ended; `Err` is the message for people.
     PostStart(Result<(), String>),
     Probed(ProbeResult),
-    /// Its image has come, or has not.
+    /// Its image, whose reference stands for an instance, has come or has not.
     Pulled(Result<Found, Unusable>),
 }
 
