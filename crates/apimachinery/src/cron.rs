@@ -10,6 +10,8 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
 
+use crate::duration;
+
 /// A schedule that names no moment within so many years never comes.
 const YEARS: i16 = 5;
 
@@ -248,46 +250,12 @@ fn descriptor(text: &str) -> Result<Schedule, String> {
             let Some(every) = text.strip_prefix("@every ") else {
                 return Err(format!("unrecognized descriptor: {text}"));
             };
-            let delay = duration(every)
+            let delay = duration::parse(every)
                 .ok_or_else(|| format!("failed to parse duration {text}: time: invalid duration {every:?}"))?;
             return Ok(Schedule(Form::Every(SignedDuration::from_secs(delay.as_secs().max(1)))));
         }
     };
     Schedule::parse(fields)
-}
-
-/// A duration as Go writes it: `1h30m`, `1.5s`.
-fn duration(text: &str) -> Option<SignedDuration> {
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest.is_empty() {
-        return None;
-    }
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .filter(|end| *end > 0)?;
-        let (value, tail) = rest.split_at(digits);
-        let end = tail
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(end);
-        let unit = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" | "μs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        seconds += value.parse::<f64>().ok()? * unit;
-        rest = tail;
-    }
-    SignedDuration::try_from_secs_f64(sign * seconds).ok()
 }
 
 /// The time zone of that name in the database of the IANA, which is built in. The error is worded as Go's.

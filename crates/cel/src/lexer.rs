@@ -32,6 +32,38 @@ const SYMBOLS: [&str; 24] = [
 /// Words that are symbols.
 const WORDS: [&str; 4] = ["in", "true", "false", "null"];
 
+/// Words that mean something elsewhere, and no name may be.
+pub(crate) const RESERVED: [&str; 17] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// Whether a word has a meaning of its own.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    WORDS.contains(&word) || RESERVED.contains(&word)
+}
+
+/// Whether a text can be the name of a variable.
+pub fn is_identifier(name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit()) && !is_reserved(name)
+}
+
 /// All tokens, the last of which is the end. What is no token is reported and left out.
 pub(crate) fn lex(text: &str, issues: &mut Issues) -> Vec<Lexeme> {
     let chars: Vec<char> = text.chars().collect();

@@ -28,6 +28,7 @@ mod tests;
 pub use cost::Range;
 pub use decl::{DeclType, ListKind, escape};
 pub use env::{Activation, Bindings, Budget, CompileError, Env, OldSelf, PER_CALL_LIMIT, Program};
+pub use lexer::is_identifier;
 pub use library::authz::{Authorizer, Decision, Question};
 pub use library::time::Timestamp;
 pub use source::{Issue, Issues};

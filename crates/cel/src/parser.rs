@@ -17,26 +17,6 @@ const MAX_SIZE: usize = 100_000;
 
 const OPERAND: &str = "'-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
 
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// A parsed expression.
 pub(crate) struct Parsed {
     pub expr: Expr,
@@ -522,7 +502,7 @@ impl Parser {
                 self.literal(offset, Literal::Bytes(content.into()))
             }
             _ => {
-                if RESERVED.contains(&text.as_str()) {
+                if lexer::RESERVED.contains(&text.as_str()) {
                     self.report(offset, format!("reserved identifier: {text}"));
                 }
                 if let Some(open) = self.accept("(") {

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use knarr_apimachinery::duration;
 use knarr_resource::Status;
 use knarr_resource::selector::FieldSelector;
 
@@ -140,7 +141,8 @@ fn timeout(query: &Query) -> Result<Option<Duration>, Status> {
     let Some(wanted) = query.get("timeout") else {
         return Ok(Some(DEADLINE));
     };
-    let wanted = options::duration(wanted).ok_or_else(|| {
+    let read = duration::parse(wanted).and_then(|read| Duration::try_from(read).ok());
+    let wanted = read.ok_or_else(|| {
         Status::bad_request(format!(
             "invalid timeout specified in the request URL - time: invalid duration {wanted:?}"
         ))

@@ -1,8 +1,6 @@
 //! The query parameters of writes: `CreateOptions`, `UpdateOptions` and `PatchOptions`, with the rules of
 //! `k8s.io/apimachinery/pkg/apis/meta/v1/validation`.
 
-use std::time::Duration;
-
 use knarr_resource::{Cause, Errors, Path, Status};
 use serde_json::{Value, json};
 
@@ -132,58 +130,5 @@ fn printable(character: char) -> bool {
     match character {
         ' ' | '"' | '\'' | '\\' => true,
         other => !other.is_whitespace() && !other.is_control() && !other.escape_debug().to_string().starts_with("\\u"),
-    }
-}
-
-/// A duration as Go writes it: `1m30s`, `500ms`, `0`. None if it is none, or negative.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut seconds = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(digits);
-        let end = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let unit = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" | "μs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * unit;
-        rest = after;
-    }
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_as_go_reads_them() {
-        for (text, millis) in [
-            ("1m30s", 90_000),
-            ("500ms", 500),
-            ("0", 0),
-            ("0s", 0),
-            ("1.5h", 5_400_000),
-        ] {
-            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "5", "s", "-1s", "1x", "1s2", "1..2s", "1e400s"] {
-            assert_eq!(duration(text), None, "{text}");
-        }
     }
 }

@@ -436,7 +436,7 @@ impl Kind for AdmissionPolicy {
             let name = text(variable, "name");
             if name.trim().is_empty() {
                 errors.required(&path.child("name"), "name is not specified");
-            } else if !is_identifier(name) {
+            } else if !knarr_cel::is_identifier(name) {
                 errors.invalid(&path.child("name"), name, "must be a valid CEL identifier");
             }
             if text(variable, "expression").trim().is_empty() {
@@ -485,34 +485,6 @@ impl Kind for AdmissionPolicy {
             json!(age_of(policy, now)),
         ])
     }
-}
-
-fn is_identifier(name: &str) -> bool {
-    const RESERVED: [&str; 21] = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit()) && !RESERVED.contains(&name)
 }
 
 /// There is nothing to change in what is deleted.
