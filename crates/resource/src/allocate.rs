@@ -5,6 +5,7 @@
 
 use crate::field::{Errors, FieldError, Path};
 use crate::json::{absent, existing, items, items_mut, remove, set, text};
+use crate::kind::needs_health_check;
 use rand::RngExt;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -104,6 +105,7 @@ impl Pool {
         };
         self.assign_address(spec, &used, &mut errors);
         self.assign_ports(spec, old.map(|o| &o["spec"]), &mut used, &mut errors);
+        self.assign_health_port(spec, old.map(|o| &o["spec"]), &mut used, &mut errors);
         if errors.is_empty() {
             Ok(())
         } else {
@@ -146,15 +148,9 @@ impl Pool {
     fn assign_address(&self, spec: &mut Value, used: &Used, errors: &mut Errors) {
         let path = Path::new("spec").child("clusterIPs");
         match (text(spec, "type"), text(spec, "clusterIP")) {
-            ("ExternalName", _) => {
-                for key in [
-                    "clusterIP",
-                    "clusterIPs",
-                    "ipFamilies",
-                    "ipFamilyPolicy",
-                    "internalTrafficPolicy",
-                ] {
-                    remove(spec, key);
+            ("ExternalName", asked) => {
+                if asked.is_empty() {
+                    remove(spec, "clusterIP");
                 }
                 return;
             }
@@ -190,12 +186,7 @@ impl Pool {
                 }
             }
         }
-        if absent(spec, "ipFamilies") {
-            set(spec, "ipFamilies", json!(["IPv4"]));
-        }
-        if absent(spec, "ipFamilyPolicy") {
-            set(spec, "ipFamilyPolicy", "SingleStack");
-        }
+        assign_families(spec, errors);
     }
 
     /// A random free address: random, so that an address is not soon given to another Service while clients still
@@ -251,12 +242,72 @@ impl Pool {
         }
     }
 
+    /// The port at which a load balancer asks every node whether it has an endpoint.
+    fn assign_health_port(&self, spec: &mut Value, was: Option<&Value>, used: &mut Used, errors: &mut Errors) {
+        if !needs_health_check(spec) {
+            return;
+        }
+        let (at, valid) = (
+            Path::new("spec").child("healthCheckNodePort"),
+            format!("{}-{}", self.ports.start(), self.ports.end()),
+        );
+        let former = was.filter(|was| needs_health_check(was)).and_then(health_port);
+        let Some(asked) = health_port(spec).or(former) else {
+            match self.free_port("TCP", used) {
+                Some(number) => set(spec, "healthCheckNodePort", number),
+                None => errors.invalid(&at, 0, "failed to allocate a HealthCheck NodePort: range is full"),
+            }
+            return;
+        };
+        if !self.ports.contains(&asked) {
+            let detail = format!("provided port is not in the valid range. The range of valid ports is {valid}");
+            errors.invalid(&at, asked, detail);
+        } else if !used.ports.insert(("TCP".to_owned(), asked)) {
+            errors.invalid(&at, asked, "provided port is already allocated");
+        }
+        set(spec, "healthCheckNodePort", asked);
+    }
+
     fn free_port(&self, protocol: &str, used: &Used) -> Option<u16> {
         let count = u32::from(self.ports.end().saturating_sub(*self.ports.start())) + 1;
         let start = rand::rng().random_range(0..count);
         (0..count)
             .filter_map(|i| u16::try_from(u32::from(*self.ports.start()) + (start + i) % count).ok())
             .find(|n| !used.ports.contains(&(protocol.to_owned(), *n)))
+    }
+}
+
+/// The families of a cluster that has IPv4 alone. A headless Service without a selector may claim both: whoever makes its
+/// endpoints knows.
+fn assign_families(spec: &mut Value, errors: &mut Errors) {
+    let path = Path::new("spec");
+    if absent(spec, "ipFamilyPolicy") {
+        set(spec, "ipFamilyPolicy", "SingleStack");
+    }
+    if absent(spec, "ipFamilies") {
+        set(spec, "ipFamilies", json!(["IPv4"]));
+    }
+    let policy = text(spec, "ipFamilyPolicy").to_owned();
+    if text(spec, "clusterIP") == "None" && spec["selector"].as_object().is_none_or(|selector| selector.is_empty()) {
+        if let ([only], "PreferDualStack" | "RequireDualStack") = (items(&spec["ipFamilies"]), &*policy) {
+            let other = if only == "IPv4" { "IPv6" } else { "IPv4" };
+            let both = json!([only, other]);
+            set(spec, "ipFamilies", both);
+        }
+        return;
+    }
+    if policy == "RequireDualStack" {
+        let detail = "this cluster is not configured for dual-stack services";
+        errors.invalid(&path.child("ipFamilyPolicy"), policy, detail);
+    }
+    for (i, family) in items(&spec["ipFamilies"]).iter().enumerate() {
+        if family == "IPv6" {
+            errors.invalid(
+                &path.child("ipFamilies").index(i),
+                "IPv6",
+                "not configured on this cluster",
+            );
+        }
     }
 }
 
@@ -386,5 +437,45 @@ mod tests {
             messages(pool.assign(&mut service("ClusterIP"), None, &Used::by([&only]))),
             ["spec.clusterIPs: Invalid value: []: failed to allocate a serviceIP: range is full"]
         );
+    }
+
+    #[test]
+    fn a_balancer_that_keeps_addresses_has_a_port_for_its_health() {
+        let pool = Pool::default();
+        let mut first = service("LoadBalancer");
+        first["spec"]["externalTrafficPolicy"] = json!("Local");
+        pool.assign(&mut first, None, &Used::default()).expect("room");
+        let port = first["spec"]["healthCheckNodePort"].clone();
+        assert!(port.as_u64().is_some_and(|port| (30000..=32767).contains(&port)));
+        let mut next = service("LoadBalancer");
+        next["spec"]["externalTrafficPolicy"] = json!("Local");
+        pool.assign(&mut next, Some(&first), &Used::by([&first]))
+            .expect("its own");
+        assert_eq!(next["spec"]["healthCheckNodePort"], port);
+        let mut thief = first.clone();
+        thief["spec"]["clusterIP"] = json!("");
+        let refused = messages(pool.assign(&mut thief, None, &Used::by([&first])));
+        assert!(refused.contains(&format!(
+            "spec.healthCheckNodePort: Invalid value: {port}: provided port is already allocated"
+        )));
+    }
+
+    #[test]
+    fn families_that_the_cluster_does_not_have_are_refused() {
+        let pool = Pool::default();
+        let mut dual = service("ClusterIP");
+        dual["spec"]["ipFamilyPolicy"] = json!("RequireDualStack");
+        dual["spec"]["ipFamilies"] = json!(["IPv6"]);
+        assert_eq!(
+            messages(pool.assign(&mut dual, None, &Used::default())),
+            [
+                r#"spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services"#,
+                r#"spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster"#,
+            ]
+        );
+        dual["spec"]["clusterIP"] = json!("None");
+        pool.assign(&mut dual, None, &Used::default())
+            .expect("whoever makes its endpoints knows");
+        assert_eq!(dual["spec"]["ipFamilies"], json!(["IPv6", "IPv4"]));
     }
 }

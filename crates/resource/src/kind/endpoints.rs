@@ -177,7 +177,7 @@ impl Kind for EndpointSlice {
     }
 }
 
-fn validate_ip(text: &str, path: &Path, errors: &mut Errors) {
+pub(super) fn validate_ip(text: &str, path: &Path, errors: &mut Errors) {
     let Ok(ip) = text.parse::<IpAddr>() else {
         let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
         errors.invalid(path, text, detail);

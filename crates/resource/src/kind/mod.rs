@@ -78,7 +78,7 @@ pub(crate) use replicaset::{ReplicaSet, ReplicationController};
 pub(crate) use resource_quota::ResourceQuota;
 pub(crate) use runtime_class::RuntimeClass;
 pub(crate) use secret::Secret;
-pub(crate) use service::Service;
+pub(crate) use service::{Service, needs_health_check};
 pub(crate) use service_account::ServiceAccount;
 pub(crate) use stateful_set::StatefulSet;
 pub(crate) use storage_class::{StorageClass, VolumeAttributesClass, is_default as is_default_class};
