@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
+use crate::lexer;
 use crate::types::Type;
 
 /// What a request may hold at most, in bytes: the bound of everything without one.
@@ -122,6 +123,11 @@ impl DeclType {
     /// `type: string`
     pub fn string(max_length: Option<u64>) -> Self {
         Self::new(Shape::String, text_bound(max_length), MIN_STRING)
+    }
+
+    /// `format: byte`
+    pub fn bytes() -> Self {
+        Self::new(Shape::Bytes, MAX_REQUEST - 2, MIN_STRING)
     }
 
     /// `format: date-time`
@@ -370,7 +376,7 @@ impl DeclType {
         };
         fields
             .get(name)
-            .or_else(|| RESERVED.contains(&name).then(|| fields.get(&*format!("__{name}__")))?)
+            .or_else(|| lexer::is_reserved(name).then(|| fields.get(&*format!("__{name}__")))?)
     }
 
     /// All objects with names in here.
@@ -396,36 +402,12 @@ fn text_bound(max_length: Option<u64>) -> u64 {
     max_length.map_or(MAX_REQUEST - 2, |length| length.saturating_mul(4))
 }
 
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// The name of a property in expressions: `a-b` is `a__dash__b`, `namespace` is `__namespace__`. `None` if it has none.
 pub fn escape(name: &str) -> Option<String> {
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if lexer::is_reserved(name) {
         return Some(format!("__{name}__"));
     }
     if name.contains(|c: char| !c.is_ascii_alphanumeric() && !"_.-/".contains(c)) {

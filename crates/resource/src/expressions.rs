@@ -5,8 +5,16 @@
 
 use crate::field::{Errors, Path};
 use crate::json::{absent, items, text};
-use knarr_cel::{Activation, Budget, Env, Program, Type, Val};
-use serde_json::Value;
+use crate::resource::ResourceInfo;
+use knarr_cel::{Activation, Budget, DeclType, Env, ListKind, Program, Type, Val};
+use knarr_schema::{Schema, Shape};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Kinds that a policy is checked against, in the order of their names.
+const MOST_TYPES: usize = 10;
+/// The parts of custom resources have no names, and cannot contain themselves.
+const UNNAMED: &str = "io.k8s.";
 
 /// A text that is an expression, or is not.
 #[derive(Debug)]
@@ -111,10 +119,15 @@ impl Expressions {
 
     /// Of the `spec` of a policy of either sort.
     pub fn of_policy(spec: &Value) -> Self {
+        Self::of_typed_policy(spec, |env| env)
+    }
+
+    /// Of the `spec` of a policy, where more is known of its variables than the policy says.
+    fn of_typed_policy(spec: &Value, typed: impl Fn(Env) -> Env) -> Self {
         let params = !absent(spec, "paramKind");
-        let mut env = Env::admission(params, true);
+        let mut env = typed(Env::admission(params, true));
         // Messages may not depend on what the user may do.
-        let mut of_messages = Env::admission(params, false);
+        let mut of_messages = typed(Env::admission(params, false));
         let conditions = conditions(&env, spec);
         let mut variables = Vec::new();
         for variable in items(&spec["variables"]) {
@@ -183,6 +196,98 @@ impl Expressions {
             };
             mutation.check(&at("mutations", index, key).child("expression"), errors);
         }
+    }
+}
+
+/// What the expressions of a ValidatingAdmissionPolicy get wrong about the kinds it matches: `status.typeChecking`.
+/// `resources` gives those of a rule's group, version and plural; `params` is the kind of the parameters, if it is served.
+pub fn type_check(
+    spec: &Value,
+    params: Option<&ResourceInfo>,
+    matched: impl Fn(&str, &str, &str) -> Option<Arc<ResourceInfo>>,
+) -> Value {
+    let mut kinds: Vec<Arc<ResourceInfo>> = Vec::new();
+    for rule in items(&spec["matchConstraints"]["resourceRules"]) {
+        let all = |key: &'static str| items(&rule[key]).iter().filter_map(Value::as_str);
+        for group in all("apiGroups") {
+            for version in all("apiVersions") {
+                // A wildcard or a subresource is no resource of this name.
+                let found = all("resources").filter_map(|plural| matched(group, version, plural));
+                kinds.extend(found);
+            }
+        }
+    }
+    kinds.sort_by(|a, b| (&a.group, &a.version, &a.kind).cmp(&(&b.group, &b.version, &b.kind)));
+    kinds.dedup_by(|a, b| (&a.group, &a.version, &a.kind) == (&b.group, &b.version, &b.kind));
+    kinds.truncate(MOST_TYPES);
+    let params = params.map(declared);
+    let mut warnings: Vec<(String, Vec<String>)> = Vec::new();
+    for kind in kinds {
+        let object = declared(&kind);
+        let typed = |mut env: Env| {
+            for name in ["object", "oldObject"] {
+                env = env.with_variable(name, object.clone());
+            }
+            match &params {
+                Some(params) => env.with_variable("params", params.clone()),
+                None => env,
+            }
+        };
+        let mut errors = Errors::new();
+        Expressions::of_typed_policy(spec, typed).check(&Path::new("spec"), spec, &mut errors);
+        for error in errors.into_vec() {
+            let (field, why) = (error.path.to_string(), error.detail);
+            let why = why.strip_prefix("compilation failed: ").unwrap_or(&why);
+            let warning = format!("{}, Kind={}: {why}\n", kind.api_version(), kind.kind);
+            match warnings.iter_mut().find(|(known, _)| *known == field) {
+                Some((_, of_field)) => of_field.push(warning),
+                None => warnings.push((field, vec![warning])),
+            }
+        }
+    }
+    let warnings = warnings.into_iter();
+    let warnings: Vec<Value> = warnings
+        .map(|(field, warnings)| json!({"fieldRef": field, "warning": warnings.join("\n")}))
+        .collect();
+    match warnings.is_empty() {
+        true => json!({}),
+        false => json!({"expressionWarnings": warnings}),
+    }
+}
+
+/// The declared type of the objects of a resource.
+fn declared(resource: &ResourceInfo) -> Arc<DeclType> {
+    Arc::new(declare(&resource.schema, &mut Vec::new()).named(&resource.kind))
+}
+
+/// `within` are the types around this one: what contains itself is not looked into again.
+fn declare(schema: &Schema, within: &mut Vec<String>) -> DeclType {
+    let name = schema.openapi_name();
+    if schema.is_open() || within.contains(&name) && name != UNNAMED {
+        return DeclType::dynamic();
+    }
+    within.push(name);
+    let fields: Vec<(&str, DeclType)> = schema
+        .fields()
+        .map(|(name, shape)| (name, declare_shape(&shape, within)))
+        .collect();
+    within.pop();
+    DeclType::object("object", fields)
+}
+
+fn declare_shape(shape: &Shape<'_>, within: &mut Vec<String>) -> DeclType {
+    match shape {
+        Shape::Any => DeclType::dynamic(),
+        Shape::String => DeclType::string(None),
+        Shape::Bytes => DeclType::bytes(),
+        Shape::Time => DeclType::date_time(),
+        Shape::IntOrString => DeclType::int_or_string(None),
+        Shape::Integer => DeclType::int(),
+        Shape::Number => DeclType::double(),
+        Shape::Bool => DeclType::bool(),
+        Shape::Object(schema) => declare(schema, within),
+        Shape::List(item) => DeclType::list(declare_shape(item, within), None, ListKind::Atomic),
+        Shape::Map(value) => DeclType::map(declare_shape(value, within), None),
     }
 }
 

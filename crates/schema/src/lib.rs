@@ -16,8 +16,10 @@ pub mod managed;
 pub mod openapi;
 pub mod patch;
 pub mod proto;
+mod shape;
 pub mod strict;
 pub mod structural;
 mod table;
 
+pub use shape::Shape;
 pub use table::{Schema, lookup};

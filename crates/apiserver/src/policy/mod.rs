@@ -6,6 +6,7 @@ mod facts;
 mod invocation;
 mod mutate;
 mod registered;
+mod status;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use invocation::{Invocation, invocations};
 pub(crate) use facts::Facts;
 pub(crate) use mutate::mutate;
 pub(crate) use registered::Registered;
+pub(crate) use status::Controller;
 
 /// The longest message that an expression may make.
 const LONGEST_MESSAGE: usize = 5 * 1024;

@@ -66,7 +66,7 @@ pub(crate) struct Registered {
     bindings: [Cache<Value>; 2],
 }
 
-const GROUP: &str = "admissionregistration.k8s.io";
+pub(super) const GROUP: &str = "admissionregistration.k8s.io";
 
 impl Registered {
     /// The webhooks by their configurations.

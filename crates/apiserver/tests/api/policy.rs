@@ -352,3 +352,59 @@ async fn a_policy_that_asks_for_it_sees_what_later_ones_have_changed() {
         "{message}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_no_request_has_shown_yet_stands_in_the_status() {
+    let cluster = Cluster::start().await;
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [
+            {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments", "statefulsets", "deployments/scale"]},
+            {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]},
+        ]},
+        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "matchConditions": [{"name": "new", "expression": "oldObject == null || object.spec != oldObject.spec"}],
+        "variables": [{"name": "most", "expression": "params.data['most']"}],
+        "validations": [
+            {"expression": "object.spec.replicas <= int(variables.most)", "messageExpression": "'at most ' + string(object.spec.replicas)"},
+            {"expression": "object.replicas > 1"},
+            {"expression": "object.spec.strategy.type == 1"},
+            {"expression": "object.spec.template.spec.containers.all(c, c.resources.limits['cpu'] != '' && c.image.startsWith('a'))"},
+        ],
+    });
+    let path = format!("{REGISTRATION}/validatingadmissionpolicies");
+    let policy = json!({"metadata": {"name": "p"}, "spec": spec});
+    cluster.post(&path, policy).await.ok();
+    let status = loop {
+        let policy = cluster.get(&format!("{path}/p")).await.ok();
+        if policy["status"]["observedGeneration"] == policy["metadata"]["generation"] {
+            break policy["status"].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    let undefined = "ERROR: <input>:1:7: undefined field 'replicas'\n | object.replicas > 1\n | ......^";
+    let warnings = status["typeChecking"]["expressionWarnings"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let fields: Vec<&str> = warnings
+        .iter()
+        .filter_map(|warning| warning["fieldRef"].as_str())
+        .collect();
+    assert_eq!(
+        fields,
+        ["spec.validations[1].expression", "spec.validations[2].expression"]
+    );
+    assert_eq!(
+        warnings[0]["warning"],
+        format!("apps/v1, Kind=Deployment: {undefined}\n\napps/v1, Kind=StatefulSet: {undefined}\n")
+    );
+    let other = warnings[1]["warning"].as_str().unwrap_or_default();
+    assert!(
+        other.contains("found no matching overload for '_==_' applied to '(string, int)'"),
+        "{other}"
+    );
+    assert!(
+        other.contains("Kind=StatefulSet") && other.contains("undefined field 'strategy'"),
+        "{other}"
+    );
+}
