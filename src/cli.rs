@@ -1,7 +1,9 @@
 //! The command line.
 
+#[cfg(feature = "embedded")]
 mod cluster;
 mod ground;
+#[cfg(feature = "embedded")]
 mod image;
 mod info;
 mod start;
@@ -104,11 +106,13 @@ pub(crate) struct Flags {
 #[derive(Subcommand)]
 enum Command {
     /// Run embedded clusters in the background, for kubectl and CI
+    #[cfg(feature = "embedded")]
     Cluster {
         #[command(subcommand)]
         action: cluster::Action,
     },
     /// Work with the images of an embedded cluster: list, pull, push, import, export, build ...
+    #[cfg(feature = "embedded")]
     Image(image::Images),
     /// Print the paths, files and settings in use
     Info {
@@ -132,7 +136,9 @@ enum Command {
 pub(crate) fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
+        #[cfg(feature = "embedded")]
         Some(Command::Cluster { action }) => cluster::run(action),
+        #[cfg(feature = "embedded")]
         Some(Command::Image(images)) => image::run(images),
         Some(Command::Info { roles }) => info::run(&cli.flags, roles).map(|()| ExitCode::SUCCESS),
         Some(Command::Why(ask)) => why::run(ask),

@@ -6,6 +6,8 @@
 mod apply;
 mod dial;
 mod discovery;
+#[cfg_attr(not(feature = "embedded"), path = "cluster/embedded/absent.rs")]
+mod embedded;
 mod execute;
 mod journal;
 mod kubectl;
@@ -20,6 +22,9 @@ mod source;
 
 pub use apply::{Applied, ApplyReport, Effect as ApplyEffect, preview};
 pub use discovery::{Discovery, Resource};
+pub use embedded::{ComponentLogs, Running, clusters_dir, reexec};
+#[cfg(feature = "embedded")]
+pub use embedded::{background, image};
 pub use execute::{Content, Progress, Report, content, execute, list};
 pub use journal::{Journal, masked};
 pub(crate) use link::retry_after;
@@ -30,10 +35,7 @@ pub use place::{ClusterId, Namespaces, Place};
 pub use plan::{Change, ObjectRef, Pace, Plan, Write, subject};
 pub use plugin::{Credential, PLUGIN, PLUGIN_SECONDS, Plugin};
 pub use request::{Read, encode};
-pub use source::{
-    ComponentLogs, ConnectOptions, Contexts, Given, Running, Size, Source, background, clusters_dir, connect, image,
-    plugin_of, reexec,
-};
+pub use source::{ConnectOptions, Contexts, Given, Size, Source, connect, plugin_of};
 
 /// Who changes objects, as their managed fields remember it.
 const MANAGER: &str = "knarr";

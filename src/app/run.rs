@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
 use futures::{Stream, StreamExt};
 use knarr_clock::Clock;
 use ratatui::Terminal;
@@ -248,7 +249,11 @@ impl App {
     }
 
     /// Ends sessions, and stops embedded clusters in good order.
-    pub async fn stop(&mut self) {
+    pub fn stop(&mut self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(self.end())
+    }
+
+    async fn end(&mut self) {
         self.remember_layout();
         self.save_layouts();
         for session in self.desk.sessions.list() {

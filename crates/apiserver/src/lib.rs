@@ -38,6 +38,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use knarr_clock::Clock;
 use knarr_stream::backend::Backend;
 use tokio::net::TcpListener;
@@ -97,6 +98,8 @@ impl Default for Options {
 }
 
 /// A running API server; clones share it.
+///
+/// Its futures are boxed: an `async fn` is compiled by whoever awaits it, with all that it awaits.
 #[derive(Clone)]
 pub struct ApiServer {
     server: Arc<server::Server>,
@@ -104,7 +107,11 @@ pub struct ApiServer {
 
 impl ApiServer {
     /// Opens the store, puts the objects into it that every cluster starts with, and is ready for clients.
-    pub async fn start(options: Options) -> Result<Self, Error> {
+    pub fn start(options: Options) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(Self::begin(options))
+    }
+
+    async fn begin(options: Options) -> Result<Self, Error> {
         let server = server::Server::start(options).await?;
         crd::serve(&server)?;
         bootstrap::run(&server).await?;
@@ -112,6 +119,7 @@ impl ApiServer {
         tokio::spawn(crd::Controller::new(&server).run());
         tokio::spawn(aggregator::Controller::new(&server).run());
         tokio::spawn(bootstrap::Controller::new(&server).run());
+        tokio::spawn(policy::Controller::new(&server).run());
         tokio::spawn(registry::QuotaController::new(&server).run());
         tokio::spawn(auth::aggregation::Controller::new(&server).run());
         server.ready();
@@ -128,14 +136,19 @@ impl ApiServer {
     /// Serves HTTP/1.1 and HTTP/2 over TLS until `shutdown`, and then lets open requests finish for a moment.
     ///
     /// Watches do not finish by themselves: [`ApiServer::shutdown`], called first, ends them at once.
-    pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, shutdown: CancellationToken) {
-        http::listen::tls(self.server.clone(), listener, tls, shutdown).await;
+    pub fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(http::listen::tls(self.server.clone(), listener, tls, shutdown))
     }
 
     /// Serves plain HTTP. Whoever can reach the listener can read the tokens sent to it: for tests and for sockets that are
     /// private by other means.
-    pub async fn serve_plain(&self, listener: TcpListener, shutdown: CancellationToken) {
-        http::listen::plain(self.server.clone(), listener, shutdown).await;
+    pub fn serve_plain(&self, listener: TcpListener, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(http::listen::plain(self.server.clone(), listener, shutdown))
     }
 
     /// Says where pods reach the server besides its Service's address: what the `kubernetes` Endpoints hold. No loopback
@@ -143,9 +156,9 @@ impl ApiServer {
     ///
     /// # Errors
     /// The Endpoints could not be stored.
-    pub async fn advertise_to_pods(&self, address: SocketAddr) -> Result<(), Error> {
+    pub fn advertise_to_pods(&self, address: SocketAddr) -> BoxFuture<'_, Result<(), Error>> {
         self.server.advertise_to_pods(address);
-        bootstrap::restore(&self.server).await
+        Box::pin(bootstrap::restore(&self.server))
     }
 
     /// Registers what serves logs, exec, attach, port-forward and proxy requests for the pods of a node.
@@ -164,16 +177,18 @@ impl ApiServer {
     }
 
     /// Everything that is wrong with the store, in words; empty if all is well. Slow: it reads every object.
-    pub async fn check(&self) -> Vec<String> {
-        self.server.store.check().await
+    pub fn check(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(self.server.store.check())
     }
 
     /// Ends watches, makes every write durable and lets go of the database. Later reads are still answered, later writes are
     /// refused.
-    pub async fn shutdown(&self) {
-        self.server.stopping.cancel();
-        if let Err(error) = self.server.store.close().await {
-            tracing::error!(%error, "the last writes may not be on disk");
-        }
+    pub fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.server.stopping.cancel();
+            if let Err(error) = self.server.store.close().await {
+                tracing::error!(%error, "the last writes may not be on disk");
+            }
+        })
     }
 }

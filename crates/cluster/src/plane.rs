@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Node;
 use knarr_apiserver::{ApiServer, Token, UserInfo};
 use knarr_image::ImageStore;
@@ -175,7 +176,11 @@ impl Door {
 impl Cluster {
     /// Starts a cluster. It answers requests when this returns, and runs pods as soon as its node is ready, for which
     /// [`Cluster::ready`] waits.
-    pub async fn start(options: Options) -> Result<Self, Error> {
+    pub fn start(options: Options) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(Self::begin(options))
+    }
+
+    async fn begin(options: Options) -> Result<Self, Error> {
         let place = Place::open(&options)?;
         if options.runtime != RuntimeChoice::Hollow {
             std::thread::spawn(directory::sweep);
@@ -232,13 +237,13 @@ impl Cluster {
             }
             tracing::info!(target: "knarr_apiserver", "Serving securely on {address}");
             let (server, listeners) = (server.clone(), listeners.clone());
-            tasks.spawn(async move { server.serve(listener, tls, listeners).await });
+            tasks.spawn(server.serve(listener, tls, listeners));
         }
 
         tasks.spawn(knarr_control::run(
             {
                 let server = server.clone();
-                move |user: &str| server.client(UserInfo::authenticated(user, NO_GROUPS))
+                Box::new(move |user: &str| server.client(UserInfo::authenticated(user, NO_GROUPS)))
             },
             knarr_control::Options {
                 clock: options.clock.clone(),
@@ -513,7 +518,11 @@ impl Cluster {
     }
 
     /// Waits until every node is ready for pods, and pods find what they need.
-    pub async fn ready(&self) -> Result<(), Error> {
+    pub fn ready(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.wait_ready())
+    }
+
+    async fn wait_ready(&self) -> Result<(), Error> {
         use k8s_openapi::api::core::v1::ServiceAccount;
         let accounts: Api<ServiceAccount> = Api::default_namespaced(self.client());
         let there = |account: Option<&ServiceAccount>| account.is_some();
@@ -529,7 +538,11 @@ impl Cluster {
 
     /// Ends the cluster in good order: containers first, then the loops, then the API server, whose last writes are
     /// made durable.
-    pub async fn stop(mut self) {
+    pub fn stop(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.end())
+    }
+
+    async fn end(mut self) {
         if let Some(directory) = &self.directory {
             // However it was told to: from here on nobody is to rely on it.
             if let Err(error) = directory.mark_stopping(own_pid()) {

@@ -46,6 +46,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 use knarr_client::{event, key, store};
@@ -97,7 +98,16 @@ const SCHEDULER: &str = "system:kube-scheduler";
 
 /// Runs the scheduler and the controllers until `shutdown`. `connect` gives a client that acts as a user: the scheduler and
 /// the manager have one each, every controller is a service account, as with `--use-service-account-credentials`.
-pub async fn run(connect: impl Fn(&str) -> Client + Send, options: Options, shutdown: CancellationToken) {
+///
+/// The future is boxed, so that the controllers are compiled here and not by whoever awaits it.
+pub fn run(connect: Connect, options: Options, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
+    Box::pin(run_all(connect, options, shutdown))
+}
+
+/// Gives a client that acts as a user.
+pub type Connect = Box<dyn Fn(&str) -> Client + Send + Sync>;
+
+async fn run_all(connect: Connect, options: Options, shutdown: CancellationToken) {
     let caches = Arc::new(caches::Caches::new());
     let mut tasks = JoinSet::new();
     let manager = connect(MANAGER);

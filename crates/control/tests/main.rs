@@ -55,7 +55,7 @@ impl World {
         };
         let client = server.client(UserInfo::authenticated("kubernetes-admin", &["system:masters"]));
         let connect = move |user: &str| server.client(UserInfo::authenticated(user, &[] as &[&str]));
-        tokio::spawn(knarr_control::run(connect, options, shutdown.clone()));
+        tokio::spawn(knarr_control::run(Box::new(connect), options, shutdown.clone()));
         let world = Self {
             client,
             clock,

@@ -28,6 +28,7 @@ mod view;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use knarr_client::event::Recorder;
 use knarr_clock::Clock;
 use knarr_runtime::Runtime;
@@ -103,7 +104,16 @@ impl Context {
 }
 
 /// Runs the service proxy, the DNS server and the Ingress controller until `shutdown`.
-pub async fn run(clients: Clients, runtime: Arc<dyn Runtime>, options: Options, shutdown: CancellationToken) {
+pub fn run(
+    clients: Clients,
+    runtime: Arc<dyn Runtime>,
+    options: Options,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    Box::pin(run_all(clients, runtime, options, shutdown))
+}
+
+async fn run_all(clients: Clients, runtime: Arc<dyn Runtime>, options: Options, shutdown: CancellationToken) {
     let (recorder, events) = Recorder::new(clients.proxy.clone(), options.clock.clone(), announce::MANAGER, "");
     let context = Context {
         client: clients.proxy,

@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use knarr_client::event::Recorder;
 use knarr_image::ImageStore;
 use knarr_runtime::Runtime;
@@ -44,7 +45,17 @@ impl Kubelet {
     /// Registers the node, adopts the pods bound to it, and serves them until `shutdown` or [`Kubelet::stop`].
     ///
     /// Returns when the node is registered and Ready.
-    pub async fn start(
+    pub fn start(
+        client: Client,
+        runtime: Arc<dyn Runtime>,
+        images: Arc<ImageStore>,
+        options: Options,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(Self::begin(client, runtime, images, options, shutdown))
+    }
+
+    async fn begin(
         client: Client,
         runtime: Arc<dyn Runtime>,
         images: Arc<ImageStore>,

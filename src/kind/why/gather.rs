@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -44,7 +44,11 @@ const NAMESPACED: &[(&str, &str)] = &[
 /// # Errors
 ///
 /// When the object itself cannot be read. What else cannot be read is left out and noted in the world.
-pub async fn examine(link: &Link, object: &ObjectRef, now: Timestamp) -> Result<Diagnosis> {
+pub fn examine<'a>(link: &'a Link, object: &'a ObjectRef, now: Timestamp) -> BoxFuture<'a, Result<Diagnosis>> {
+    Box::pin(diagnosed(link, object, now))
+}
+
+async fn diagnosed(link: &Link, object: &ObjectRef, now: Timestamp) -> Result<Diagnosis> {
     let (world, value) = gather(link, &object.resource, object.namespace.as_deref(), &object.name).await?;
     let findings = super::diagnose(&world, &value, now);
     Ok(Diagnosis { world, findings, now })
