@@ -175,13 +175,10 @@ impl Differ<'_> {
         let uuid = is_uuid(literal);
         if uuid || literal.len() >= DIGITS && literal.iter().all(|byte| is_digit(*byte)) {
             self.op(HEX, literal.len() << 1 | usize::from(uuid));
-            let digits: Vec<u8> = literal
-                .iter()
-                .filter(|byte| **byte != b'-')
-                .map(|byte| value(*byte))
-                .collect();
-            let halves = digits.chunks(2).map(|two| two[0] << 4 | two.get(1).unwrap_or(&0));
-            self.out.extend(halves);
+            let mut digits = literal.iter().filter(|byte| **byte != b'-').map(|byte| value(*byte));
+            while let Some(high) = digits.next() {
+                self.out.push(high << 4 | digits.next().unwrap_or(0));
+            }
         } else {
             self.op(LITERAL, literal.len());
             self.out.extend_from_slice(literal);
@@ -244,14 +241,15 @@ fn rest(bytes: &[u8], from: usize) -> &[u8] {
 
 /// How many bytes are the same at the beginning.
 fn common(a: &[u8], b: &[u8]) -> usize {
-    let eights = a
-        .chunks_exact(8)
-        .zip(b.chunks_exact(8))
-        .take_while(|(a, b)| a == b)
-        .count()
-        * 8;
-    let last = a[eights..].iter().zip(&b[eights..]).take_while(|(a, b)| a == b).count();
-    eights + last
+    let mut same = 0;
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        let differs = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differs != 0 {
+            return same + differs.trailing_zeros() as usize / 8;
+        }
+        same += 8;
+    }
+    same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()
 }
 
 fn token_end(text: &[u8], from: usize) -> usize {
