@@ -137,7 +137,8 @@ impl build::Worker for Builder {
             ..ContainerSpec::default()
         };
         let mut started = runtime.start(spec).await.map_err(|error| error.to_string())?;
-        let (mut out, mut err) = (tokio::io::stdout(), tokio::io::stderr());
+        // What is built is what standard output is for.
+        let (mut out, mut err) = (tokio::io::stderr(), tokio::io::stderr());
         let said = async { tokio::io::copy(&mut started.stdout, &mut out).await };
         let complained = async {
             match started.stderr.as_mut() {
