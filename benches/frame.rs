@@ -93,6 +93,7 @@ fn still(size: usize) -> (Still, Browser) {
     let listing: Listing = (0..size).map(|index| row(&pods, index)).collect();
     let info = ClusterInfo {
         name: "bench".into(),
+        colour: None,
         embedded: false,
         read_only: false,
         state: LinkState::Up,
