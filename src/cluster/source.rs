@@ -255,9 +255,9 @@ pub(super) async fn client(config: kube::Config, failed: &str) -> Result<kube::C
             let proxy = proxy_url.host().unwrap_or("a proxy").to_owned();
             Error::new(
                 ErrorKind::Config,
-                format!("{failed}: it is reached through the proxy {proxy}"),
+                format!("{failed}: the proxy {proxy} speaks an unknown protocol"),
             )
-            .hint("connections through proxies are not made: remove proxy-url (or HTTPS_PROXY), or use a tunnel")
+            .hint("proxies are reached by http, https or socks5")
         }
         _ => plugin::failed(&error).unwrap_or_else(|| Error::new(ErrorKind::Config, failed).because(&error)),
     })
@@ -415,12 +415,13 @@ async fn kubeconfig_of(path: Option<&Path>, context: Option<&str>) -> Result<(ku
         .find(|context| context.name == name)
         .and_then(|context| context.context.as_ref()?.user.clone())
         .unwrap_or_default();
+    let proxy = proxy_of(&file, &name)?;
     let selection = KubeConfigOptions {
         context: Some(name.clone()),
         cluster: None,
         user: None,
     };
-    let config = kube::Config::from_custom_kubeconfig(file, &selection)
+    let mut config = kube::Config::from_custom_kubeconfig(file, &selection)
         .await
         .map_err(|error| {
             Error::new(
@@ -429,7 +430,21 @@ async fn kubeconfig_of(path: Option<&Path>, context: Option<&str>) -> Result<(ku
             )
             .because(&error)
         })?;
+    // What the environment says of proxies counts for other machines only, and with its exceptions.
+    config.proxy_url = proxy;
     Ok((config, name, user))
+}
+
+/// The proxy that a kubeconfig names for the cluster of a context.
+fn proxy_of(file: &Kubeconfig, context: &str) -> Result<Option<http::Uri>> {
+    let context = file.contexts.iter().find(|known| known.name == context);
+    let cluster = context.and_then(|known| Some(&*known.context.as_ref()?.cluster));
+    let cluster = file.clusters.iter().find(|known| Some(&*known.name) == cluster);
+    let named = cluster.and_then(|known| known.cluster.as_ref()?.proxy_url.as_deref());
+    let parsed = named.filter(|named| !named.is_empty()).map(str::parse).transpose();
+    parsed.map_err(|error: http::uri::InvalidUri| {
+        Error::new(ErrorKind::Config, "the kubeconfig's proxy-url is no address").because(&error)
+    })
 }
 
 fn impersonate(mut config: kube::Config, options: &ConnectOptions) -> kube::Config {
