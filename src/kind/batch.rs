@@ -88,7 +88,6 @@ pub(super) fn cron_job(subject: &Subject<'_>) -> Document {
     let mut page = Page::new(&subject.zone);
     describe::metadata(&mut page, object, true);
     page.field(0, "Schedule", text(&spec["schedule"]));
-    page.field_if(0, "Time Zone", text(&spec["timeZone"]));
     page.field(0, "Concurrency Policy", text(&spec["concurrencyPolicy"]));
     let suspended = match spec["suspend"].as_bool() {
         Some(true) => "True",

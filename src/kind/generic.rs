@@ -46,10 +46,15 @@ const DESCRIBED: &[(&str, &str, Describe)] = &[
     ("storage.k8s.io", "StorageClass", storage::class),
 ];
 
-/// A claim is described with the pods that use it.
+/// A claim is described with the pods that use it, an Ingress with the endpoints it leads to.
 fn related(object: &Value) -> Vec<Related> {
     match text(&object["kind"]) {
         "PersistentVolumeClaim" => vec![Related::new("", "pods", &object["metadata"]["namespace"])],
+        "Ingress" => vec![Related::new(
+            "discovery.k8s.io",
+            "endpointslices",
+            &object["metadata"]["namespace"],
+        )],
         _ => Vec::new(),
     }
 }

@@ -187,14 +187,18 @@ pub(super) fn role(subject: &Subject<'_>) -> Document {
                     "" => text(resource).to_owned(),
                     group => format!("{}.{group}", text(resource)),
                 };
-                rows.push(row(name, "[]".to_owned()));
+                let key = format!("{}[{}][{}]", list(&rule["verbs"]), text(group), text(resource));
+                rows.push((key, row(name, "[]".to_owned())));
             }
         }
         for url in items(&rule["nonResourceURLs"]) {
-            rows.push(row(String::new(), format!("[{}]", text(url))));
+            let key = format!("{}[][][]{}", list(&rule["verbs"]), text(url));
+            rows.push((key, row(String::new(), format!("[{}]", text(url)))));
         }
     }
-    rows.sort_by(|a, b| a[0].1.cmp(&b[0].1));
+    // By verbs, then groups, then resources, as kubectl sorts them.
+    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let rows: Vec<_> = rows.into_iter().map(|(_, row)| row).collect();
     page.table(1, &["Resources", "Non-Resource URLs", "Resource Names", "Verbs"], &rows);
     page.finish()
 }
@@ -271,7 +275,7 @@ pub(super) fn ingress(subject: &Subject<'_>) -> Document {
             rows.push(vec![
                 (Role::Value, String::new()),
                 (Role::Value, text(&path["path"]).to_owned()),
-                (Role::Value, backend(&path["backend"]).unwrap_or_default()),
+                (Role::Value, with_endpoints(&path["backend"], subject.related)),
             ]);
         }
     }
@@ -279,6 +283,43 @@ pub(super) fn ingress(subject: &Subject<'_>) -> Document {
     describe::annotations(&mut page, 0, "Annotations", &metadata["annotations"]);
     describe::events(&mut page, subject);
     page.finish()
+}
+
+/// A backend with the addresses behind it: `web:80 (10.0.0.4:8080,10.0.0.5:8080)`.
+fn with_endpoints(backend: &Value, slices: Option<&[Value]>) -> String {
+    /// Addresses told; of more, only how many.
+    const MOST: usize = 3;
+    let name = self::backend(backend).unwrap_or_default();
+    let Some(slices) = slices.filter(|_| backend["service"].is_object()) else {
+        return name;
+    };
+    let service = &backend["service"];
+    let own = slices
+        .iter()
+        .filter(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == service["name"]);
+    let mut all: Vec<String> = Vec::new();
+    for slice in own {
+        let ports = items(&slice["ports"]);
+        let named = ports
+            .iter()
+            .find(|port| port["name"] == service["port"]["name"] && !port["name"].is_null());
+        let Some(port) = named.or_else(|| ports.first()) else {
+            continue;
+        };
+        let ready = items(&slice["endpoints"])
+            .iter()
+            .filter(|endpoint| endpoint["conditions"]["ready"] != false);
+        all.extend(ready.map(|endpoint| format!("{}:{}", text(&endpoint["addresses"][0]), int(&port["port"]))));
+    }
+    all.sort_unstable();
+    let more = all.len().saturating_sub(MOST);
+    all.truncate(MOST);
+    let more = if more > 0 {
+        format!(" + {more} more...")
+    } else {
+        String::new()
+    };
+    format!("{name} ({}{more})", all.join(","))
 }
 
 /// `web:80`, or the object a path leads to.
@@ -314,7 +355,10 @@ pub(super) fn network_policy(subject: &Subject<'_>) -> Document {
     page.line(
         1,
         Role::Value,
-        &format!("PodSelector: {}", if chosen.is_empty() { everything } else { &chosen }),
+        &format!(
+            "PodSelector:     {}",
+            if chosen.is_empty() { everything } else { &chosen }
+        ),
     );
     let kinds: Vec<&str> = items(&spec["policyTypes"]).iter().map(text).collect();
     for (kind, list, peers, direction) in [("Ingress", "ingress", "from", "From"), ("Egress", "egress", "to", "To")] {

@@ -112,6 +112,15 @@ pub(super) fn volume(subject: &Subject<'_>) -> Document {
     }
     page.field(0, "Message", text(&object["status"]["message"]));
     page.head(0, "Source:");
+    if !super::volume::describe_own(&mut page, spec) {
+        other_source(&mut page, spec);
+    }
+    describe::events(&mut page, subject);
+    page.finish()
+}
+
+/// A source of a kind that is not known: its fields as they are.
+fn other_source(page: &mut Page, spec: &Value) {
     const NOT_SOURCES: &[&str] = &[
         "accessModes",
         "capacity",
@@ -130,8 +139,6 @@ pub(super) fn volume(subject: &Subject<'_>) -> Document {
             page.field(2, &super::generic::title(key), &scalar(value));
         }
     }
-    describe::events(&mut page, subject);
-    page.finish()
 }
 
 pub(super) fn class(subject: &Subject<'_>) -> Document {

@@ -138,6 +138,50 @@ fn descriptions_read_as_those_of_kubectl() {
     }
 }
 
+/// Objects of a cluster, and what `kubectl describe --show-events=false` 1.33 printed of them.
+#[test]
+fn kinds_whose_table_is_the_servers_are_described_as_by_kubectl() {
+    let objects: Vec<Value> =
+        serde_json::from_str(include_str!("../../tests/fixtures/kind/described.json")).expect("the fixture is JSON");
+    let mut told = String::new();
+    for section in include_str!("../../tests/fixtures/kind/described.txt")
+        .split("=== ")
+        .skip(1)
+    {
+        let (head, _) = section.split_once('\n').expect("a heading");
+        let (kind, name) = head.split_once(' ').expect("a kind and a name");
+        let object = objects
+            .iter()
+            .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+            .expect("an object");
+        let wanted = (generic::GENERIC.related)(object);
+        let is_wanted = |other: &&Value| wanted.iter().any(|related| plural_of(other) == related.plural);
+        let related: Vec<Value> = objects.iter().filter(is_wanted).cloned().collect();
+        let described = (generic::GENERIC.describe)(&Subject {
+            object,
+            events: &[],
+            now: now(),
+            zone: TimeZone::UTC,
+            related: Some(&related),
+        });
+        let plain = described.plain();
+        let lines = plain.lines().filter(|line| !line.starts_with("Events:"));
+        told.push_str(&format!("=== {head}\n"));
+        lines.for_each(|line| told.push_str(&format!("{}\n", line.trim_end())));
+    }
+    let expected = trimmed(include_str!("../../tests/fixtures/kind/described.txt"));
+    let blank = |text: &str| {
+        text.lines()
+            .filter(|line| !line.is_empty())
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    let diff = similar::TextDiff::from_lines(&*blank(&expected), &*blank(&told))
+        .unified_diff()
+        .to_string();
+    assert!(diff.is_empty(), "kubectl first:\n{diff}");
+}
+
 #[test]
 fn rows_say_what_kubectl_get_says() {
     let mut table = String::new();

@@ -88,6 +88,15 @@ pub(super) fn describe(page: &mut Page, template: bool, volumes: &Value) {
     }
 }
 
+/// The source of a volume that is an object of its own; whether it is of a known kind.
+pub(super) fn describe_own(page: &mut Page, spec: &Value) -> bool {
+    let known = SOURCES.iter().find(|source| spec[source.key].is_object());
+    if let Some(source) = known {
+        describe_source(page, source, &spec[source.key]);
+    }
+    known.is_some()
+}
+
 fn describe_source(page: &mut Page, source: &Source, value: &Value) {
     page.field(2, "Type", source.what);
     for (title, key) in source.fields {
