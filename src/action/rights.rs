@@ -245,11 +245,15 @@ pub(super) fn everybody(cx: &mut Cx<'_>, keys: u64, line: &Line, lists: &[Vec<Va
     let deed = deed(cx, line)?;
     let mut document = Document::new();
     for grant in policy(lists)?.who_can(&deed) {
+        let role = match grant.role == grant.binding {
+            true => String::new(),
+            false => format!(" (role {})", grant.role),
+        };
         document.push(
             TextLine::new()
                 .with(Role::Dim, &text::pad_right(&grant.kind, 16))
                 .with(Role::Strong, &text::pad_right(&grant.subject, 44))
-                .with(Role::Dim, &format!("  by {} (role {})", grant.binding, grant.role))
+                .with(Role::Dim, &format!("  by {}{role}", grant.binding))
                 .hanging(18),
         );
     }

@@ -35,6 +35,8 @@ pub struct OutlineView {
     /// Among those shown.
     index: usize,
     cursor: Option<String>,
+    /// Whether the user has moved it: until then it stays on the first line, whatever arrives.
+    moved: bool,
     top: usize,
     size: (u16, u16),
     area: Rect,
@@ -52,6 +54,7 @@ impl OutlineView {
             shown: Vec::new(),
             index: 0,
             cursor: None,
+            moved: false,
             top: 0,
             size: (0, 0),
             area: Rect::default(),
@@ -105,7 +108,7 @@ impl OutlineView {
             .cursor
             .as_ref()
             .and_then(|key| self.shown.iter().position(|(at, _)| items[*at].key == *key));
-        self.move_to(at.unwrap_or(self.index));
+        self.move_to(if self.moved { at.unwrap_or(self.index) } else { 0 });
     }
 
     fn move_to(&mut self, index: usize) {
@@ -279,6 +282,7 @@ impl View for OutlineView {
         let Input::Mouse(mouse) = input else {
             return Reply::Ignored;
         };
+        self.moved = true;
         match mouse.kind {
             MouseKind::WheelDown => self.move_to(self.index + 3),
             MouseKind::WheelUp => self.move_to(self.index.saturating_sub(3)),
@@ -300,6 +304,7 @@ impl View for OutlineView {
 
     fn command(&mut self, command: &ViewCommand, _data: &dyn Data) -> Result<Reply> {
         let page = usize::from(self.size.1).max(2) - 1;
+        self.moved = true;
         match command {
             ViewCommand::Move(Motion::Left) => self.fold(true),
             ViewCommand::Move(Motion::Right) => self.fold(false),

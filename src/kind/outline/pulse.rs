@@ -28,6 +28,7 @@ pub(super) const KINDS: &[(&str, &str)] = &[
     ("", "services"),
     ("discovery.k8s.io", "endpointslices"),
     ("", "persistentvolumeclaims"),
+    ("autoscaling", "horizontalpodautoscalers"),
     ("", "events"),
 ];
 
@@ -41,6 +42,7 @@ const JUDGED: &[(&str, &str)] = &[
     ("batch", "Job"),
     ("apps", "ReplicaSet"),
     ("", "PersistentVolumeClaim"),
+    ("autoscaling", "HorizontalPodAutoscaler"),
     ("", "Pod"),
 ];
 
@@ -91,8 +93,9 @@ fn troubles(sight: &Sight) -> (Vec<Trouble<'_>>, usize) {
                 continue;
             }
             let health = sight.health(object);
-            let late = health == Health::Progress || *kind == "PersistentVolumeClaim";
-            if !health.needs_attention() && !late {
+            // What its table does not tell, or not yet, only the rules know.
+            let untold = matches!(health, Health::None | Health::Progress);
+            if !health.needs_attention() && !untold {
                 continue;
             }
             asked += 1;
@@ -259,12 +262,23 @@ fn events(sight: &Sight) -> Vec<Item> {
         many => count(many, "warning"),
     };
     let mut lines = vec![heading("events", "Lately", &more)];
-    lines.extend(
-        newest
-            .into_iter()
-            .take(EVENTS)
-            .map(|event| sight.event(1, "event", event, true)),
-    );
+    // The same about the same object is told once, with how often it happened.
+    let mut told: Vec<((&str, &str), &Value, usize)> = Vec::new();
+    for event in newest {
+        let key = (text(&event["involvedObject"]["uid"]), text(&event["reason"]));
+        match told.iter().position(|(known, ..)| *known == key) {
+            Some(at) => told[at].2 += 1,
+            None if told.len() < EVENTS => told.push((key, event, 1)),
+            None => {}
+        }
+    }
+    lines.extend(told.into_iter().map(|(_, event, times)| {
+        let mut item = sight.event(1, "event", event, true);
+        if times > 1 {
+            item.line.push(Role::Dim, &format!("  and {} like it", times - 1));
+        }
+        item
+    }));
     lines
 }
 

@@ -1,7 +1,7 @@
 //! What an object is tied to: owners, selectors, services and their endpoints, volumes and claims, configuration, accounts, nodes,
 //! autoscalers, budgets, policies and roles, in both directions.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value;
 
@@ -75,9 +75,9 @@ impl Tie {
         }
     }
 
-    /// Whether what it leads to belongs to the first, and is followed further.
-    fn goes_down(self) -> bool {
-        !matches!(self, Tie::RunsOn)
+    /// Whether a tie of a pod to another object is one of its owner as well.
+    fn is_of_owner(self) -> bool {
+        matches!(self, Tie::Selects | Tie::Protects | Tie::Restricts)
     }
 }
 
@@ -193,7 +193,9 @@ fn uses(pod: &Value, space: &str) -> Vec<(Tie, Thing)> {
         }
     }
     let thing = |(kind, name): (&str, &Value)| (Tie::Uses, Thing::new("", kind, space, text(name)));
-    found.into_iter().map(thing).collect()
+    // What every pod is given says nothing of this one.
+    let own = |(_, name): &(&str, &Value)| **name != "kube-root-ca.crt";
+    found.into_iter().filter(own).map(thing).collect()
 }
 
 /// The selector of pods that an object has, and what it is for.
@@ -272,6 +274,17 @@ impl Ties {
         self.from.get(thing).map_or(&[], Vec::as_slice)
     }
 
+    /// Everything that an object owns, and what that owns.
+    fn owned<'a>(&'a self, thing: &'a Thing) -> BTreeSet<&'a Thing> {
+        let mut found = BTreeSet::new();
+        let mut next = vec![thing];
+        while let Some(thing) = next.pop() {
+            let owned = self.down(thing).iter().filter(|(tie, _)| *tie == Tie::Owns);
+            next.extend(owned.map(|(_, thing)| thing).filter(|thing| found.insert(*thing)));
+        }
+        found
+    }
+
     fn up(&self, thing: &Thing) -> &[(Tie, Thing)] {
         self.to.get(thing).map_or(&[], Vec::as_slice)
     }
@@ -288,20 +301,29 @@ pub(super) fn outline(sight: &Sight, id: &ObjectId) -> Outline {
     // What it comes from and what uses it, nearest first; of owned pods the owner speaks.
     let mut up: BTreeMap<&'static str, Vec<&Thing>> = BTreeMap::new();
     for (tie, from) in ties.up(&me) {
-        let spoken_for = matches!(tie, Tie::Uses | Tie::RunsOn)
-            && *tie == Tie::Uses
-            && sight.world.find(from).and_then(controller).is_some();
+        let spoken_for = *tie == Tie::Uses && sight.world.find(from).and_then(controller).is_some();
         if !spoken_for {
             up.entry(tie.words().1).or_default().push(from);
+        }
+    }
+    // What selects its pods selects it, as people see it.
+    for (tie, from) in ties.owned(&me).into_iter().flat_map(|thing| ties.up(thing)) {
+        if tie.is_of_owner() {
+            let known = up.entry(tie.words().1).or_default();
+            if !known.contains(&from) {
+                known.push(from);
+            }
         }
     }
     for (word, things) in up {
         lines.push(heading(&format!("up/{word}"), word, ""));
         for thing in things.iter().take(MOST) {
             lines.push(item(sight, 1, &format!("up/{word}"), thing, ""));
-            if word == "owned by" {
-                lines.extend(owners(sight, &ties, thing, 2));
-            }
+            lines.extend(match word {
+                "owned by" => above(sight, &ties, thing, Tie::Owns, 2),
+                "selected by" => above(sight, &ties, thing, Tie::Routes, 2),
+                _ => Vec::new(),
+            });
         }
         lines.extend(cut(&format!("up/{word}"), 1, things.len()));
     }
@@ -346,16 +368,16 @@ pub(super) fn outline(sight: &Sight, id: &ObjectId) -> Outline {
     }
 }
 
-/// The owners of an owner.
-fn owners(sight: &Sight, ties: &Ties, thing: &Thing, depth: usize) -> Vec<Item> {
+/// What stands above an object by one kind of tie: the owners of an owner, the Ingresses that lead to a Service.
+fn above(sight: &Sight, ties: &Ties, thing: &Thing, tie: Tie, depth: usize) -> Vec<Item> {
     if depth > DEEPEST {
         return Vec::new();
     }
-    let above = ties.up(thing).iter().filter(|(tie, _)| *tie == Tie::Owns);
+    let above = ties.up(thing).iter().filter(|(known, _)| *known == tie);
     above
-        .flat_map(|(_, owner)| {
-            let this = item(sight, depth, "up/owner", owner, "owned by");
-            std::iter::once(this).chain(owners(sight, ties, owner, depth + 1))
+        .flat_map(|(_, next)| {
+            let this = item(sight, depth, &format!("up/{}", thing.name), next, tie.words().1);
+            std::iter::once(this).chain(self::above(sight, ties, next, tie, depth + 1))
         })
         .collect()
 }
@@ -375,11 +397,7 @@ fn branch(
     if depth >= DEEPEST || !seen.insert(thing.clone()) {
         return;
     }
-    let below: Vec<&(Tie, Thing)> = ties
-        .down(thing)
-        .iter()
-        .filter(|(tie, _)| tie.goes_down() || depth == 1)
-        .collect();
+    let below = ties.down(thing);
     for (tie, next) in below.iter().take(MOST) {
         branch(sight, ties, next, tie.words().0, (depth + 1, &path), seen, lines);
     }
