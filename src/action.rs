@@ -215,7 +215,7 @@ fn unknown(name: &str) -> Error {
     let nearest = names
         .map(|known| (likeness(name, known), known))
         // What is not like it at all is no help.
-        .filter(|(likeness, _)| *likeness > 0.6)
+        .filter(|(likeness, _)| *likeness > 0.7)
         .max_by(|(one, _), (other, _)| one.total_cmp(other));
     let error = Error::usage(format!("there is no command or kind {name:?}"));
     match nearest {

@@ -29,7 +29,6 @@ pub(super) fn quota(subject: &Subject<'_>) -> Document {
             ]
         })
         .collect();
-    page.flush();
     page.table(0, &["Resource", "Used", "Hard"], &rows);
     page.finish()
 }
@@ -266,15 +265,11 @@ pub(super) fn ingress(subject: &Subject<'_>) -> Document {
         } else {
             text(&rule["host"])
         };
-        rows.push(vec![
-            (Role::Strong, host.to_owned()),
-            (Role::Value, String::new()),
-            (Role::Value, String::new()),
-        ]);
+        rows.push(vec![(Role::Strong, host.to_owned()), (Role::Value, String::new())]);
         for path in items(&rule["http"]["paths"]) {
             rows.push(vec![
                 (Role::Value, String::new()),
-                (Role::Value, text(&path["path"]).to_owned()),
+                (Role::Value, format!("{} ", text(&path["path"]))),
                 (Role::Value, with_endpoints(&path["backend"], subject.related)),
             ]);
         }
