@@ -358,7 +358,7 @@ impl App {
         let mut effects = Vec::new();
         let said = self.state.said;
         // A heartbeat that says nothing new costs no frame.
-        self.dirty |= !matches!(event, Event::Heartbeat(..));
+        self.dirty |= !matches!(event, Event::Heartbeat(..) | Event::Measured(..));
         match event {
             Event::Heartbeat(cluster, alive) => self.heard(cluster, alive),
             Event::Input(input) => {

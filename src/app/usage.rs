@@ -69,11 +69,15 @@ impl App {
 
     /// Takes an answer; it is asked again after a while.
     pub(super) fn measured(&mut self, of: &Measured, usage: Option<Arc<Usage>>) {
-        if let Some(reading) = self.desk.usage.iter_mut().find(|reading| reading.of == *of) {
+        let Some(reading) = self.desk.usage.iter_mut().find(|reading| reading.of == *of) else {
+            return;
+        };
+        reading.due = Some(Instant::now() + EVERY);
+        if reading.usage != usage {
             reading.usage = usage;
-            reading.due = Some(Instant::now() + EVERY);
+            self.dirty = true;
+            self.sync();
         }
-        self.sync();
     }
 
     /// When the next reading is due.
@@ -92,7 +96,9 @@ impl App {
             let measured = ["pods", "nodes"]
                 .into_iter()
                 .find(|plural| **plural == *resource.plural);
-            let Some(plural) = measured.filter(|_| resource.group.is_empty()) else {
+            // An empty table has nothing to show it beside.
+            let shown = resource.group.is_empty() && view.under_cursor().is_some();
+            let Some(plural) = measured.filter(|_| shown) else {
                 continue;
             };
             for cluster in place.clusters.iter() {

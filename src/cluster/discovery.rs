@@ -1,9 +1,10 @@
 //! What a cluster serves: its resources, found by any of their names.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// One resource of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+/// One resource of a cluster. What it is called tells it from others; what else a cluster says of it may change.
+#[derive(Clone, Debug, Default)]
 pub struct Resource {
     /// API group; empty for core.
     pub group: Arc<str>,
@@ -25,7 +26,25 @@ pub struct Resource {
     pub subresources: Vec<Arc<str>>,
 }
 
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Resource {}
+
+impl Hash for Resource {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
 impl Resource {
+    fn identity(&self) -> (&str, &str, &str) {
+        (&self.group, &self.version, &self.plural)
+    }
+
     /// `v1`, `apps/v1`.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {

@@ -155,12 +155,12 @@ impl build::Worker for Builder {
                 status.code
             ));
         }
-        let layer = runtime.layer(&id).ok_or("the runtime keeps no layers")?;
-        // An overlay has made its own directory there.
-        if !layer.join("work/work").exists() {
+        let upper = runtime.layer(&id).ok_or("the runtime keeps no layers")?;
+        // An overlay has made its own directory beside it.
+        if !upper.with_file_name("work").join("work").exists() {
             return Err("this host has no overlay file systems, which tell what a command has changed".into());
         }
-        Ok(layer.join("upper"))
+        Ok(upper)
     }
 
     async fn forget(&self, id: &str) {

@@ -249,7 +249,7 @@ async fn a_minute_in_another_tab_costs_no_list() {
         // A watch that goes on from a version lists nothing, and the preview wants only its pod.
         let query = request.uri().query().unwrap_or_default();
         let lists = !query.contains("&resourceVersion=") && !query.contains("fieldSelector");
-        if request.uri().path().ends_with("/default/pods") && lists {
+        if request.uri().path() == "/api/v1/namespaces/default/pods" && lists {
             count.fetch_add(1, Ordering::SeqCst);
         }
         Meddle::Pass

@@ -621,7 +621,7 @@ mod tests {
                 vec![
                     "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less than 86400",
                     "spec.healthCheckNodePort: Invalid value: 30001: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
-                    r#"spec.trafficDistribution: Unsupported value: "Far": supported values: "PreferClose", "PreferSameNode", "PreferSameZone""#,
+                    r#"spec.trafficDistribution: Unsupported value: "Far": supported values: "PreferClose", "PreferSameZone", "PreferSameNode""#,
                 ],
             ),
             (
@@ -666,7 +666,7 @@ mod tests {
             (
                 json!({}),
                 addressed("10.96.0.8"),
-                vec!["spec.clusterIPs[0]: Invalid value: null: primary clusterIP can not be unset"],
+                vec![r#"spec.clusterIPs[0]: Invalid value: "null": primary clusterIP can not be unset"#],
             ),
             (
                 balanced("a/b", 30001),
