@@ -143,9 +143,9 @@ mod tests {
     }
 
     /// Serves each connection to a port of its own.
-    async fn serve<F: Future<Output = ()> + Send>(each: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+    async fn serve<F>(each: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
     where
-        F: 'static,
+        F: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");

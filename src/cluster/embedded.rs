@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::source::{client, kubeconfig, open};
-use super::{ConnectOptions, Link, Size, Source};
+use super::source::{Reached, client, kubeconfig, open};
+use super::{ConnectOptions, Size, Source};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The logs of an embedded cluster's control plane; their layer belongs into the program's tracing subscriber.
@@ -39,7 +39,7 @@ pub(super) async fn connect(
     size: Size,
     options: ConnectOptions,
     running: Option<Arc<Running>>,
-) -> Result<(Link, String, Option<Arc<Running>>)> {
+) -> Result<Reached> {
     let label = Source::Embedded {
         name: name.into(),
         ephemeral,

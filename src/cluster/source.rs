@@ -188,6 +188,9 @@ pub struct ConnectOptions {
     pub credential: Option<Credential>,
 }
 
+/// The link, what the cluster is called, and the embedded cluster that must be kept running.
+pub type Reached = (Link, String, Option<Arc<Running>>);
+
 /// Connects: the link, what the cluster is called, and the embedded cluster that must be kept running.
 ///
 /// # Errors
@@ -197,15 +200,11 @@ pub fn connect(
     source: &Source,
     options: ConnectOptions,
     running: Option<Arc<Running>>,
-) -> BoxFuture<'_, Result<(Link, String, Option<Arc<Running>>)>> {
+) -> BoxFuture<'_, Result<Reached>> {
     Box::pin(reach(source, options, running))
 }
 
-async fn reach(
-    source: &Source,
-    options: ConnectOptions,
-    running: Option<Arc<Running>>,
-) -> Result<(Link, String, Option<Arc<Running>>)> {
+async fn reach(source: &Source, options: ConnectOptions, running: Option<Arc<Running>>) -> Result<Reached> {
     match source {
         Source::Kubeconfig { path, context } => {
             let (config, name, user) = kubeconfig(path.as_deref(), context.as_deref(), &options).await?;

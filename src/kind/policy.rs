@@ -232,12 +232,11 @@ pub(super) fn ingress(subject: &Subject<'_>) -> Document {
     page.field(0, "Namespace", text(&metadata["namespace"]));
     let balancers = items(&object["status"]["loadBalancer"]["ingress"]).iter();
     let addresses: Vec<&str> = balancers
-        .map(|one| {
+        .filter_map(|one| {
             [text(&one["ip"]), text(&one["hostname"])]
                 .into_iter()
                 .find(|word| !word.is_empty())
         })
-        .flatten()
         .collect();
     page.field(0, "Address", &addresses.join(","));
     page.field(0, "Ingress Class", or_none(text(&spec["ingressClassName"])));

@@ -129,30 +129,6 @@ impl Listing {
     }
 }
 
-/// Counts the rows of listings that this thread looks at, so that a test fails when a key looks at all of many.
-#[cfg(test)]
-pub(crate) mod steps {
-    use std::cell::Cell;
-
-    thread_local! {
-        static STEPS: Cell<usize> = const { Cell::new(0) };
-    }
-
-    pub(super) fn count() {
-        STEPS.set(STEPS.get() + 1);
-    }
-
-    /// How many since the last time this was asked.
-    pub(crate) fn taken() -> usize {
-        STEPS.replace(0)
-    }
-}
-
-#[cfg(not(test))]
-mod steps {
-    pub(super) fn count() {}
-}
-
 impl FromIterator<Arc<Row>> for Listing {
     /// A live listing of these rows by namespace and name.
     fn from_iter<I: IntoIterator<Item = Arc<Row>>>(rows: I) -> Self {
@@ -181,5 +157,29 @@ impl FromIterator<Arc<Row>> for Listing {
             generation,
             index,
         }
+    }
+}
+
+#[cfg(not(test))]
+mod steps {
+    pub(super) fn count() {}
+}
+
+/// Counts the rows of listings that this thread looks at, so that a test fails when a key looks at all of many.
+#[cfg(test)]
+pub(crate) mod steps {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STEPS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        STEPS.set(STEPS.get() + 1);
+    }
+
+    /// How many since the last time this was asked.
+    pub(crate) fn taken() -> usize {
+        STEPS.replace(0)
     }
 }

@@ -443,11 +443,11 @@ impl State {
     }
 }
 
+/// Reads what a descriptor stands for, of at most so many bytes.
+pub(crate) type Fetch<'a> = dyn Fn(&Descriptor, u64) -> Result<Vec<u8>, ImageError> + 'a;
+
 /// The manifest that a descriptor stands for, or that of its index which is for this machine.
-pub(crate) fn manifest_for_here(
-    target: &Descriptor,
-    read: &dyn Fn(&Descriptor, u64) -> Result<Vec<u8>, ImageError>,
-) -> Result<(Descriptor, Manifest), ImageError> {
+pub(crate) fn manifest_for_here(target: &Descriptor, read: &Fetch<'_>) -> Result<(Descriptor, Manifest), ImageError> {
     /// An index may list indices.
     const DEEPEST: usize = 3;
     let mut target = target.clone();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use knarr_clock::Clock;
 use tracing_subscriber::layer::Identity;
 
-use super::{ConnectOptions, Link, Size};
+use super::source::Reached;
+use super::{ConnectOptions, Size};
 use crate::error::{Error, ErrorKind, Result};
 
 /// There is no control plane whose logs could be collected.
@@ -52,7 +53,7 @@ pub(super) async fn connect(
     _: Size,
     _: ConnectOptions,
     _: Option<Arc<Running>>,
-) -> Result<(Link, String, Option<Arc<Running>>)> {
+) -> Result<Reached> {
     let absent = format!("there is no embedded cluster {name:?}: this knarr was built without the mini-cluster");
     Err(Error::new(ErrorKind::Usage, absent).hint(
         "`cargo install --path .` builds one with it; without --embedded this one opens on a kubeconfig's cluster",

@@ -59,7 +59,7 @@ impl Asked {
     }
 
     /// Too busy for this for so many seconds.
-    fn is_busy(self, seconds: u64) {
+    fn too_busy(self, seconds: u64) {
         let body = Full::new(bytes::Bytes::from_static(b"{}")).map_err(|never| match never {});
         let answer = http::Response::builder().status(429).header("retry-after", seconds);
         let _ = self.answer.send(answer.body(body.boxed_unsync()).unwrap());
@@ -402,13 +402,13 @@ async fn a_busy_server_is_left_alone_for_as_long_as_it_says() {
     bench.want(&[&need]);
     let asked = bench.asked().await;
     let first = asked.at;
-    asked.is_busy(7);
+    asked.too_busy(7);
     let asked = bench.asked().await;
     assert_eq!(asked.at - first, Duration::from_secs(7));
     asked.list(10, "", &[pod("a", "u1", 1, 1)]);
     let asked = bench.asked().await;
     let second = asked.at;
-    asked.is_busy(9);
+    asked.too_busy(9);
     let asked = bench.asked().await;
     assert_eq!(asked.at - second, Duration::from_secs(9));
     assert!(asked.uri.ends_with("&resourceVersion=10"), "{}", asked.uri);

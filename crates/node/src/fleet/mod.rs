@@ -59,12 +59,15 @@ pub struct HollowNode {
 /// The hollow nodes that are wanted, by name.
 pub type Wanted = BTreeMap<String, HollowNode>;
 
+/// Registers what serves the requests for the pods of a node, or takes it away.
+pub type Open = dyn Fn(&str, Option<Arc<dyn Backend>>) + Send + Sync;
+
 /// How a node acts and is reached.
 pub struct Doors {
     /// Makes a client that acts as the kubelet of the node of that name.
     pub client: Box<dyn Fn(&str) -> Client + Send + Sync>,
     /// Says by what the node of that name is reached, if it is.
-    pub open: Box<dyn Fn(&str, Option<Arc<dyn Backend>>) + Send + Sync>,
+    pub open: Box<Open>,
 }
 
 struct Member {

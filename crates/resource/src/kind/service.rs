@@ -133,8 +133,9 @@ impl Kind for Service {
         if subresource == Some("status") {
             return validate_status(new, errors);
         }
-        let external = [is, was].iter().any(|spec| text(spec, "type") == "ExternalName");
-        if !external && !(headless(is) && headless(was)) {
+        let unaddressed =
+            [is, was].iter().any(|spec| text(spec, "type") == "ExternalName") || headless(is) && headless(was);
+        if !unaddressed {
             for key in ["clusterIPs", "ipFamilies"] {
                 // Families come and go with being headless.
                 if key == "ipFamilies" && headless(is) != headless(was) {
