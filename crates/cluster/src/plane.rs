@@ -193,9 +193,12 @@ impl Cluster {
         let state = directory.create_sub("node")?;
         // The node process finds out what this host allows while the API server starts. Both are waited for: what has started
         // ends when it is dropped.
-        let (chosen, door) = tokio::join!(
+        // Opening the image store packs the built-in images, which is work for another thread meanwhile.
+        let store = state.join(image::STORE);
+        let (chosen, door, images) = tokio::join!(
             runtime::choose(options.runtime, &state, &options.clock),
             Door::open(&options, directory, database),
+            tokio::task::spawn_blocking(move || ImageStore::open(&store)),
         );
         let chosen = chosen?;
         let Door {
@@ -284,8 +287,8 @@ impl Cluster {
             );
         }
 
-        let images = ImageStore::open(&state.join(image::STORE)).doing(|| "cannot open the image store".into())?;
-        let images = Arc::new(images);
+        let doing = || "cannot open the image store".into();
+        let images = Arc::new(images.doing(doing)?.doing(doing)?);
         // Where nothing really runs, nobody outside is asked for anything either.
         let registries = match mode {
             Mode::Hollow => None,
