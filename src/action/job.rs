@@ -225,16 +225,7 @@ pub(super) fn sanitize_all(cx: &mut Cx<'_>, line: &Line, pods: &[Vec<Value>]) ->
         cx.say("no pod has finished here");
         return Ok(());
     }
-    let names: Vec<String> = changes
-        .iter()
-        .map(|change| {
-            format!(
-                "{}/{}",
-                change.target.namespace.as_deref().unwrap_or_default(),
-                change.target.name
-            )
-        })
-        .collect();
+    let names: Vec<String> = changes.iter().map(|change| change.target.qualified_name()).collect();
     let failed = pods
         .iter()
         .flatten()

@@ -225,7 +225,7 @@ pub(super) fn drain_of(cx: &mut Cx<'_>, line: &Line, targets: &[Target], pods: &
     let mut evictions = Vec::new();
     for pod in pods.iter().flatten() {
         let target = pod_ref(first, &resource, pod);
-        let name = format!("{}/{}", target.namespace.as_deref().unwrap_or_default(), target.name);
+        let name = target.qualified_name();
         match verdict(pod, options) {
             Verdict::Evict => evictions.push(Change {
                 target,
@@ -257,16 +257,7 @@ pub(super) fn drain_of(cx: &mut Cx<'_>, line: &Line, targets: &[Target], pods: &
             ),
         },
     )];
-    let names: Vec<String> = evictions
-        .iter()
-        .map(|change| {
-            format!(
-                "{}/{}",
-                change.target.namespace.as_deref().unwrap_or_default(),
-                change.target.name
-            )
-        })
-        .collect();
+    let names: Vec<String> = evictions.iter().map(|change| change.target.qualified_name()).collect();
     if !names.is_empty() {
         impact.push(TextLine::new().with(Role::Text, &named(&names)));
     }

@@ -30,6 +30,11 @@ impl ObjectRef {
         format!("{} {}", self.resource.singular, self.name)
     }
 
+    /// `shop/web`; `/knarr` where there are no namespaces.
+    pub fn qualified_name(&self) -> String {
+        format!("{}/{}", self.namespace.as_deref().unwrap_or_default(), self.name)
+    }
+
     /// Its path on the server.
     pub fn path(&self) -> String {
         self.resource.object_path(self.namespace.as_deref(), &self.name)

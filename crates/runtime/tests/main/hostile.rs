@@ -553,7 +553,9 @@ fn node_processes(stage: &Stage) -> Result<(), Failed> {
         let mut started = stage.start(&app).await;
         read_until(&mut started.stdout, "ready").await;
         // The node's first process holds the host's tree: its root is not for containers, and it cannot be killed.
-        let script = format!("{PROCESSES}; ls /proc/1/root/ /proc/1/cwd/; cat /proc/1/environ; kill -9 1; echo tried");
+        let script = format!(
+            "{PROCESSES}; for way in root cwd; do ls /proc/1/$way/; done; cat /proc/1/environ; kill -9 1; echo tried"
+        );
         let mut spec = stage.shell(&sandbox, &script);
         spec.processes = Processes::Node;
         let seen = stage.finish(&spec).await;
